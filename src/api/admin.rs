@@ -1,0 +1,56 @@
+//! The admin listener: `/metrics`, `/livez`, `/readyz`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+
+use super::reply;
+use crate::snapshot::Store;
+use crate::telemetry::Metrics;
+
+/// What the admin endpoints look at.
+#[derive(Clone)]
+pub struct Admin {
+    pub snapshots: Arc<Store>,
+    pub metrics: Arc<Metrics>,
+    /// The gateway is shutting down and takes no more requests.
+    pub draining: Arc<AtomicBool>,
+}
+
+/// The endpoints of the admin listener.
+pub fn admin(admin: Admin) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .fallback(reply::no_such_endpoint)
+        .method_not_allowed_fallback(reply::method_not_allowed)
+        .with_state(admin)
+}
+
+/// 200 `ok` while requests are taken, 503 `draining` after that. A broken edit does not make the
+/// gateway unready, since the last good generation serves; `?verbose` shows it.
+async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
+    let draining = admin.draining.load(Ordering::Acquire);
+    let (status, word) = if draining {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else {
+        (StatusCode::OK, "ok\n")
+    };
+    let verbose = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
+    if verbose {
+        (status, format!("{word}{}", admin.snapshots.status().describe())).into_response()
+    } else {
+        (status, word).into_response()
+    }
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (headers, admin.metrics.render()).into_response()
+}

@@ -1,0 +1,25 @@
+//! Errors of the local endpoints, in OpenAI's shape.
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+
+use crate::error::ApiError;
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let headers = [(header::CONTENT_TYPE, "application/json")];
+        (self.status, headers, self.body()).into_response()
+    }
+}
+
+pub async fn no_such_endpoint(request: Request) -> ApiError {
+    ApiError::not_found(format!("There is nothing at `{}`.", request.uri().path()))
+}
+
+pub async fn method_not_allowed(request: Request) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("`{}` does not take {}.", request.uri().path(), request.method()),
+    )
+}

@@ -1,0 +1,441 @@
+//! A JSON reader that validates every byte it passes and gives offsets instead of values.
+//!
+//! It accepts what `serde_json` accepts as a `Value`, with two wanted differences: a number may be
+//! of any size, since its spelling is forwarded and never computed with, and nesting is bounded by
+//! the caller. Grammar: RFC 8259; an escape that stands for half a surrogate pair is refused, as
+//! it means no text. The module's tests hold the agreement over generated and mutated texts.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::error::ApiError;
+
+/// A range of byte offsets into one JSON text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Offset of the first byte.
+    pub start: usize,
+    /// Offset after the last byte.
+    pub end: usize,
+}
+
+impl Span {
+    /// The span as an index.
+    pub fn range(self) -> Range<usize> {
+        self.start..self.end
+    }
+
+    /// The bytes of the span, shared with `json`.
+    pub fn of(self, json: &Bytes) -> Bytes {
+        json.slice(self.range())
+    }
+}
+
+/// A string literal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Text {
+    /// What stands between the quotes.
+    pub span: Span,
+    /// Whether it holds an escape, so that its bytes are not yet its text.
+    pub escaped: bool,
+}
+
+impl Text {
+    /// The decoded text; `json` is what the literal was found in.
+    pub(crate) fn decode(self, json: &[u8]) -> Cow<'_, str> {
+        if self.escaped {
+            let quoted = &json[self.span.start - 1..=self.span.end];
+            Cow::Owned(serde_json::from_slice(quoted).expect("the scanner validated the literal"))
+        } else {
+            let raw = &json[self.span.range()];
+            Cow::Borrowed(simdutf8::basic::from_utf8(raw).expect("the scanner validated the UTF-8"))
+        }
+    }
+}
+
+/// An array or object, as what must be known to add to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Container {
+    /// Brackets included.
+    pub span: Span,
+    /// Number of elements or members.
+    pub len: usize,
+    /// Where one more goes: after the last one, or after the opening bracket.
+    pub tail: usize,
+}
+
+/// Why a text is not JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JsonError {
+    /// Offset of the byte at which reading stopped, counted from 0.
+    pub offset: usize,
+    /// What is wrong there.
+    pub problem: &'static str,
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.problem, self.offset)
+    }
+}
+
+impl From<JsonError> for ApiError {
+    fn from(error: JsonError) -> Self {
+        Self::bad_request(format!(
+            "the body is not valid JSON: {error}; send one JSON object in UTF-8"
+        ))
+    }
+}
+
+/// What kind of value comes next, told by its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Object,
+    Array,
+    String,
+    Number,
+    Bool(bool),
+    Null,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Object => "an object",
+            Self::Array => "an array",
+            Self::String => "a string",
+            Self::Number => "a number",
+            Self::Bool(_) => "a boolean",
+            Self::Null => "null",
+        })
+    }
+}
+
+type Result<T> = std::result::Result<T, JsonError>;
+
+/// Validates a whole JSON text that may nest `max_depth` deep. Total: any bytes give an answer, so
+/// it is also the entry for fuzzing.
+pub fn validate(json: &[u8], max_depth: usize) -> Result<()> {
+    let mut scanner = Scanner::new(json, max_depth)?;
+    scanner.skip()?;
+    scanner.finish()
+}
+
+/// Reads one JSON text from front to back.
+#[derive(Debug)]
+pub(crate) struct Scanner<'a> {
+    json: &'a [u8],
+    at: usize,
+    depth: usize,
+    max_depth: usize,
+}
+
+impl<'a> Scanner<'a> {
+    /// A scanner over `json`, which must be UTF-8. Containers may nest `max_depth` deep.
+    pub fn new(json: &'a [u8], max_depth: usize) -> Result<Self> {
+        if simdutf8::basic::from_utf8(json).is_err() {
+            // Slower, but it knows where.
+            let valid = std::str::from_utf8(json).map_or_else(|e| e.valid_up_to(), str::len);
+            return Err(JsonError {
+                offset: valid,
+                problem: "invalid UTF-8",
+            });
+        }
+        Ok(Self {
+            json,
+            at: 0,
+            depth: 0,
+            max_depth,
+        })
+    }
+
+    /// The kind of the next value; the scanner stands at its first byte afterwards.
+    pub fn peek(&mut self) -> Result<Kind> {
+        match self.after_space() {
+            Some(b'{') => Ok(Kind::Object),
+            Some(b'[') => Ok(Kind::Array),
+            Some(b'"') => Ok(Kind::String),
+            Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
+            Some(b't') => Ok(Kind::Bool(true)),
+            Some(b'f') => Ok(Kind::Bool(false)),
+            Some(b'n') => Ok(Kind::Null),
+            _ => self.fail("expected a value"),
+        }
+    }
+
+    /// Passes the next value, validating all of it. Nesting takes no stack.
+    pub fn skip(&mut self) -> Result<Span> {
+        self.peek()?;
+        let start = self.at;
+        let mut awaited: Vec<u8> = Vec::new();
+        loop {
+            let mut opened = false;
+            match self.peek()? {
+                kind @ (Kind::Object | Kind::Array) => {
+                    self.open()?;
+                    awaited.push(if kind == Kind::Object { b'}' } else { b']' });
+                    opened = true;
+                }
+                Kind::String => {
+                    self.text()?;
+                }
+                Kind::Number => self.number()?,
+                Kind::Bool(true) => self.word(b"true")?,
+                Kind::Bool(false) => self.word(b"false")?,
+                Kind::Null => self.word(b"null")?,
+            }
+            loop {
+                let Some(&close) = awaited.last() else {
+                    let end = self.at;
+                    return Ok(Span { start, end });
+                };
+                if self.more(opened, close)? {
+                    if close == b'}' {
+                        self.key()?;
+                    }
+                    break;
+                }
+                awaited.pop();
+                opened = false;
+            }
+        }
+    }
+
+    /// Enters the object or array that [`Scanner::peek`] has just found. It is complete once
+    /// [`Scanner::next_key`] or [`Scanner::next_element`] has found no more in it.
+    pub fn open(&mut self) -> Result<Container> {
+        if self.depth == self.max_depth {
+            return self.fail("nested too deeply");
+        }
+        let start = self.at;
+        self.at += 1;
+        self.depth += 1;
+        Ok(Container {
+            span: Span {
+                start,
+                end: self.at,
+            },
+            len: 0,
+            tail: self.at,
+        })
+    }
+
+    /// Passes the whole array that [`Scanner::peek`] has just found.
+    pub fn array(&mut self) -> Result<Container> {
+        let mut array = self.open()?;
+        while self.next_element(&mut array)? {
+            self.skip()?;
+        }
+        Ok(array)
+    }
+
+    /// The next key of `object`, with its value up next; `None` after the last.
+    pub fn next_key(&mut self, object: &mut Container) -> Result<Option<Text>> {
+        if self.next(object, b'}')? {
+            self.key().map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Whether `array` has one more element, which is then up next.
+    pub fn next_element(&mut self, array: &mut Container) -> Result<bool> {
+        self.next(array, b']')
+    }
+
+    /// Passes the string literal that [`Scanner::peek`] has just found.
+    pub fn text(&mut self) -> Result<Text> {
+        self.at += 1;
+        let start = self.at;
+        let mut escaped = false;
+        loop {
+            self.at += plain_prefix(&self.json[self.at..]);
+            match self.json.get(self.at) {
+                Some(b'"') => {
+                    let end = self.at;
+                    self.at += 1;
+                    return Ok(Text {
+                        span: Span { start, end },
+                        escaped,
+                    });
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                Some(_) => return self.fail("a control character that is not escaped"),
+                None => return self.fail("a string without its closing quote"),
+            }
+        }
+    }
+
+    /// Offset of the next byte.
+    pub fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// Sees to it that nothing but white space is left.
+    pub fn finish(&mut self) -> Result<()> {
+        match self.after_space() {
+            None => Ok(()),
+            Some(_) => self.fail("more after the end of the JSON value"),
+        }
+    }
+
+    fn next(&mut self, container: &mut Container, close: u8) -> Result<bool> {
+        container.tail = self.at;
+        let more = self.more(container.len == 0, close)?;
+        container.len += usize::from(more);
+        container.span.end = self.at;
+        Ok(more)
+    }
+
+    /// Passes a comma, or the bracket that closes a container; true when an item must follow.
+    fn more(&mut self, first: bool, close: u8) -> Result<bool> {
+        match self.after_space() {
+            Some(byte) if byte == close => {
+                self.at += 1;
+                self.depth -= 1;
+                Ok(false)
+            }
+            Some(b',') if !first => {
+                self.at += 1;
+                Ok(true)
+            }
+            _ if first => Ok(true),
+            _ if close == b'}' => self.fail("expected `,` or `}`"),
+            _ => self.fail("expected `,` or `]`"),
+        }
+    }
+
+    fn key(&mut self) -> Result<Text> {
+        if self.after_space() != Some(b'"') {
+            return self.fail("expected a key in quotes");
+        }
+        let key = self.text()?;
+        if self.after_space() != Some(b':') {
+            return self.fail("expected `:`");
+        }
+        self.at += 1;
+        Ok(key)
+    }
+
+    fn escape(&mut self) -> Result<()> {
+        match self.json.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+            Some(b'u') => match self.code_unit()? {
+                0xDC00..=0xDFFF => return self.fail("half a surrogate pair"),
+                0xD800..=0xDBFF => {
+                    let high = self.at;
+                    self.at += 6;
+                    let low = self.json[self.at..].starts_with(b"\\u") && {
+                        matches!(self.code_unit()?, 0xDC00..=0xDFFF)
+                    };
+                    if !low {
+                        self.at = high;
+                        return self.fail("half a surrogate pair");
+                    }
+                    self.at += 6;
+                }
+                _ => self.at += 6,
+            },
+            _ => return self.fail("an unknown escape"),
+        }
+        Ok(())
+    }
+
+    /// The value of the `\uXXXX` that the scanner stands at.
+    fn code_unit(&self) -> Result<u32> {
+        let digits = self.json.get(self.at + 2..self.at + 6).unwrap_or_default();
+        let value = digits.iter().try_fold(0, |value, &byte| {
+            let digit = char::from(byte).to_digit(16)?;
+            Some(value * 16 + digit)
+        });
+        match value {
+            Some(value) if digits.len() == 4 => Ok(value),
+            _ => self.fail("expected four hexadecimal digits after `\\u`"),
+        }
+    }
+
+    fn number(&mut self) -> Result<()> {
+        self.pass(b'-');
+        if !self.pass(b'0') {
+            self.digits()?;
+        }
+        if self.pass(b'.') {
+            self.digits()?;
+        }
+        if self.pass(b'e') || self.pass(b'E') {
+            let _ = self.pass(b'+') || self.pass(b'-');
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<()> {
+        let rest = &self.json[self.at..];
+        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if count == 0 {
+            return self.fail("expected a digit");
+        }
+        self.at += count;
+        Ok(())
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<()> {
+        if !self.json[self.at..].starts_with(word) {
+            return self.fail("expected a value");
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn pass(&mut self, byte: u8) -> bool {
+        let found = self.json.get(self.at) == Some(&byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn after_space(&mut self) -> Option<u8> {
+        loop {
+            match self.json.get(self.at) {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                other => return other.copied(),
+            }
+        }
+    }
+
+    fn fail<T>(&self, problem: &'static str) -> Result<T> {
+        let offset = self.at;
+        Err(JsonError { offset, problem })
+    }
+}
+
+/// How many bytes from the front neither end a string, nor begin an escape, nor are control
+/// characters.
+fn plain_prefix(bytes: &[u8]) -> usize {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let stops = stops(u64::from_le_bytes(*word));
+        if stops != 0 {
+            return index * 8 + stops.trailing_zeros() as usize / 8;
+        }
+    }
+    let stop = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    words.len() * 8 + rest.iter().position(stop).unwrap_or(rest.len())
+}
+
+/// The high bit of each byte of `word` at which a string cannot simply go on. The lowest bit set
+/// is exact; those above it may be false, as the subtractions borrow.
+///
+/// Method: "Determine if a word has a byte less than n",
+/// <https://graphics.stanford.edu/~seander/bithacks.html>.
+fn stops(word: u64) -> u64 {
+    const EACH: u64 = u64::from_le_bytes([1; 8]);
+    let below = |word: u64, limit: u8| word.wrapping_sub(EACH * u64::from(limit)) & !word;
+    let equal = |byte: u8| below(word ^ (EACH * u64::from(byte)), 1);
+    (below(word, 0x20) | equal(b'"') | equal(b'\\')) & (EACH * 0x80)
+}

@@ -1,0 +1,29 @@
+//! The chat body, as pure values: bytes in, bytes out, no async and no I/O.
+//!
+//! A body's journey:
+//!
+//! 1. [`ChatRequest::parse`] reads the client's bytes once. It validates all of them, since what
+//!    was checked is what is sent, and keeps offsets ([`json`]) instead of values.
+//! 2. The personality, memory and tools modules prepare what is to be added as an [`Injection`]:
+//!    texts already [`Escaped`], tool schemas already JSON.
+//! 3. [`compose`] splices them between slices of the client's bytes. Key order, white space,
+//!    number spelling and escapes of everything else stay as they were. [`Composed`] tells which
+//!    ranges were inserted or cut and why, so a preview can explain it and a test can undo it.
+//! 4. The answer goes to the client as the upstream sent it. [`Observer`] watches a copy of a
+//!    stream, [`Answer::from_json`] a whole one, and both give the same [`Answer`]: what was said,
+//!    how it ended, what it cost.
+
+mod compose;
+mod escaped;
+pub mod json;
+mod request;
+
+#[cfg(test)]
+mod tests;
+
+pub use compose::{
+    Composed, Fragment, Injection, Insertion, MemoryText, Persona, PersonaMode, Placement, Source,
+    ToolOffer, coalesce, compose,
+};
+pub use escaped::Escaped;
+pub use request::{ChatRequest, Content, MemoryUse, Message, Role};

@@ -1,0 +1,74 @@
+//! What changed between two configurations, and what of it only a restart brings into effect.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::model::Config;
+
+/// Keys that are read once, when the program starts. One that ends in a dot stands for its section.
+const NEED_RESTART: [&str; 7] = [
+    "server.",
+    "limits.connections",
+    "limits.h2_streams",
+    "memory.store",
+    "memory.path",
+    "memory.url",
+    "log.format",
+];
+
+/// The dotted keys whose values differ, in alphabetical order; list elements by number, as in
+/// `upstreams.0.base_url`.
+pub fn changed(old: &Config, new: &Config) -> Vec<String> {
+    let (old, new) = (flatten(old), flatten(new));
+    let mut keys: Vec<_> = old
+        .keys()
+        .chain(new.keys())
+        .filter(|key| old.get(*key) != new.get(*key))
+        .cloned()
+        .collect();
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+/// Those of [`changed`] that a reload cannot bring into effect.
+pub fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
+    let is_fixed = |key: &String| {
+        NEED_RESTART
+            .iter()
+            .any(|fixed| key == fixed || (fixed.ends_with('.') && key.starts_with(fixed)))
+    };
+    changed(old, new).into_iter().filter(is_fixed).collect()
+}
+
+/// Each dotted key with its value.
+fn flatten(config: &Config) -> BTreeMap<String, Value> {
+    fn walk(path: String, value: Value, leaves: &mut BTreeMap<String, Value>) {
+        let join = |name: &str| match path.as_str() {
+            "" => name.to_owned(),
+            outer => format!("{outer}.{name}"),
+        };
+        match value {
+            // serde writes a duration as a table of these two.
+            Value::Object(table) if !table.contains_key("nanos") => {
+                for (name, inner) in table {
+                    walk(join(&name), inner, leaves);
+                }
+            }
+            Value::Array(items) => {
+                for (index, inner) in items.into_iter().enumerate() {
+                    walk(join(&index.to_string()), inner, leaves);
+                }
+            }
+            Value::Null => {}
+            leaf => {
+                leaves.insert(path, leaf);
+            }
+        }
+    }
+    let mut leaves = BTreeMap::new();
+    let value = serde_json::to_value(config).expect("configuration has text keys alone");
+    walk(String::new(), value, &mut leaves);
+    leaves
+}

@@ -1,0 +1,106 @@
+//! Configuration in three stages: what an operator wrote ([`raw`]), what is valid ([`model`]),
+//! and what runs (the snapshot, further up).
+//!
+//! Layers, the later ones stronger: defaults, file, YYChat's old variables, `YYCHAT__SECTION__KEY`
+//! variables, command line. Every fault of all of them is found in one load.
+
+pub mod model;
+
+mod check;
+mod diff;
+mod environment;
+mod extract;
+mod file;
+mod layers;
+mod raw;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub use diff::{changed, needs_restart};
+pub use environment::environment;
+
+use crate::error::{Fault, Faults};
+use check::Check;
+use extract::Places;
+
+/// The file that is read when none is named. It may be absent, then.
+pub const DEFAULT_FILE: &str = "conf/yychat.toml";
+
+/// All that configuration is made from.
+#[derive(Clone, Default)]
+pub struct Sources {
+    /// The file of `--config`; must exist. `None` stands for [`DEFAULT_FILE`].
+    pub file: Option<PathBuf>,
+    /// Variables by name; see [`environment()`]. Secrets by `{ env = "NAME" }` are looked up here.
+    pub env: BTreeMap<String, String>,
+    /// Dotted keys and their values from the command line, the strongest layer.
+    pub overrides: Vec<(String, String)>,
+}
+
+/// A valid configuration.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub config: model::Config,
+    /// What works but may not be meant.
+    pub warnings: Vec<Fault>,
+    /// The file that was read, for watching.
+    pub file: Option<PathBuf>,
+}
+
+/// Loads and validates configuration. Reads the file and the files that it names as secrets or
+/// certificates; touches nothing else.
+///
+/// # Errors
+///
+/// Every fault at once, in the order of the file's lines; those of other origins follow.
+pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
+    let file = file_of(sources);
+    let parsed = match &file {
+        Some(path) => file::parse(path, &file::read(path)?),
+        None => file::Parsed::default(),
+    };
+    let layer = file.as_deref().map(|path| (path, parsed.values));
+    let figment = layers::merge(layer, &sources.env, &sources.overrides);
+    let mut places = Places::new(figment, file.clone(), parsed.lines);
+
+    let (raw, misfits) = extract::extract(&mut places);
+    let mut check = Check {
+        places: &mut places,
+        environment: &sources.env,
+        faults: Faults(misfits),
+        warnings: Vec::new(),
+    };
+    let config = validate::validate(&raw, &mut check);
+    let Check {
+        mut faults,
+        warnings,
+        ..
+    } = check;
+    // What was read from a broken line was not written there.
+    faults.0.retain(|fault| {
+        let is_broken = |broken: &Fault| broken.line == fault.line;
+        fault.line.is_none() || !parsed.faults.iter().any(is_broken)
+    });
+    faults.0.extend(parsed.faults);
+    faults
+        .0
+        .sort_by_key(|fault| (fault.line.is_none(), fault.line));
+    faults.or(Loaded {
+        config,
+        warnings,
+        file,
+    })
+}
+
+/// The file to read: the one named, or the default one where it exists.
+fn file_of(sources: &Sources) -> Option<PathBuf> {
+    sources.file.clone().or_else(|| {
+        let default = Path::new(DEFAULT_FILE);
+        // One that is there and cannot be read is a fault, and reading it says so.
+        (!matches!(default.try_exists(), Ok(false))).then(|| default.to_owned())
+    })
+}

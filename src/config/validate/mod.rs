@@ -1,0 +1,305 @@
+//! From [`Raw`] to [`model::Config`]: every value parsed and in range, and every key against the
+//! others. All faults are found in one go.
+
+mod upstreams;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use tracing_subscriber::EnvFilter;
+
+use super::check::Check;
+use super::model::{
+    Auth, Config, Key, Limits, Log, LogFormat, Memory, PersonaMode, Personality, Placement, Save,
+    Server, Store, Timeouts, Tls, Tools,
+};
+use super::raw::{self, Raw};
+use upstreams::upstreams;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const MILLISECOND: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Bytes of a key that callers present at least: shorter ones can be guessed.
+const MIN_KEY_BYTES: usize = 16;
+
+/// Bytes of a tenant's name at most.
+const MAX_TENANT_BYTES: usize = 128;
+
+/// Validates everything; what it gives counts only if `check` holds no fault afterwards.
+pub(super) fn validate(raw: &Raw, check: &mut Check<'_>) -> Config {
+    let config = Config {
+        server: server(&raw.server, check),
+        limits: limits(&raw.limits, check),
+        timeouts: timeouts(&raw.timeouts, check),
+        upstreams: upstreams(&raw.upstreams, check),
+        auth: auth(&raw.auth, check),
+        personality: personality(&raw.personality, check),
+        memory: memory(&raw.memory, check),
+        tools: tools(&raw.tools, check),
+        log: log(&raw.log, check),
+    };
+    listeners(&config, check);
+    config
+}
+
+fn server(raw: &raw::Server, check: &mut Check<'_>) -> Server {
+    let workers = check.number("server.workers", raw.workers, 0..=1024);
+    Server {
+        listen: check.address("server.listen", &raw.listen),
+        admin_listen: check.address("server.admin_listen", &raw.admin_listen),
+        workers: match workers {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        },
+        body_limit: check.size("server.body_limit", &raw.body_limit, KIB..=GIB),
+        insecure_no_auth: raw.insecure_no_auth,
+        tls: raw.tls.as_ref().map(|tls| Tls {
+            cert: check.file("server.tls.cert", &tls.cert),
+            key: check.file("server.tls.key", &tls.key),
+        }),
+    }
+}
+
+/// What the two listeners ask of each other and of `[auth]`.
+fn listeners(config: &Config, check: &mut Check<'_>) {
+    let Server {
+        listen,
+        admin_listen,
+        insecure_no_auth,
+        ..
+    } = config.server;
+    if collide(listen, admin_listen) {
+        check.fault(
+            "server.admin_listen",
+            format!("is {admin_listen}, which `server.listen` takes already"),
+            "give it a port of its own",
+        );
+    }
+    if listen.ip().is_loopback() || !config.auth.keys.is_empty() {
+        return;
+    }
+    if insecure_no_auth {
+        check.warn(
+            "server.insecure_no_auth",
+            &format!("lets everyone who reaches {listen} in"),
+            "add [[auth.keys]]",
+        );
+    } else if !check.places.has_fault_in("auth") {
+        check.fault(
+            "server.listen",
+            format!("is {listen}, open to the network, and there are no keys"),
+            "add [[auth.keys]] or set YYCHAT_API_KEY, or listen on 127.0.0.1; \
+             server.insecure_no_auth = true lets everyone in",
+        );
+    }
+}
+
+/// Whether binding one address leaves no room for the other. Port 0 is a free port each time.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_host = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    same_host && a.port() == b.port() && a.port() != 0
+}
+
+fn limits(raw: &raw::Limits, check: &mut Check<'_>) -> Limits {
+    Limits {
+        header_bytes: check.size("limits.header_bytes", &raw.header_bytes, KIB..=MIB),
+        header_fields: check.number("limits.header_fields", raw.header_fields, 1..=256),
+        json_depth: check.number("limits.json_depth", raw.json_depth, 1..=128),
+        connections: check.number("limits.connections", raw.connections, 1..=1_000_000),
+        h2_streams: check.number("limits.h2_streams", raw.h2_streams, 1..=10_000),
+    }
+}
+
+fn timeouts(raw: &raw::Timeouts, check: &mut Check<'_>) -> Timeouts {
+    let mut timeout = |key, text| check.duration(key, text, MILLISECOND..=DAY);
+    Timeouts {
+        header: timeout("timeouts.header", &raw.header),
+        body_idle: timeout("timeouts.body_idle", &raw.body_idle),
+        connect: timeout("timeouts.connect", &raw.connect),
+        first_byte: timeout("timeouts.first_byte", &raw.first_byte),
+        stream_idle: timeout("timeouts.stream_idle", &raw.stream_idle),
+        write: timeout("timeouts.write", &raw.write),
+        upstream_idle: timeout("timeouts.upstream_idle", &raw.upstream_idle),
+        keepalive: timeout("timeouts.keepalive", &raw.keepalive),
+        drain: timeout("timeouts.drain", &raw.drain),
+    }
+}
+
+fn auth(raw: &raw::Auth, check: &mut Check<'_>) -> Auth {
+    let mut names = BTreeMap::new();
+    let mut secrets = BTreeMap::new();
+    let keys = raw
+        .keys
+        .iter()
+        .enumerate()
+        .map(|(index, raw)| {
+            let secret = auth_secret(&format!("auth.keys.{index}.key"), raw, check);
+            let name = format!("auth.keys.{index}.name");
+            check.required(&name, &raw.name);
+            unique(&name, &raw.name, &mut names, check);
+            let earlier = secrets.insert(secret.expose_secret().to_owned(), raw.name.clone());
+            if let Some(earlier) = earlier {
+                check.fault(
+                    &format!("auth.keys.{index}.key"),
+                    format!("is the same as that of {earlier:?}"),
+                    "give each app a key of its own",
+                );
+            }
+            tenant(&format!("auth.keys.{index}.tenant"), &raw.tenant, check);
+            Key {
+                name: raw.name.clone(),
+                key: secret,
+                tenant: raw.tenant.clone(),
+            }
+        })
+        .collect();
+    Auth { keys }
+}
+
+fn auth_secret(key: &str, raw: &raw::Key, check: &mut Check<'_>) -> SecretString {
+    let secret = check.secret(key, &raw.key.clone().unwrap_or_default());
+    let too_short = secret.expose_secret().len() < MIN_KEY_BYTES;
+    if too_short && !check.places.has_fault_in(key) {
+        check.fault(
+            key,
+            format!("is shorter than {MIN_KEY_BYTES} bytes"),
+            "make a longer one, such as with `openssl rand -hex 32`",
+        );
+    }
+    secret
+}
+
+fn tenant(key: &str, tenant: &str, check: &mut Check<'_>) {
+    check.required(key, tenant);
+    if tenant.len() > MAX_TENANT_BYTES || tenant.contains(char::is_control) {
+        check.fault(
+            key,
+            format!("is {tenant:?}, not a tenant"),
+            format!("give 1 to {MAX_TENANT_BYTES} bytes without control characters"),
+        );
+    }
+}
+
+/// A fault for a name that an earlier element of the list has.
+fn unique(key: &str, name: &str, seen: &mut BTreeMap<String, String>, check: &mut Check<'_>) {
+    if let Some(earlier) = seen.get(name) {
+        check.fault(
+            key,
+            format!("is {name:?}, as `{earlier}` is"),
+            "give each a name of its own",
+        );
+    } else {
+        seen.insert(name.to_owned(), key.to_owned());
+    }
+}
+
+fn personality(raw: &raw::Personality, check: &mut Check<'_>) -> Personality {
+    Personality {
+        dir: check.path("personality.dir", &raw.dir),
+        default: (!raw.default.is_empty()).then(|| raw.default.clone()),
+        mode: check.choice(
+            "personality.mode",
+            &raw.mode,
+            [
+                ("prepend", PersonaMode::Prepend),
+                ("append", PersonaMode::Append),
+                ("replace", PersonaMode::Replace),
+            ],
+        ),
+    }
+}
+
+fn memory(raw: &raw::Memory, check: &mut Check<'_>) -> Memory {
+    Memory {
+        enabled: raw.enabled,
+        store: store(raw, check),
+        recall_limit: check.number("memory.recall_limit", raw.recall_limit, 0..=100),
+        recall_deadline: check.duration(
+            "memory.recall_deadline",
+            &raw.recall_deadline,
+            MILLISECOND..=MINUTE,
+        ),
+        cache_ttl: check.duration("memory.cache_ttl", &raw.cache_ttl, MILLISECOND..=30 * DAY),
+        cache_capacity: check.number("memory.cache_capacity", raw.cache_capacity, 0..=100_000_000),
+        save: check.choice(
+            "memory.save",
+            &raw.save,
+            [
+                ("both", Save::Both),
+                ("user", Save::User),
+                ("assistant", Save::Assistant),
+                ("off", Save::Off),
+            ],
+        ),
+        placement: check.choice(
+            "memory.placement",
+            &raw.placement,
+            [("tail", Placement::Tail), ("head", Placement::Head)],
+        ),
+        max_bytes: check.size("memory.max_bytes", &raw.max_bytes, 1..=MIB),
+    }
+}
+
+/// The secret of a store that is not chosen is left unread: it need not exist.
+fn store(raw: &raw::Memory, check: &mut Check<'_>) -> Store {
+    let is_postgres = check.choice(
+        "memory.store",
+        &raw.store,
+        [("embedded", false), ("postgres", true)],
+    );
+    if !is_postgres {
+        return Store::Embedded {
+            path: check.path("memory.path", &raw.path),
+        };
+    }
+    let url = check.secret("memory.url", &raw.url);
+    let scheme = url.expose_secret().split(':').next();
+    if !matches!(scheme, Some("postgres" | "postgresql")) {
+        check.fault(
+            "memory.url",
+            "does not lead to PostgreSQL",
+            "write it as in \"postgres://user:password@host/database\"",
+        );
+    }
+    Store::Postgres { url }
+}
+
+fn tools(raw: &raw::Tools, check: &mut Check<'_>) -> Tools {
+    Tools {
+        dir: check.path("tools.dir", &raw.dir),
+        enabled: raw.enabled,
+        max_rounds: check.number("tools.max_rounds", raw.max_rounds, 1..=64),
+        timeout: check.duration("tools.timeout", &raw.timeout, MILLISECOND..=60 * MINUTE),
+    }
+}
+
+fn log(raw: &raw::Log, check: &mut Check<'_>) -> Log {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    // A filter takes a bare word that is no level for the name of a module.
+    let is_level = |word: &str| {
+        word.contains(['=', '[', ':']) || LEVELS.contains(&word.trim().to_lowercase().as_str())
+    };
+    let parses = EnvFilter::builder().parse(&raw.level).is_ok();
+    if !parses || !raw.level.split(',').all(is_level) {
+        check.fault(
+            "log.level",
+            format!("is {:?}, not a level or filter", raw.level),
+            "write it as in \"info\" or \"info,yychat::proxy=debug\"",
+        );
+    }
+    Log {
+        level: raw.level.clone(),
+        format: check.choice(
+            "log.format",
+            &raw.format,
+            [("text", LogFormat::Text), ("json", LogFormat::Json)],
+        ),
+    }
+}

@@ -1,0 +1,139 @@
+//! `[[upstreams]]`.
+
+use std::collections::BTreeMap;
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use url::{Host, Url};
+
+use super::unique;
+use crate::config::check::Check;
+use crate::config::model::{HttpVersion, Upstream};
+use crate::config::raw;
+
+pub(super) fn upstreams(raw: &[raw::Upstream], check: &mut Check<'_>) -> Vec<Upstream> {
+    if raw.is_empty() {
+        check.fault("upstreams", "is empty", "add one [[upstreams]] at least");
+    }
+    let mut names = BTreeMap::new();
+    raw.iter()
+        .enumerate()
+        .map(|(index, raw)| {
+            let upstream = upstream(index, raw, check);
+            unique(
+                &format!("upstreams.{index}.name"),
+                &raw.name,
+                &mut names,
+                check,
+            );
+            upstream
+        })
+        .collect()
+}
+
+fn upstream(index: usize, raw: &raw::Upstream, check: &mut Check<'_>) -> Upstream {
+    let key = |name: &str| format!("upstreams.{index}.{name}");
+    check.required(&key("name"), &raw.name);
+    let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+    if !(1..=64).contains(&raw.name.len()) || !raw.name.bytes().all(plain) {
+        check.fault(
+            &key("name"),
+            format!("is {:?}, not a name", raw.name),
+            "give 1 to 64 of a-z, 0-9, `_` and `-`",
+        );
+    }
+    let base_url = base_url(&key("base_url"), &raw.base_url, check);
+    let api_key = raw
+        .api_key
+        .as_ref()
+        .map(|secret| check.secret(&key("api_key"), secret));
+    if api_key.is_some() && base_url.scheme() == "http" && !is_loopback(&base_url) {
+        check.warn(
+            &key("base_url"),
+            "sends the API key over plain http",
+            "use https where the upstream has it",
+        );
+    }
+    Upstream {
+        name: raw.name.clone(),
+        base_url,
+        api_key,
+        models: globs(&key("models"), &raw.models, check),
+        model_patterns: raw.models.clone(),
+        strict_roles: raw.strict_roles,
+        http: check.choice(
+            &key("http"),
+            &raw.http,
+            [
+                ("auto", HttpVersion::Auto),
+                ("h1", HttpVersion::H1),
+                ("h2", HttpVersion::H2),
+            ],
+        ),
+        ca: raw.ca.as_ref().map(|path| check.file(&key("ca"), path)),
+    }
+}
+
+/// The URL is not shown in faults: it may hold a password.
+fn base_url(key: &str, text: &str, check: &mut Check<'_>) -> Url {
+    check.required(key, text);
+    let example = "write it as in \"https://api.openai.com/v1\"";
+    let what = match Url::parse(text) {
+        Err(error) => format!("is not a URL: {error}"),
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+            "starts with neither http:// nor https://".to_owned()
+        }
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            "holds a user or password; a key goes into `api_key`".to_owned()
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+            "holds a query or fragment".to_owned()
+        }
+        Ok(mut url) => {
+            let path = url.path().trim_end_matches('/').to_owned();
+            url.set_path(&path);
+            return url;
+        }
+    };
+    check.fault(key, what, example);
+    Url::parse("https://invalid.invalid").expect("a constant URL parses")
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+fn globs(key: &str, patterns: &[String], check: &mut Check<'_>) -> GlobSet {
+    if patterns.is_empty() {
+        check.fault(
+            key,
+            "is empty, so that it serves no model",
+            "write [\"*\"] for all",
+        );
+    }
+    let mut set = GlobSetBuilder::new();
+    for (index, pattern) in patterns.iter().enumerate() {
+        match Glob::new(pattern) {
+            Ok(glob) => {
+                set.add(glob);
+            }
+            Err(error) => check.fault(
+                &format!("{key}.{index}"),
+                format!("is {pattern:?}, not a glob: {}", error.kind()),
+                "write it as in \"gpt-4*\" or \"{gpt,o3}-*\"",
+            ),
+        }
+    }
+    set.build().unwrap_or_else(|error| {
+        check.fault(
+            key,
+            format!("cannot be matched: {error}"),
+            "simplify the globs",
+        );
+        GlobSet::empty()
+    })
+}

@@ -1,0 +1,43 @@
+//! yychat: a reverse proxy that gives any app which talks to an OpenAI-compatible API long-term
+//! memory, a personality and tools, by changing nothing but its `base_url`.
+//!
+//! A request's life, and the room that each step of it has:
+//!
+//! 1. A connection is accepted, counted, and its header section judged on the raw bytes before
+//!    anything parses it ([`proxy`]: `listener`, `guard`, `framing`).
+//! 2. The request takes the generation in force, the immutable whole of configuration and
+//!    personalities ([`snapshot`]), and keeps it. Its key is proven and its route found
+//!    ([`proxy`]: `admit`).
+//! 3. `POST /v1/chat/completions` is read whole, and what will be put into it is decided
+//!    ([`turn`]): who the assistant is ([`personality`]).
+//! 4. The body is spliced, the client's own bytes staying as they were ([`chat`]), and sent to
+//!    the first upstream that serves its model; the answer comes back byte for byte while an
+//!    observer reads a copy ([`proxy`]: `exchange`, `relay`).
+//! 5. The gateway's own endpoints are plain HTTP services ([`api`]); everything else under `/v1/`
+//!    passes through ([`proxy`]: `pass_through`).
+//! 6. Metrics and one log line are written from the phase ledger ([`telemetry`]).
+//!
+//! [`config`] is what operators write, [`server`] what wires it all together, [`error`] what
+//! people are told when something is wrong.
+//!
+//! Modules use downward only: `server → {proxy, api} → turn → snapshot → personality →
+//! {chat, config} → {telemetry, error}`; `tests/tidy.rs` holds them to it.
+
+#![forbid(unsafe_code)]
+
+pub mod server;
+
+pub mod api;
+pub mod proxy;
+
+pub mod turn;
+
+pub mod snapshot;
+
+pub mod personality;
+
+pub mod chat;
+pub mod config;
+
+pub mod error;
+pub mod telemetry;

@@ -1,0 +1,94 @@
+//! The `yychat` binary: a table of contents.
+
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use yychat::config::{self, Sources};
+use yychat::error::{Fault, Faults};
+use yychat::server::{self, Bound, Signals};
+use yychat::snapshot::Store;
+use yychat::telemetry::logs;
+
+/// Long-term memory, a personality and tools for any OpenAI-compatible app.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The configuration file [default: conf/yychat.toml, where it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Sets one key, such as server.listen=127.0.0.1:8080; stronger than file and environment
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the proxy (as does no command at all)
+    Run,
+    /// Loads configuration, personalities and plugins, and prints every fault
+    Check,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command.as_ref().unwrap_or(&Command::Run) {
+        Command::Run => run(arguments),
+        Command::Check => check(arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(faults) => {
+            eprintln!("{faults}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Faults> {
+    let (store, warnings) = Store::open(sources(arguments)?)?;
+    let snapshot = store.load();
+    let log = &snapshot.config.log;
+    logs::start(&log.level, log.format == config::model::LogFormat::Json)
+        .map_err(|why| Fault::new("log.level", why, "write a level such as `info`"))?;
+    for warning in warnings {
+        tracing::warn!(%warning, "configuration");
+    }
+    let bound = Bound::bind(&snapshot.config.server)?;
+    server::run(Arc::new(store), bound, Arc::new(Signals::new()))?;
+    Ok(())
+}
+
+fn check(arguments: Arguments) -> Result<(), Faults> {
+    let (store, warnings) = Store::open(sources(arguments)?)?;
+    let snapshot = store.load();
+    for warning in warnings {
+        println!("warning: {warning}");
+    }
+    println!(
+        "ok: {} upstreams, {} personalities",
+        snapshot.config.upstreams.len(),
+        snapshot.personalities.iter().len()
+    );
+    Ok(())
+}
+
+fn sources(arguments: Arguments) -> Result<Sources, Faults> {
+    Ok(Sources {
+        file: arguments.config,
+        env: config::environment()?,
+        overrides: arguments.set,
+    })
+}
+
+fn key_value(argument: &str) -> Result<(String, String), String> {
+    argument
+        .split_once('=')
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| "write KEY=VALUE, such as server.listen=127.0.0.1:8080".to_owned())
+}

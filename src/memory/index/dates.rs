@@ -1,0 +1,218 @@
+//! Dates as terms: a record carries those of its day, a query those that it names, and BM25 then
+//! weighs a matched date like a rare word.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::terms::Term;
+
+/// A date as far as a text names it; at least one part is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PartialDate {
+    pub year: Option<u16>,
+    pub month: Option<u8>,
+    pub day: Option<u8>,
+}
+
+impl PartialDate {
+    fn term(self) -> Term {
+        let [y1, y2] = self.year.unwrap_or(0).to_be_bytes();
+        xxh3_64(&[
+            b'\0',
+            y1,
+            y2,
+            self.month.unwrap_or(0),
+            self.day.unwrap_or(0),
+        ])
+    }
+}
+
+/// The terms under which a record of this moment (Unix milliseconds, taken in UTC) is found by
+/// date: day, day without year, month, month without year.
+pub fn record_terms(unix_ms: i64) -> [Term; 4] {
+    let date = Timestamp::from_millisecond(unix_ms)
+        .unwrap_or_default()
+        .to_zoned(TimeZone::UTC)
+        .date();
+    let year = Some(date.year().unsigned_abs());
+    let month = Some(date.month().unsigned_abs());
+    let day = Some(date.day().unsigned_abs());
+    [
+        PartialDate { year, month, day }.term(),
+        PartialDate {
+            year: None,
+            month,
+            day,
+        }
+        .term(),
+        PartialDate {
+            year,
+            month,
+            day: None,
+        }
+        .term(),
+        PartialDate {
+            year: None,
+            month,
+            day: None,
+        }
+        .term(),
+    ]
+}
+
+/// The terms of the dates that `text` names, in English ("May 3, 2023", "3rd of May", "May 2023",
+/// "2023-05-03") or Chinese ("2023年5月3日", "5月3号", "5月").
+pub fn query_terms(text: &str) -> Vec<Term> {
+    dates_in(text).into_iter().map(PartialDate::term).collect()
+}
+
+/// A piece of a text that may belong to a date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Piece {
+    Number(u32),
+    /// An English month's name; whether it is written with a capital tells May from may.
+    Month(u8),
+    /// 年, 月, 日 or 号, or the dash, slash or dot of a numeric date.
+    Mark(char),
+    /// "of", "the": skipped between the parts of a date.
+    Filler,
+    Other,
+}
+
+fn dates_in(text: &str) -> Vec<PartialDate> {
+    let pieces = pieces(text);
+    let mut dates = Vec::new();
+    let mut at = 0;
+    while at < pieces.len() {
+        match date_at(&pieces[at..]) {
+            Some((date, taken)) => {
+                dates.push(date);
+                at += taken;
+            }
+            None => at += 1,
+        }
+    }
+    dates
+}
+
+fn date_at(p: &[Piece]) -> Option<(PartialDate, usize)> {
+    use Piece::{Mark, Month, Number};
+    let found = |year: Option<u32>, month: u32, day: Option<u32>, taken| {
+        Some((
+            PartialDate {
+                year: match year {
+                    Some(y) => Some(valid_year(y)?),
+                    None => None,
+                },
+                month: Some(in_range(month, 12)?),
+                day: match day {
+                    Some(d) => Some(in_range(d, 31)?),
+                    None => None,
+                },
+            },
+            taken,
+        ))
+    };
+    let day_mark = |p: Option<&Piece>| matches!(p, Some(Mark('日' | '号' | '號')));
+    match *p {
+        [Number(y), Mark('年'), Number(m), Mark('月'), Number(d), ..] => {
+            found(Some(y), m, Some(d), 5 + usize::from(day_mark(p.get(5))))
+        }
+        [Number(y), Mark('年'), Number(m), Mark('月'), ..] => found(Some(y), m, None, 4),
+        [Number(m), Mark('月'), Number(d), ..] => {
+            found(None, m, Some(d), 3 + usize::from(day_mark(p.get(3))))
+        }
+        [Number(m), Mark('月'), ..] => found(None, m, None, 2),
+        [Number(y), Mark(a), Number(m), Mark(b), Number(d), ..] if a == b && y >= 1000 => {
+            found(Some(y), m, Some(d), 5)
+        }
+        [Month(m), Number(d), Number(y), ..] if valid_year(y).is_some() => {
+            found(Some(y), m.into(), Some(d), 3)
+        }
+        [Month(m), Number(y), ..] if valid_year(y).is_some() => found(Some(y), m.into(), None, 2),
+        [Month(m), Number(d), ..] => found(None, m.into(), Some(d), 2),
+        [Number(d), Month(m), Number(y), ..] if valid_year(y).is_some() => {
+            found(Some(y), m.into(), Some(d), 3)
+        }
+        [Number(d), Month(m), ..] => found(None, m.into(), Some(d), 2),
+        [Month(m), ..] => found(None, m.into(), None, 1),
+        _ => None,
+    }
+}
+
+fn valid_year(year: u32) -> Option<u16> {
+    (1000..=9999).contains(&year).then_some(year as u16)
+}
+
+fn in_range(value: u32, most: u32) -> Option<u8> {
+    (1..=most).contains(&value).then_some(value as u8)
+}
+
+fn pieces(text: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = if c.is_ascii_digit() {
+            let length = run(rest, |c| c.is_ascii_digit());
+            pieces.push(rest[..length].parse().map_or(Piece::Other, Piece::Number));
+            // 3rd, 21st
+            length
+                + ["st", "nd", "rd", "th"]
+                    .iter()
+                    .find(|s| rest[length..].starts_with(**s))
+                    .map_or(0, |s| s.len())
+        } else if c.is_ascii_alphabetic() {
+            let length = run(rest, |c| c.is_ascii_alphabetic());
+            match english(&rest[..length]) {
+                Piece::Filler => {}
+                piece => pieces.push(piece),
+            }
+            length
+        } else {
+            match c {
+                '年' | '月' | '日' | '号' | '號' | '-' | '/' | '.' => {
+                    pieces.push(Piece::Mark(c));
+                }
+                ',' | ' ' => {}
+                _ => pieces.push(Piece::Other),
+            }
+            c.len_utf8()
+        };
+        rest = &rest[length..];
+    }
+    pieces
+}
+
+fn run(text: &str, belongs: impl Fn(char) -> bool) -> usize {
+    text.find(|c| !belongs(c)).unwrap_or(text.len())
+}
+
+fn english(word: &str) -> Piece {
+    const MONTHS: [&str; 12] = [
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+    ];
+    if word.eq_ignore_ascii_case("of") || word.eq_ignore_ascii_case("the") {
+        return Piece::Filler;
+    }
+    if word.len() < 3 || !word.starts_with(|c: char| c.is_ascii_uppercase()) {
+        return Piece::Other;
+    }
+    let word = word.to_ascii_lowercase();
+    let short = |month: &str| word == month[..3] || (word == "sept" && month == "september");
+    MONTHS
+        .iter()
+        .position(|month| word == *month || short(month))
+        .map_or(Piece::Other, |at| Piece::Month(at as u8 + 1))
+}

@@ -1,0 +1,173 @@
+//! Postings: which documents hold a term, and how often.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::terms::Term;
+
+/// One document that holds a term.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Posting {
+    pub doc: u32,
+    /// How often the document holds the term, at most 255.
+    pub count: u8,
+}
+
+/// A sorted, packed part (12 bytes a term and 5 a posting) and a small growing one, which is
+/// packed in turn once it is no longer small.
+#[derive(Debug, Default)]
+pub struct Postings {
+    terms: Vec<Term>,
+    /// Where each term's postings begin, and a last one where all end.
+    starts: Vec<u32>,
+    docs: Vec<u32>,
+    counts: Vec<u8>,
+    grown: HashMap<Term, Vec<Posting>, BuildHasherDefault<TermHasher>>,
+    grown_len: usize,
+}
+
+impl Postings {
+    /// Takes `(term, doc)` pairs, one for every occurrence, in any order.
+    pub fn pack(mut occurrences: Vec<(Term, u32)>) -> Self {
+        occurrences.sort_unstable();
+        let mut packed = Self::default();
+        for (term, doc) in occurrences {
+            packed.put(term, Posting { doc, count: 1 });
+        }
+        packed.end();
+        packed
+    }
+
+    /// Adds the terms of a document that is newer than all others; `terms` is sorted.
+    pub fn push(&mut self, doc: u32, terms: &[Term]) {
+        for same in terms.chunk_by(|a, b| a == b) {
+            let count = u8::try_from(same.len()).unwrap_or(u8::MAX);
+            self.grown
+                .entry(same[0])
+                .or_default()
+                .push(Posting { doc, count });
+            self.grown_len += 1;
+        }
+        if self.grown_len > 1024.max(self.docs.len() / 8) {
+            self.repack();
+        }
+    }
+
+    /// The postings of a term, by rising document.
+    pub fn of(&self, term: Term) -> impl ExactSizeIterator<Item = Posting> + '_ {
+        let packed = match self.terms.binary_search(&term) {
+            Ok(at) => self.starts[at] as usize..self.starts[at + 1] as usize,
+            Err(_) => 0..0,
+        };
+        let grown = self.grown.get(&term).map_or(&[][..], Vec::as_slice);
+        Chained {
+            docs: &self.docs[packed.clone()],
+            counts: &self.counts[packed],
+            grown,
+        }
+    }
+
+    /// How often `doc` holds `term`.
+    pub fn count(&self, term: Term, doc: u32) -> u8 {
+        if let Ok(at) = self.terms.binary_search(&term) {
+            let range = self.starts[at] as usize..self.starts[at + 1] as usize;
+            if let Ok(found) = self.docs[range.clone()].binary_search(&doc) {
+                return self.counts[range][found];
+            }
+        }
+        let grown = self.grown.get(&term).map_or(&[][..], Vec::as_slice);
+        grown
+            .binary_search_by_key(&doc, |p| p.doc)
+            .map_or(0, |found| grown[found].count)
+    }
+
+    /// Bytes held, about.
+    pub fn bytes(&self) -> usize {
+        self.terms.len() * 12 + self.docs.len() * 5 + self.grown.len() * 48 + self.grown_len * 16
+    }
+
+    fn put(&mut self, term: Term, posting: Posting) {
+        if self.terms.last() != Some(&term) {
+            self.terms.push(term);
+            self.starts.push(self.docs.len() as u32);
+        } else if self.docs.last() == Some(&posting.doc) {
+            if let Some(count) = self.counts.last_mut() {
+                *count = count.saturating_add(posting.count);
+            }
+            return;
+        }
+        self.docs.push(posting.doc);
+        self.counts.push(posting.count);
+    }
+
+    fn end(&mut self) {
+        self.starts.push(self.docs.len() as u32);
+        self.terms.shrink_to_fit();
+        self.starts.shrink_to_fit();
+        self.docs.shrink_to_fit();
+        self.counts.shrink_to_fit();
+    }
+
+    fn repack(&mut self) {
+        let old = std::mem::take(self);
+        let mut terms: Vec<Term> = old.terms.iter().chain(old.grown.keys()).copied().collect();
+        terms.sort_unstable();
+        terms.dedup();
+        for term in terms {
+            for posting in old.of(term) {
+                self.put(term, posting);
+            }
+        }
+        self.end();
+    }
+}
+
+struct Chained<'a> {
+    docs: &'a [u32],
+    counts: &'a [u8],
+    grown: &'a [Posting],
+}
+
+impl Iterator for Chained<'_> {
+    type Item = Posting;
+
+    fn next(&mut self) -> Option<Posting> {
+        if let ([doc, docs @ ..], [count, counts @ ..]) = (self.docs, self.counts) {
+            (self.docs, self.counts) = (docs, counts);
+            return Some(Posting {
+                doc: *doc,
+                count: *count,
+            });
+        }
+        let (first, rest) = self.grown.split_first()?;
+        self.grown = rest;
+        Some(*first)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let length = self.docs.len() + self.grown.len();
+        (length, Some(length))
+    }
+}
+
+impl ExactSizeIterator for Chained<'_> {}
+
+/// A [`Term`] is a hash already.
+#[derive(Default)]
+pub struct TermHasher(u64);
+
+impl Hasher for TermHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, term: u64) {
+        self.0 = term;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

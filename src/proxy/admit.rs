@@ -1,0 +1,104 @@
+//! Admission: who asks, and for which route.
+
+use http::{HeaderMap, Method, StatusCode, header};
+use pingora::proxy::Session;
+
+use super::context::{Context, Route};
+use super::fail::Failure;
+use super::guard::Guarded;
+use super::{Gateway, Surface, headers};
+use crate::error::ApiError;
+use crate::snapshot::{Caller, Snapshot};
+use crate::telemetry::Ledger;
+
+/// Notes when the request began, proves the caller's key and finds the route.
+pub fn admit(
+    gateway: &Gateway,
+    session: &mut Session,
+    context: &mut Context,
+) -> Result<(Route, Caller), Failure> {
+    if let Some(guarded) = session
+        .as_downstream()
+        .stream()
+        .and_then(|stream| stream.as_any().downcast_ref::<Guarded>())
+    {
+        context.ledger = Ledger::new(guarded.first_byte());
+    }
+    bound(session, &context.snapshot);
+    let request = session.req_header();
+    let path = request.uri.path();
+    let local = match &gateway.surface {
+        Surface::Api(local) => local,
+        Surface::Admin(_) => {
+            context.route = Route::Local;
+            return Ok((Route::Local, Caller::anonymous()));
+        }
+    };
+    if path != "/v1" && !path.starts_with("/v1/") {
+        return Err(ApiError::not_found(format!(
+            "There is nothing at `{path}`. The API is under /v1/: set your client's base_url to \
+             end in /v1."
+        ))
+        .into());
+    }
+    let caller = authenticate(&request.headers, &context.snapshot)?;
+    context.caller = Some(caller.clone());
+    context.route = if path == "/v1/chat/completions" {
+        if request.method != Method::POST {
+            return Err(ApiError::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "Chat completions take POST.",
+            )
+            .into());
+        }
+        Route::Chat
+    } else if local.owns(path) {
+        Route::Local
+    } else {
+        Route::PassThrough
+    };
+    Ok((context.route, caller))
+}
+
+/// Bounds what pingora leaves unbounded on the client's side.
+fn bound(session: &mut Session, snapshot: &Snapshot) {
+    let timeouts = &snapshot.config.timeouts;
+    session.set_read_timeout(Some(timeouts.body_idle));
+    session.set_write_timeout(Some(timeouts.write));
+    session.set_total_drain_timeout(Some(timeouts.write));
+    if session.get_keepalive().is_some() {
+        session.set_keepalive(Some(timeouts.keepalive.as_secs().max(1)));
+    }
+}
+
+/// The gateway's key is taken from `X-YYChat-Api-Key` where it is sent, so that `Authorization`
+/// can carry the caller's own upstream key, and from `Authorization` otherwise.
+fn authenticate(headers: &HeaderMap, snapshot: &Snapshot) -> Result<Caller, ApiError> {
+    let own = headers.get(headers::GATEWAY_KEY);
+    let presented = match own {
+        Some(value) => value.as_bytes(),
+        None => headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| bearer(value.as_bytes()))
+            .unwrap_or_default(),
+    };
+    let mut caller = snapshot.keys.prove(presented).ok_or_else(|| {
+        let message = if presented.is_empty() {
+            "No API key was sent. Send one of this gateway's keys as `Authorization: Bearer KEY`."
+        } else {
+            "The API key is not one of this gateway's. Send one of [[auth.keys]] as \
+             `Authorization: Bearer KEY`."
+        };
+        ApiError::new(StatusCode::UNAUTHORIZED, message).code("invalid_api_key")
+    })?;
+    caller.key_in_authorization &= own.is_none();
+    Ok(caller)
+}
+
+/// The token of `Bearer TOKEN`; the scheme's case does not matter (RFC 9110, section 11.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme
+        .eq_ignore_ascii_case(b"bearer ")
+        .then(|| token.trim_ascii())
+}

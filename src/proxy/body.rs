@@ -1,0 +1,171 @@
+//! Reading a request body whole, within its bounds.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::{StatusCode, header};
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::Session;
+use tokio::time::timeout;
+
+use super::fail::Failure;
+use crate::config::model::Config;
+use crate::error::ApiError;
+
+/// A client that sends slower than this, averaged over the time since the body began, is cut off.
+const BYTES_A_SECOND: usize = 1024;
+/// A refused body is read on for this long, so that the close does not reset the answer away.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Reads the body, at most `server.body_limit` bytes of JSON.
+///
+/// Refuses with 413, 415 or 408.
+pub async fn read_json(session: &mut Session, config: &Config) -> Result<Bytes, Failure> {
+    expect_json(session)?;
+    read(session, config).await
+}
+
+/// Reads the body, at most `server.body_limit` bytes of anything.
+pub async fn read(session: &mut Session, config: &Config) -> Result<Bytes, Failure> {
+    let limit = config.server.body_limit;
+    let announced = session
+        .get_header(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large(limit).into());
+    }
+    invite(session).await?;
+    let mut pace = Pace::new(config.timeouts.body_idle);
+    // What a client announces it may not send: space is taken as bytes come, not on its word.
+    let mut whole = BytesMut::new();
+    let mut first = Bytes::new();
+    loop {
+        let read = timeout(config.timeouts.body_idle, session.as_downstream_mut().read_request_body());
+        let Ok(read) = read.await else {
+            return Err(pace.stalled().into());
+        };
+        let Some(chunk) = read.map_err(|error| Failure::client(&error))? else {
+            break;
+        };
+        if first.len() + whole.len() + chunk.len() > limit {
+            return Err(too_large(limit).into());
+        }
+        pace.count(chunk.len())?;
+        if first.is_empty() && whole.is_empty() {
+            first = chunk;
+        } else {
+            if whole.is_empty() {
+                whole.reserve(announced.unwrap_or(0).min(4 << 20).max(2 * first.len()));
+                whole.extend_from_slice(&std::mem::take(&mut first));
+            }
+            whole.extend_from_slice(&chunk);
+        }
+    }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
+}
+
+/// Reads on for a while what a refused client still sends.
+pub async fn drain(session: &mut Session) {
+    // Whatever comes of it, the connection closes next.
+    let _ = timeout(DRAIN, session.as_downstream_mut().drain_request_body()).await;
+}
+
+fn expect_json(session: &Session) -> Result<(), ApiError> {
+    let headers = &session.req_header().headers;
+    let unsupported = |param: &str, message: String| {
+        Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message).param(param))
+    };
+    for encoding in headers.get_all(header::CONTENT_ENCODING) {
+        if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") {
+            return unsupported(
+                "Content-Encoding",
+                "A request body with a Content-Encoding is not taken here. Send it uncompressed."
+                    .into(),
+            );
+        }
+    }
+    let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let essence = content_type
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    if essence == "application/json" || essence.ends_with("+json") {
+        Ok(())
+    } else {
+        unsupported(
+            "Content-Type",
+            format!("The Content-Type is `{essence}`. Send `application/json`."),
+        )
+    }
+}
+
+/// Sends `100 Continue` where the client waits for it.
+async fn invite(session: &mut Session) -> Result<(), Failure> {
+    let waits = session
+        .get_header(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if let (true, ServerSession::H1(h1)) = (waits, session.as_downstream_mut()) {
+        // pingora 0.9.1 takes any response header written before the body has been read as the
+        // final one, and gives up the connection for it.
+        let keepalive = h1.get_keepalive_timeout();
+        h1.write_continue_response()
+            .await
+            .map_err(|error| Failure::client(&error))?;
+        h1.set_server_keepalive(keepalive);
+    }
+    Ok(())
+}
+
+/// Keeps a client to a minimum rate, so that a body cannot take for ever a byte at a time.
+struct Pace {
+    began: Instant,
+    received: usize,
+    grace: Duration,
+}
+
+impl Pace {
+    fn new(grace: Duration) -> Self {
+        Self {
+            began: Instant::now(),
+            received: 0,
+            grace,
+        }
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), ApiError> {
+        self.received += bytes;
+        let due = (self.received / BYTES_A_SECOND) as u64;
+        if self.began.elapsed() > self.grace + Duration::from_secs(due) {
+            return Err(self.stalled());
+        }
+        Ok(())
+    }
+
+    fn stalled(&self) -> ApiError {
+        ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            format!(
+                "The request body stalled: {} bytes came in {:.0} s. Send it without pauses of \
+                 more than {:?}.",
+                self.received,
+                self.began.elapsed().as_secs_f64(),
+                self.grace
+            ),
+        )
+    }
+}
+
+fn too_large(limit: usize) -> ApiError {
+    ApiError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!(
+            "The request body is larger than {limit} bytes. Send less, or raise server.body_limit."
+        ),
+    )
+}

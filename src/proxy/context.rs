@@ -1,0 +1,105 @@
+//! What the proxy knows of one request while it lives.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use uuid::Uuid;
+
+use super::Shared;
+use super::stub::Answer;
+use crate::snapshot::{Caller, Snapshot};
+use crate::telemetry::{Ledger, Metrics};
+
+/// One request's context; pingora makes it before the header is looked at and drops it after
+/// the log line is written.
+pub struct Context {
+    /// The generation that the request began with and keeps. Set when the context is made.
+    pub snapshot: Arc<Snapshot>,
+    /// `x-yychat-request-id`. Set when the context is made; read by every answer and log line.
+    pub request_id: Uuid,
+    /// Where the time goes. Entered by every phase; read by `finish`.
+    pub ledger: Ledger,
+    /// What kind of request it is. Set by `admit`; a label of metrics, so of a closed set.
+    pub route: Route,
+    /// Who asks. Set by `admit` once the key is proven; absent on refused requests.
+    pub caller: Option<Caller>,
+    /// The status that the client was sent. Set by whoever writes the response header.
+    pub status: u16,
+    /// Whether the answer is a stream of events. Set by `relay`.
+    pub streamed: bool,
+    /// The upstream that answered, or that was tried last. Set by `exchange` and `route`.
+    pub upstream: Option<String>,
+    /// The personality in force. Set by `exchange`; an id that the configuration knows.
+    pub personality: Option<String>,
+    /// What the answer said of itself, as far as it could be read. Set by `relay`.
+    pub answer: Option<Answer>,
+    /// Why the request failed, for the log. Set by `fail`.
+    pub failure: Option<String>,
+    /// Upstreams of the pass-through route that could not be reached. Set by `pass_through`.
+    pub tries: usize,
+    /// Holds the drain at shutdown, and the gauge, until the context is dropped.
+    _in_flight: InFlight,
+}
+
+/// A request in the count for as long as it lives.
+struct InFlight {
+    metrics: Arc<Metrics>,
+    _token: TaskTrackerToken,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.metrics.in_flight.dec();
+    }
+}
+
+/// The closed set of routes, as metrics name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// `POST /v1/chat/completions`.
+    Chat,
+    /// An endpoint of the gateway's own.
+    Local,
+    /// Everything else under `/v1/`.
+    PassThrough,
+    /// What was refused before it had a route.
+    None,
+}
+
+impl Route {
+    /// The value of the label `route`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Route::Chat => "chat",
+            Route::Local => "local",
+            Route::PassThrough => "pass_through",
+            Route::None => "none",
+        }
+    }
+}
+
+impl Context {
+    /// A context for a request that begins now, with the generation in force.
+    pub fn new(shared: &Shared) -> Self {
+        shared.metrics.in_flight.inc();
+        Self {
+            snapshot: shared.snapshots.load(),
+            request_id: Uuid::now_v7(),
+            ledger: Ledger::new(Instant::now()),
+            route: Route::None,
+            caller: None,
+            status: 0,
+            streamed: false,
+            upstream: None,
+            personality: None,
+            answer: None,
+            failure: None,
+            tries: 0,
+            _in_flight: InFlight {
+                metrics: shared.metrics.clone(),
+                _token: shared.live.token(),
+            },
+        }
+    }
+}

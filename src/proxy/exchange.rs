@@ -1,0 +1,266 @@
+//! The chat exchange, as one straight async function:
+//!
+//! ```text
+//! read → prepare → leg (compose, connect, send, wait) → relay → finish
+//! ```
+//!
+//! It runs inside `request_filter` with a connector of its own, because a body of any size has
+//! to be rewritten under an exact length and an answer may have to be continued by another leg.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::StatusCode;
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType};
+use tokio::time::timeout;
+
+use super::context::Context;
+use super::fail::{Failure, UpstreamError, UpstreamErrorKind};
+use super::upstream::Connection;
+use super::{Gateway, body, headers, relay};
+use crate::chat::{Composed, coalesce};
+use crate::config::model::Upstream;
+use crate::error::ApiError;
+use crate::snapshot::Caller;
+use crate::telemetry::Phase;
+use crate::turn::{self, Turn};
+
+/// Pieces of a body smaller than this are copied together before they are written …
+const PIECE: usize = 64 * 1024;
+/// … and larger ones are written this much at a time, an early answer being looked for between.
+const SLICE: usize = 256 * 1024;
+/// How long an answer is looked for after a write to the upstream has failed.
+const EARLY_ANSWER: Duration = Duration::from_secs(1);
+
+/// Serves `POST /v1/chat/completions`.
+pub async fn run(
+    gateway: &Gateway,
+    session: &mut Session,
+    context: &mut Context,
+    caller: &Caller,
+) -> Result<(), Failure> {
+    let snapshot = context.snapshot.clone();
+    context.ledger.enter(Phase::ReadBody);
+    let body = body::read_json(session, &snapshot.config).await?;
+    let headers = &session.req_header().headers;
+    let turn = turn::prepare(&snapshot, headers, body, &mut context.ledger)?;
+    context.personality = turn.personality_id().map(str::to_owned);
+    let connection = leg(gateway, session, context, &turn, caller).await?;
+    relay::run(gateway, session, context, connection).await
+}
+
+/// Sends the turn to the first upstream that serves its model and can be reached, and waits for
+/// the response header. Another upstream is tried only while nothing was sent.
+async fn leg(
+    gateway: &Gateway,
+    session: &mut Session,
+    context: &mut Context,
+    turn: &Turn,
+    caller: &Caller,
+) -> Result<Connection, Failure> {
+    let snapshot = context.snapshot.clone();
+    let mut unreachable = None;
+    for upstream in snapshot.upstreams_for(turn.model()) {
+        context.upstream = Some(upstream.name.clone());
+        context.ledger.enter(Phase::Compose);
+        let composed = turn.compose(upstream.strict_roles);
+        match attempt(gateway, session, context, (upstream, caller), &composed).await? {
+            Ok(connection) => return Ok(connection),
+            Err(error) => {
+                tracing::warn!(
+                    request_id = %context.request_id, upstream = error.upstream,
+                    kind = error.kind.name(), why = error.why, "upstream failed"
+                );
+                gateway.metrics()
+                    .upstream_error(&error.upstream, error.kind.name());
+                let never_sent = matches!(
+                    error.kind,
+                    UpstreamErrorKind::Resolve | UpstreamErrorKind::Connect | UpstreamErrorKind::Tls
+                );
+                let answer = error.answer();
+                if !never_sent {
+                    return Err(answer.into());
+                }
+                unreachable = Some(answer);
+            }
+        }
+    }
+    Err(unreachable
+        .unwrap_or_else(|| {
+            ApiError::not_found(format!(
+                "No upstream serves the model `{}`. Name it in the `models` of one of [[upstreams]].",
+                turn.model().unwrap_or_default()
+            ))
+            .param("model")
+            .code("model_not_found")
+        })
+        .into())
+}
+
+/// One upstream: connect, send, wait. A kept connection that turns out to have been closed before
+/// the request reached it is replaced by another.
+///
+/// The outer error ends the request; the inner one is the upstream's.
+async fn attempt(
+    gateway: &Gateway,
+    session: &mut Session,
+    context: &mut Context,
+    (upstream, caller): (&Upstream, &Caller),
+    composed: &Composed,
+) -> Result<Result<Connection, UpstreamError>, Failure> {
+    let snapshot = context.snapshot.clone();
+    let timeouts = &snapshot.config.timeouts;
+    loop {
+        context.ledger.enter(Phase::UpstreamConnect);
+        let connecting = gateway.dialer.connect(upstream, timeouts);
+        let mut connection = match with_client(session, connecting).await? {
+            Ok(connection) => connection,
+            Err(error) => return Ok(Err(error)),
+        };
+        let acknowledged = connection.bytes_acknowledged();
+        let request =
+            headers::chat_request(session.req_header(), upstream, caller, composed.length)?;
+        let sent = with_client(session, send(&mut connection, request, composed)).await?;
+        context.ledger.enter(Phase::UpstreamTtfb);
+        let answered = match sent {
+            Ok(Sent::Answered) => Ok(()),
+            Ok(Sent::Whole) => {
+                with_client(session, wait(&mut connection, timeouts.first_byte)).await?
+            }
+            // It may have answered, 413 say, and closed without reading the rest.
+            Err(error) => wait(&mut connection, EARLY_ANSWER).await.map_err(|_| error),
+        };
+        match answered {
+            Ok(()) => return Ok(Ok(connection)),
+            Err(error) if never_read(&connection, acknowledged, &error) => {
+                tracing::debug!(request_id = %context.request_id, "kept connection was closed, dialling again");
+            }
+            Err(error) => return Ok(Err(UpstreamError::new(&upstream.name, &error))),
+        }
+    }
+}
+
+/// How far the request got.
+enum Sent {
+    /// All of it went out.
+    Whole,
+    /// The upstream answered before all of it was out.
+    Answered,
+}
+
+async fn send(
+    connection: &mut Connection,
+    request: Box<RequestHeader>,
+    composed: &Composed,
+) -> pingora::Result<Sent> {
+    let session = &mut connection.session;
+    session.write_request_header(request).await?;
+    let mut pieces = coalesce(composed.pieces.iter().cloned(), PIECE)
+        .into_iter()
+        .flat_map(slices)
+        .peekable();
+    while let Some(piece) = pieces.next() {
+        session.write_request_body(piece, false).await?;
+        if pieces.peek().is_none() {
+            break;
+        }
+        // Cancelling a header read between two writes loses nothing: pingora keeps what it read.
+        if let Some(read) = session.read_response_header().now_or_never() {
+            read?;
+            connection.spent = true;
+            return Ok(Sent::Answered);
+        }
+    }
+    session.finish_request_body().await?;
+    Ok(Sent::Whole)
+}
+
+fn slices(piece: Bytes) -> impl Iterator<Item = Bytes> {
+    let starts = (0..piece.len()).step_by(SLICE);
+    starts.map(move |start| piece.slice(start..piece.len().min(start + SLICE)))
+}
+
+/// Reads response headers until a final one comes.
+async fn wait(connection: &mut Connection, within: Duration) -> pingora::Result<()> {
+    let session = &mut connection.session;
+    session.set_read_timeout(Some(within));
+    let reading = async {
+        loop {
+            session.read_response_header().await?;
+            match session.response_header().map(|header| header.status) {
+                Some(StatusCode::SWITCHING_PROTOCOLS) | None => {
+                    return Error::e_explain(
+                        ErrorType::InvalidHTTPHeader,
+                        "it switched protocols where an answer was due",
+                    );
+                }
+                Some(status) if status.is_informational() => {}
+                Some(_) => return Ok(()),
+            }
+        }
+    };
+    match timeout(within, reading).await {
+        Ok(read) => read,
+        Err(_) => Error::e_explain(
+            ErrorType::ReadTimedout,
+            format!("no response header within {within:?}"),
+        ),
+    }
+}
+
+/// Whether the upstream provably read nothing of the request, so that it may be sent again.
+///
+/// That is so where a kept connection was closed from the other side (an end of file, or a write
+/// after it, which is EPIPE) and the close acknowledged no byte of the request: what its kernel
+/// had not received when it closed, its program cannot have read. A reset proves nothing.
+fn never_read(connection: &Connection, acknowledged: Option<u64>, error: &Error) -> bool {
+    let closed = match error.etype() {
+        ErrorType::ConnectionClosed => true,
+        _ => error
+            .root_cause()
+            .downcast_ref::<io::Error>()
+            .is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe),
+    };
+    connection.reused
+        && closed
+        && connection.session.response_header().is_none()
+        && acknowledged.is_some()
+        && connection.bytes_acknowledged() == acknowledged
+}
+
+/// Does `work` while watching whether the client leaves; if it does, `work` is dropped, and with
+/// it the upstream's connection.
+async fn with_client<T>(
+    session: &mut Session,
+    work: impl Future<Output = T>,
+) -> Result<T, Failure> {
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        done = &mut work => Ok(done),
+        left = departure(session) => match left {
+            Some(why) => Err(Failure::ClientGone(why)),
+            None => Ok(work.await),
+        },
+    }
+}
+
+/// Resolves when the client leaves, saying how, or when it can no longer be watched.
+pub async fn departure(session: &mut Session) -> Option<String> {
+    match session.as_downstream_mut().read_body_or_idle(true).await {
+        // A client that pipelines its next request is still there. That request is not served:
+        // the connection closes after this answer, and the client sends it again.
+        Err(error) if *error.etype() == ErrorType::ConnectError => {
+            session.set_keepalive(None);
+            None
+        }
+        Err(error) => Some(format!("the client left: {}", error.etype().as_str())),
+        Ok(_) => None,
+    }
+}

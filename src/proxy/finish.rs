@@ -1,0 +1,43 @@
+//! The end of a request: metrics and one log line.
+
+use super::{Gateway, Surface};
+use super::context::{Context, Route};
+use crate::telemetry::Phase;
+
+/// Files the ledger and writes the request's line.
+pub fn finish(gateway: &Gateway, context: &mut Context) {
+    context.ledger.enter(Phase::Other);
+    if matches!(gateway.surface, Surface::Admin(_)) {
+        return;
+    }
+    gateway.metrics().observe(
+        context.route.name(),
+        context.status,
+        context.streamed,
+        &context.ledger,
+    );
+    let usage = context.answer.as_ref().and_then(|answer| answer.usage.as_ref());
+    tracing::info!(
+        request_id = %context.request_id,
+        generation = context.snapshot.generation,
+        route = context.route.name(),
+        status = context.status,
+        stream = context.streamed,
+        tenant = context.caller.as_ref().map(|caller| caller.tenant.as_ref()),
+        upstream = context.upstream,
+        personality = context.personality,
+        prompt_tokens = usage.map(|usage| usage.prompt_tokens),
+        completion_tokens = usage.map(|usage| usage.completion_tokens),
+        total_ms = milliseconds(context.ledger.total()),
+        overhead_ms = milliseconds(context.ledger.overhead()),
+        first_chunk_ms = context.ledger.first_chunk().map(milliseconds),
+        phases = context.ledger.server_timing(),
+        failure = context.failure,
+        "{}",
+        if context.route == Route::None { "request refused" } else { "request" },
+    );
+}
+
+fn milliseconds(duration: std::time::Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

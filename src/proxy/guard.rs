@@ -1,0 +1,365 @@
+//! The guard before pingora's parser: a request's header section is read whole, within one
+//! deadline and one size, and judged on its raw bytes before anything parses it.
+//!
+//! pingora 0.9.1 drops `Content-Length` beside `Transfer-Encoding` before any filter runs, takes
+//! lines ended by a bare LF, and times each read but not their sum. Two readers that disagree on
+//! where a request ends are how requests are smuggled, so what could be read in two ways is
+//! refused here (RFC 9112, sections 2.2, 3.2, 5.1, 5.2, 6.1 and 6.3).
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::{Buf, Bytes, BytesMut};
+use http::StatusCode;
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    Stream, TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest,
+    tls::{SslDigest, TlsRef},
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use super::framing;
+use crate::error::ApiError;
+
+/// Bytes and time that a refused client is given to finish sending, so that the close does not
+/// reset the answer away.
+const LINGER_BYTES: usize = 256 * 1024;
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What a header section may be.
+#[derive(Debug, Clone, Copy)]
+pub struct HeaderLimits {
+    /// Bytes at most.
+    pub bytes: usize,
+    /// Fields at most.
+    pub fields: usize,
+    /// From the first byte to the blank line.
+    pub time: Duration,
+}
+
+/// A client's connection with the guard in front.
+pub struct Guarded {
+    inner: Stream,
+    limits: HeaderLimits,
+    state: State,
+    /// Bytes read from the client that pingora has not taken yet.
+    pending: BytesMut,
+    /// How far `pending` has been searched for the end of the header section.
+    searched: usize,
+    deadline: Option<Pin<Box<Sleep>>>,
+    opened: Instant,
+    shared: Arc<Shared>,
+}
+
+/// What the request's side may read and set while pingora owns the stream.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// The next bytes begin a request.
+    armed: AtomicBool,
+    /// When the current request's first byte came, in nanoseconds since the connection opened.
+    first_byte: AtomicU64,
+}
+
+enum State {
+    /// Bytes pass through: a body, an upgraded connection, or HTTP/2.
+    Open,
+    /// Collecting a header section.
+    Header,
+    /// Writing a refusal.
+    Refusing(Bytes),
+    /// Reading what the refused client still sends.
+    Lingering(usize),
+    /// Nothing more comes.
+    Closed,
+}
+
+impl Guarded {
+    /// Puts the guard before `inner`. It lets everything pass until [`Guarded::arm`].
+    pub fn new(inner: Stream, limits: HeaderLimits) -> Self {
+        Self {
+            inner,
+            limits,
+            state: State::Open,
+            pending: BytesMut::new(),
+            searched: 0,
+            deadline: None,
+            opened: Instant::now(),
+            shared: Arc::default(),
+        }
+    }
+
+    /// From here on the next bytes are an HTTP/1 request's header section.
+    pub fn arm(&self) {
+        self.shared.armed.store(true, Ordering::Release);
+    }
+
+    /// When the first byte of the current request arrived.
+    pub fn first_byte(&self) -> Instant {
+        self.opened + Duration::from_nanos(self.shared.first_byte.load(Ordering::Relaxed))
+    }
+
+    fn begin_header(&mut self) {
+        self.state = State::Header;
+        self.searched = 0;
+        self.deadline = None;
+        if !self.pending.is_empty() {
+            self.note_first_byte();
+        }
+    }
+
+    fn note_first_byte(&mut self) {
+        let since = u64::try_from(self.opened.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.shared.first_byte.store(since, Ordering::Relaxed);
+        self.deadline = Some(Box::pin(sleep(self.limits.time)));
+    }
+
+    /// Looks for the end of the header section in what has come so far.
+    fn judge(&mut self) -> Option<Result<(), ApiError>> {
+        // RFC 9112 section 2.2: an empty line before the request line is skipped.
+        while self.searched == 0 && self.pending.starts_with(b"\r\n") {
+            self.pending.advance(2);
+        }
+        let end = match framing::header_end(&self.pending, &mut self.searched) {
+            Ok(end) => end,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        match end {
+            Some(end) if end <= self.limits.bytes => {
+                Some(framing::inspect(&self.pending[..end], self.limits.fields))
+            }
+            None if self.pending.len() <= self.limits.bytes => None,
+            _ => Some(Err(ApiError::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                format!(
+                    "The request's header section is larger than {} bytes. Send fewer or shorter \
+                     header fields, or raise limits.header_bytes.",
+                    self.limits.bytes
+                ),
+            ))),
+        }
+    }
+
+    fn refuse(&mut self, refusal: &ApiError) {
+        tracing::debug!(status = refusal.status.as_u16(), reason = %refusal, "request refused before parsing");
+        let body = refusal.body();
+        let head = format!(
+            "HTTP/1.1 {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            refusal.status,
+            body.len()
+        );
+        self.state = State::Refusing([head.as_bytes(), &body].concat().into());
+        self.pending.clear();
+    }
+
+    fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut space = [0; 4096];
+        let mut buffer = ReadBuf::new(&mut space);
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buffer))?;
+        self.pending.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// One step of collecting the header section; `Ready` when the state has changed.
+    fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.judge() {
+            Some(Ok(())) => {
+                self.state = State::Open;
+                self.deadline = None;
+                return Poll::Ready(Ok(()));
+            }
+            Some(Err(refusal)) => {
+                self.refuse(&refusal);
+                return Poll::Ready(Ok(()));
+            }
+            None => {}
+        }
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            self.refuse(&ApiError::new(
+                StatusCode::REQUEST_TIMEOUT,
+                format!(
+                    "The request's header section did not arrive within {:?}.",
+                    self.limits.time
+                ),
+            ));
+            return Poll::Ready(Ok(()));
+        }
+        let waiting = self.pending.is_empty();
+        if ready!(self.fill(cx))? == 0 {
+            self.state = State::Closed;
+        } else if waiting {
+            self.note_first_byte();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.state {
+            State::Refusing(answer) if answer.is_empty() => {
+                ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
+                ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+                self.deadline = Some(Box::pin(sleep(LINGER)));
+                self.state = State::Lingering(0);
+            }
+            State::Refusing(answer) => {
+                let written = ready!(Pin::new(&mut self.inner).poll_write(cx, answer))?;
+                answer.advance(written);
+                if written == 0 {
+                    self.state = State::Closed;
+                }
+            }
+            _ => {
+                let late = self
+                    .deadline
+                    .as_mut()
+                    .is_none_or(|deadline| deadline.as_mut().poll(cx).is_ready());
+                let read = if late { 0 } else { ready!(self.fill(cx))? };
+                self.pending.clear();
+                if let State::Lingering(total) = &mut self.state {
+                    *total += read;
+                    if read == 0 || *total > LINGER_BYTES {
+                        self.state = State::Closed;
+                    }
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            match self.state {
+                State::Open if self.shared.armed.swap(false, Ordering::AcqRel) => {
+                    self.begin_header();
+                }
+                State::Open if self.pending.is_empty() => {
+                    return Pin::new(&mut self.inner).poll_read(cx, buffer);
+                }
+                State::Open => {
+                    let taken = self.pending.len().min(buffer.remaining());
+                    buffer.put_slice(&self.pending.split_to(taken));
+                    return Poll::Ready(Ok(()));
+                }
+                State::Header => ready!(self.poll_header(cx))?,
+                State::Refusing(_) | State::Lingering(_) => ready!(self.poll_refusal(cx))?,
+                State::Closed => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+#[async_trait]
+impl Peek for Guarded {
+    /// Fills `expected` with the first bytes of the connection, or with as many as it takes to
+    /// see that they are not HTTP/2's preface, which pingora compares them with.
+    async fn try_peek(&mut self, expected: &mut [u8]) -> io::Result<bool> {
+        const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        let reading = async {
+            while self.pending.len() < PREFACE.len() && PREFACE.starts_with(&self.pending) {
+                if self.inner.read_buf(&mut self.pending).await? == 0 {
+                    break;
+                }
+            }
+            io::Result::Ok(())
+        };
+        tokio::time::timeout(self.limits.time, reading).await??;
+        let known = self.pending.len().min(expected.len());
+        expected[..known].copy_from_slice(&self.pending[..known]);
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Guarded {
+    async fn shutdown(&mut self) {
+        self.inner.shutdown().await;
+    }
+}
+
+impl UniqueID for Guarded {
+    fn id(&self) -> UniqueIDType {
+        self.inner.id()
+    }
+}
+
+impl Ssl for Guarded {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.inner.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.selected_alpn_proto()
+    }
+}
+
+impl GetTimingDigest for Guarded {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.inner.get_timing_digest()
+    }
+}
+
+impl GetProxyDigest for Guarded {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.inner.get_proxy_digest()
+    }
+}
+
+impl GetSocketDigest for Guarded {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.inner.get_socket_digest()
+    }
+}
+
+impl fmt::Debug for Guarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guarded").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,174 @@
+//! Which header fields go on, in both directions.
+//!
+//! Fields of one hop stay on their hop (RFC 9110, section 7.6.1), framing is made anew on each
+//! side, and the gateway's own request fields end here.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::fail::Failure;
+use crate::config::model::Upstream;
+use crate::error::ApiError;
+use crate::snapshot::Caller;
+
+/// The gateway's key, where `Authorization` holds the caller's own upstream key.
+pub const GATEWAY_KEY: HeaderName = HeaderName::from_static("x-yychat-api-key");
+/// Everything that begins so is addressed to the gateway.
+const OWN_PREFIX: &str = "x-yychat-";
+
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// The request header of a chat leg: `method` on the upstream's own path, the client's fields
+/// that may go on, the right key, and an exact length.
+pub fn chat_request(
+    client: &RequestHeader,
+    upstream: &Upstream,
+    caller: &Caller,
+    length: usize,
+) -> Result<Box<RequestHeader>, Failure> {
+    let internal = |error: Box<pingora::Error>| {
+        Failure::from(ApiError::bad_request(format!(
+            "The request cannot be forwarded: {error}"
+        )))
+    };
+    let path = upstream_path(client, upstream)?;
+    let mut request = RequestHeader::build(Method::POST, path.as_bytes(), Some(24))
+        .map_err(internal)?;
+    let nominated = nominated(&client.headers);
+    for (name, value) in &client.headers {
+        let dropped = is_hop_by_hop(name, &nominated)
+            || is_own(name)
+            || [
+                header::HOST,
+                header::CONTENT_LENGTH,
+                header::EXPECT,
+                header::PROXY_AUTHORIZATION,
+                // The gateway reads the answer that it passes on, for usage and for memory.
+                header::ACCEPT_ENCODING,
+            ]
+            .contains(name);
+        if !dropped {
+            request.append_header(name, value).map_err(internal)?;
+        }
+    }
+    authorize(&mut request, upstream, caller).map_err(internal)?;
+    request
+        .insert_header(header::HOST, host(upstream))
+        .map_err(internal)?;
+    request
+        .insert_header(header::CONTENT_LENGTH, length)
+        .map_err(internal)?;
+    Ok(Box::new(request))
+}
+
+/// Points a pass-through request at its upstream; pingora strips hop-by-hop fields itself.
+pub fn pass_through_request(
+    request: &mut RequestHeader,
+    upstream: &Upstream,
+    caller: &Caller,
+) -> pingora::Result<()> {
+    let own: Vec<_> = request.headers.keys().filter(|name| is_own(name)).cloned().collect();
+    for name in own {
+        request.remove_header(&name);
+    }
+    authorize(request, upstream, caller)?;
+    request.insert_header(header::HOST, host(upstream))
+}
+
+/// The upstream's path for the client's: what follows `/v1`, under the path of `base_url`.
+pub fn upstream_path(client: &RequestHeader, upstream: &Upstream) -> Result<String, ApiError> {
+    let path = client.uri.path();
+    let rest = path.strip_prefix("/v1").unwrap_or(path);
+    // An encoded or plain `..` could climb out of the path that base_url confines callers to.
+    let climbs = rest.split(['/', '\\']).any(|segment| {
+        let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+        plain == ".." || plain == "." || plain.contains("%2f") && plain.contains("..")
+    });
+    if climbs {
+        return Err(ApiError::bad_request(
+            "The path holds a `.` or `..` segment. Send it resolved.",
+        ));
+    }
+    let prefix = upstream.base_url.path().trim_end_matches('/');
+    let query = client.uri.query().map(|query| format!("?{query}"));
+    Ok(format!("{prefix}{rest}{}", query.unwrap_or_default()))
+}
+
+/// The response header as the client gets it, framing apart.
+pub fn response(upstream: &ResponseHeader) -> ResponseHeader {
+    let mut header = upstream.clone();
+    // One connection's HTTP version says nothing of the other's.
+    header.set_version(http::Version::HTTP_11);
+    let nominated = nominated(&upstream.headers);
+    let dropped: Vec<_> = upstream
+        .headers
+        .keys()
+        .filter(|name| is_hop_by_hop(name, &nominated))
+        .cloned()
+        .collect();
+    for name in dropped {
+        header.remove_header(&name);
+    }
+    header
+}
+
+fn authorize(
+    request: &mut RequestHeader,
+    upstream: &Upstream,
+    caller: &Caller,
+) -> pingora::Result<()> {
+    match &upstream.api_key {
+        Some(key) => request.insert_header(header::AUTHORIZATION, bearer(key)),
+        // A gateway key is no business of the upstream's.
+        None if caller.key_in_authorization => {
+            request.remove_header(&header::AUTHORIZATION);
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+fn bearer(key: &SecretString) -> HeaderValue {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))
+        .unwrap_or(HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
+}
+
+/// `Host` of the upstream: with the port where it is not the scheme's own.
+pub fn host(upstream: &Upstream) -> String {
+    let url = &upstream.base_url;
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+fn nominated(headers: &HeaderMap) -> Vec<String> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect()
+}
+
+fn is_hop_by_hop(name: &HeaderName, nominated: &[String]) -> bool {
+    HOP_BY_HOP.contains(name) || nominated.iter().any(|nominee| nominee == name.as_str())
+}
+
+fn is_own(name: &HeaderName) -> bool {
+    name.as_str().starts_with(OWN_PREFIX)
+}

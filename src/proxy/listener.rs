@@ -1,0 +1,159 @@
+//! What stands between accepted connections and pingora's HTTP: a count, and the guard.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use http::StatusCode;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::server::ShutdownWatch;
+use tokio::io::AsyncWriteExt;
+
+use super::guard::{Guarded, HeaderLimits};
+use crate::config::model::Config;
+use crate::error::ApiError;
+use crate::telemetry::Metrics;
+
+/// HTTP/2 windows to clients: pingora's 64 KiB make an upload wait for a round trip each.
+const H2_STREAM_WINDOW: u32 = 1 << 20;
+const H2_CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// Wraps an HTTP application: its connections are counted and guarded.
+pub struct Guard<A> {
+    app: Arc<Armed<A>>,
+    limits: HeaderLimits,
+    most: usize,
+    open: Arc<AtomicUsize>,
+    metrics: Arc<Metrics>,
+}
+
+/// Tells the guard of each connection where a request begins.
+struct Armed<A> {
+    app: Arc<A>,
+    options: HttpServerOptions,
+    h2: H2Options,
+}
+
+impl<A: HttpServerApp + Send + Sync + 'static> Guard<A> {
+    /// Guards `app` by the limits and timeouts of `config`.
+    pub fn new(app: A, config: &Config, metrics: Arc<Metrics>) -> Self {
+        let mut options = HttpServerOptions::default();
+        options.h2c = true;
+        options.h2_idle_timeout = Some(config.timeouts.keepalive);
+        let mut h2 = H2Options::new();
+        h2.max_concurrent_streams(config.limits.h2_streams)
+            .max_header_list_size(u32::try_from(config.limits.header_bytes).unwrap_or(u32::MAX))
+            .initial_window_size(H2_STREAM_WINDOW)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW);
+        Self {
+            app: Arc::new(Armed {
+                app: Arc::new(app),
+                options,
+                h2,
+            }),
+            limits: HeaderLimits {
+                bytes: config.limits.header_bytes,
+                fields: config.limits.header_fields,
+                time: config.timeouts.header,
+            },
+            most: config.limits.connections,
+            open: Arc::default(),
+            metrics,
+        }
+    }
+}
+
+#[async_trait]
+impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
+    async fn process_new(
+        self: &Arc<Self>,
+        mut stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let _counted = Counted::new(&self.open, &self.metrics);
+        if self.open.load(Ordering::Relaxed) > self.most {
+            self.metrics.reject("connections");
+            turn_away(&mut stream, self.most).await;
+            return None;
+        }
+        let guarded = Box::new(Guarded::new(stream, self.limits));
+        self.app.process_new(guarded, shutdown).await
+    }
+
+    async fn cleanup(&self) {
+        self.app.cleanup().await;
+    }
+}
+
+#[async_trait]
+impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Armed<A> {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if let Some(guarded) = session
+            .stream()
+            .and_then(|stream| stream.as_any().downcast_ref::<Guarded>())
+        {
+            guarded.arm();
+        }
+        self.app.process_new_http(session, shutdown).await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        Some(self.h2.clone())
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+
+    async fn http_cleanup(&self) {
+        self.app.http_cleanup().await;
+    }
+}
+
+/// A connection in the count for as long as it lives.
+struct Counted {
+    open: Arc<AtomicUsize>,
+    metrics: Arc<Metrics>,
+}
+
+impl Counted {
+    fn new(open: &Arc<AtomicUsize>, metrics: &Arc<Metrics>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        metrics.connections.inc();
+        Self {
+            open: open.clone(),
+            metrics: metrics.clone(),
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.metrics.connections.dec();
+    }
+}
+
+async fn turn_away(stream: &mut Stream, most: usize) {
+    let mut error = ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("The gateway holds {most} connections already. Try again shortly."),
+    );
+    error.retry_after = Some(1);
+    let body = error.body();
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    // The connection closes next, whether the client hears of it or not.
+    let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
+    let _ = stream.flush().await;
+}

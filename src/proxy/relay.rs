@@ -1,0 +1,118 @@
+//! Relaying an answer: the same bytes as they come, while an observer reads a copy.
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use pingora::proxy::Session;
+
+use super::context::Context;
+use super::exchange::departure;
+use super::fail::{Failure, UpstreamError, UpstreamErrorKind};
+use super::upstream::Connection;
+use super::{Gateway, headers, respond};
+use super::stub::Reader;
+use crate::telemetry::Phase;
+
+/// Passes the answer on to its end.
+pub async fn run(
+    gateway: &Gateway,
+    session: &mut Session,
+    context: &mut Context,
+    mut connection: Connection,
+) -> Result<(), Failure> {
+    let snapshot = context.snapshot.clone();
+    let timeouts = &snapshot.config.timeouts;
+    context.ledger.enter(Phase::Stream);
+    let mut reader = head(session, context, &connection).await?;
+    connection.session.set_read_timeout(Some(timeouts.stream_idle));
+    loop {
+        let chunk = tokio::select! {
+            biased;
+            chunk = connection.session.read_response_body() => chunk,
+            Some(why) = departure(session) => {
+                connection.session.shutdown().await;
+                return Err(Failure::ClientGone(why));
+            }
+        };
+        match chunk {
+            Ok(Some(chunk)) => {
+                pass_on(session, chunk.clone(), false).await?;
+                context.ledger.mark_first_chunk();
+                reader.feed(&chunk);
+            }
+            Ok(None) => break,
+            Err(error) => return Err(truncated(gateway, context, &error)),
+        }
+    }
+    pass_on(session, Bytes::new(), true).await?;
+    context.ledger.enter(Phase::Other);
+    context.answer = Some(reader.finish());
+    gateway.dialer.release(connection, timeouts).await;
+    Ok(())
+}
+
+/// Writes the response header and gives the reader that fits the body.
+async fn head(
+    session: &mut Session,
+    context: &mut Context,
+    connection: &Connection,
+) -> Result<Reader, Failure> {
+    let upstream = connection
+        .session
+        .response_header()
+        .ok_or_else(|| Failure::Truncated("no response header was read".into()))?;
+    let mut header = headers::response(upstream);
+    context.status = header.status.as_u16();
+    context.streamed = respond::is_event_stream(&header);
+    if context.streamed {
+        for (name, value) in [
+            (header::CACHE_CONTROL, "no-cache"),
+            // nginx and its kin hold a stream back unless they are told not to.
+            (respond::X_ACCEL_BUFFERING, "no"),
+        ] {
+            if !header.headers.contains_key(&name) {
+                // The names and values are constants of valid form.
+                let _ = header.insert_header(name, HeaderValue::from_static(value));
+            }
+        }
+    }
+    let bodyless = matches!(
+        header.status,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    if !bodyless && !header.headers.contains_key(header::CONTENT_LENGTH) {
+        respond::frame(&mut header, session);
+    }
+    respond::sign(&mut header, context);
+    let reader = if header.status.is_success() {
+        Reader::new(context.streamed)
+    } else {
+        Reader::blind()
+    };
+    session
+        .as_downstream_mut()
+        .write_response_header(Box::new(header))
+        .await
+        .map_err(|error| Failure::client(&error))?;
+    Ok(reader)
+}
+
+async fn pass_on(session: &mut Session, chunk: Bytes, end: bool) -> Result<(), Failure> {
+    session
+        .as_downstream_mut()
+        .write_response_body(chunk, end)
+        .await
+        .map_err(|error| Failure::client(&error))
+}
+
+fn truncated(gateway: &Gateway, context: &Context, error: &pingora::Error) -> Failure {
+    let upstream = context.upstream.as_deref().unwrap_or_default();
+    let error = UpstreamError::new(upstream, error);
+    gateway.metrics()
+        .upstream_error(upstream, UpstreamErrorKind::Truncated.name());
+    tracing::warn!(
+        request_id = %context.request_id, upstream, why = error.why,
+        "upstream broke off in the middle of its answer"
+    );
+    Failure::Truncated(format!("the upstream broke off: {}", error.why))
+}
+

@@ -1,0 +1,149 @@
+//! Answers that the gateway itself writes, and the headers that it adds to others' answers.
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use http_body_util::{BodyDataStream, BodyExt, combinators::UnsyncBoxBody};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use super::context::Context;
+use crate::error::ApiError;
+
+/// nginx and its kin hold a stream back unless this field tells them not to.
+pub const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// An answer of the gateway's own endpoints; its body may be a stream.
+pub type LocalResponse = http::Response<UnsyncBoxBody<Bytes, axum_core::Error>>;
+
+/// Writes an error in OpenAI's shape.
+pub async fn error(
+    session: &mut Session,
+    context: &mut Context,
+    error: &ApiError,
+) -> pingora::Result<()> {
+    let mut header = ResponseHeader::build(error.status, Some(8))?;
+    header.insert_header(header::CONTENT_TYPE, "application/json")?;
+    if let Some(seconds) = error.retry_after {
+        header.insert_header(header::RETRY_AFTER, seconds.to_string())?;
+    }
+    if error.status == StatusCode::UNAUTHORIZED {
+        header.insert_header(header::WWW_AUTHENTICATE, "Bearer")?;
+    }
+    whole(session, context, header, error.body()).await
+}
+
+/// Writes a whole answer, its `Content-Length` included.
+async fn whole(
+    session: &mut Session,
+    context: &mut Context,
+    mut header: ResponseHeader,
+    body: Bytes,
+) -> pingora::Result<()> {
+    header.insert_header(header::CONTENT_LENGTH, body.len())?;
+    sign(&mut header, context);
+    context.status = header.status.as_u16();
+    let session = session.as_downstream_mut();
+    session.write_response_header(Box::new(header)).await?;
+    session.write_response_body(body, true).await
+}
+
+/// Writes an answer of a local endpoint, as it comes where it is a stream.
+pub async fn local(
+    session: &mut Session,
+    context: &mut Context,
+    response: LocalResponse,
+) -> pingora::Result<()> {
+    let (parts, body) = response.into_parts();
+    let mut header = ResponseHeader::build(parts.status, Some(parts.headers.len() + 4))?;
+    for (name, value) in &parts.headers {
+        header.append_header(name, value)?;
+    }
+    if !is_event_stream(&header) {
+        // A body out of memory cannot fail.
+        let body = body.collect().await.map(|body| body.to_bytes());
+        return whole(session, context, header, body.unwrap_or_default()).await;
+    }
+    frame(&mut header, session);
+    sign(&mut header, context);
+    context.status = parts.status.as_u16();
+    context.streamed = true;
+    let session = session.as_downstream_mut();
+    session.write_response_header(Box::new(header)).await?;
+    let mut chunks = BodyDataStream::new(body);
+    loop {
+        tokio::select! {
+            chunk = chunks.next() => match chunk {
+                Some(Ok(chunk)) => session.write_response_body(chunk, false).await?,
+                _ => return session.write_response_body(Bytes::new(), true).await,
+            },
+            gone = session.read_body_or_idle(true) => return gone.map(drop),
+        }
+    }
+}
+
+/// Adds the gateway's own headers.
+pub fn sign(header: &mut ResponseHeader, context: &Context) {
+    let mut id = uuid::Uuid::encode_buffer();
+    let id = context.request_id.as_hyphenated().encode_lower(&mut id);
+    put(header, "x-yychat-request-id", id);
+    let mut digits = itoa::Buffer::new();
+    put(
+        header,
+        "x-yychat-generation",
+        digits.format(context.snapshot.generation),
+    );
+    if let Some(personality) = &context.personality {
+        put(header, "x-yychat-personality", &visible(personality));
+    }
+    if let Some(upstream) = &context.upstream {
+        put(header, "x-yychat-upstream", upstream);
+    }
+    let timing = context.ledger.server_timing();
+    if !timing.is_empty() {
+        // The upstream may have a Server-Timing of its own: theirs and ours stand side by side.
+        if let Ok(value) = HeaderValue::from_str(&timing) {
+            let _ = header.append_header("server-timing", value);
+        }
+    }
+}
+
+/// Whether the answer is a stream of server-sent events.
+pub fn is_event_stream(header: &ResponseHeader) -> bool {
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    header
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().get(..EVENT_STREAM.len()))
+        .is_some_and(|essence| essence.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+/// Frames an answer of unknown length as the client's HTTP version has it.
+pub fn frame(header: &mut ResponseHeader, session: &Session) {
+    let request = session.req_header();
+    if request.version == http::Version::HTTP_11 {
+        // The name and value are constants of valid form.
+        let _ = header.insert_header(header::TRANSFER_ENCODING, "chunked");
+    }
+}
+
+/// A header value can hold visible ASCII alone; an id in another script is percent-encoded.
+fn visible(text: &str) -> String {
+    use std::fmt::Write;
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if (0x21..0x7f).contains(&byte) && byte != b'%' {
+            out.push(byte.into());
+        } else {
+            // Writing to a String does not fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
+fn put(header: &mut ResponseHeader, name: &'static str, value: &str) {
+    // The names are constants; a value that no header can hold is left out.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        let _ = header.insert_header(HeaderName::from_static(name), value);
+    }
+}

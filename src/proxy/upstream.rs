@@ -1,0 +1,193 @@
+//! Where upstreams are and how they are reached: names, peers, connections.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+use pingora::connectors::ConnectorOptions;
+use pingora::connectors::http::Connector;
+use pingora::protocols::http::client::HttpSession;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::protocols::ALPN;
+use tokio::time::{Instant, timeout_at};
+
+use super::fail::{UpstreamError, UpstreamErrorKind};
+use super::trust;
+use crate::config::model::{HttpVersion, Timeouts, Upstream};
+
+/// How long a resolved name is believed: long enough to keep look-ups off the request's path,
+/// short enough to follow a failover.
+const NAME_TTL: Duration = Duration::from_secs(15);
+/// HTTP/2 windows to upstreams: pingora's 64 KiB would cap an upload at one window a round trip.
+const H2_STREAM_WINDOW: u32 = 1 << 20;
+const H2_CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// Connections to upstreams, kept for reuse.
+pub struct Dialer {
+    connector: Connector,
+    names: Cache<(String, u16), Arc<[SocketAddr]>>,
+}
+
+/// A connection to an upstream, ready for a request.
+pub struct Connection {
+    pub session: HttpSession,
+    pub peer: HttpPeer,
+    /// It has served a request before, so the upstream may be closing it just now.
+    pub reused: bool,
+    /// It cannot serve another request: not all of this one went out.
+    pub spent: bool,
+}
+
+impl Connection {
+    /// Bytes that the upstream's kernel has acknowledged on this connection; HTTP/1 only, where
+    /// no other request shares it.
+    pub fn bytes_acknowledged(&self) -> Option<u64> {
+        let digest = self.session.as_http1()?.digest();
+        let socket = digest.socket_digest.as_ref()?;
+        Some(socket.tcp_info()?.tcpi_bytes_acked)
+    }
+}
+
+impl Dialer {
+    /// Opens nothing yet: sockets belong to the runtime that first dials.
+    pub fn new(options: ConnectorOptions) -> Self {
+        Self {
+            connector: Connector::new(Some(options)),
+            names: Cache::builder()
+                .max_capacity(1024)
+                .time_to_live(NAME_TTL)
+                .build(),
+        }
+    }
+
+    /// Connects within `timeouts.connect`, trying each address of the name in turn, or takes an
+    /// idle connection.
+    pub async fn connect(
+        &self,
+        upstream: &Upstream,
+        timeouts: &Timeouts,
+    ) -> Result<Connection, UpstreamError> {
+        let deadline = Instant::now() + timeouts.connect;
+        let too_late = |_| UpstreamError {
+            upstream: upstream.name.clone(),
+            kind: UpstreamErrorKind::Connect,
+            why: format!("no connection within {:?}", timeouts.connect),
+        };
+        let connecting = async {
+            let addresses = self.resolve(upstream).await?;
+            let mut failure = None;
+            for &address in addresses.iter() {
+                let peer = peer(upstream, timeouts, address)?;
+                match self.connector.get_http_session(&peer).await {
+                    Ok((session, reused)) => {
+                        return Ok(Connection {
+                            session,
+                            peer,
+                            reused,
+                            spent: false,
+                        });
+                    }
+                    Err(error) => failure = Some(UpstreamError::new(&upstream.name, &error)),
+                }
+            }
+            Err(failure.unwrap_or_else(|| unresolved(upstream, "its name has no address")))
+        };
+        let connection = timeout_at(deadline, connecting).await.map_err(too_late)?;
+        connection.map(|mut connection| {
+            connection.session.set_write_timeout(Some(timeouts.write));
+            connection
+        })
+    }
+
+    /// Gives a connection back after a clean end.
+    pub async fn release(&self, connection: Connection, timeouts: &Timeouts) {
+        let Connection {
+            mut session, peer, spent, ..
+        } = connection;
+        if spent {
+            return session.shutdown().await;
+        }
+        self.connector
+            .release_http_session(session, &peer, Some(timeouts.upstream_idle))
+            .await;
+    }
+
+    /// The first address of the upstream as a peer, for the pass-through route, where pingora
+    /// itself connects.
+    pub async fn pass_through_peer(
+        &self,
+        upstream: &Upstream,
+        timeouts: &Timeouts,
+    ) -> Result<HttpPeer, UpstreamError> {
+        let addresses = self.resolve(upstream).await?;
+        let first = addresses
+            .first()
+            .ok_or_else(|| unresolved(upstream, "its name has no address"))?;
+        peer(upstream, timeouts, *first)
+    }
+
+    async fn resolve(&self, upstream: &Upstream) -> Result<Arc<[SocketAddr]>, UpstreamError> {
+        let url = &upstream.base_url;
+        let port = url.port_or_known_default().unwrap_or(443);
+        let name = match url.host() {
+            Some(url::Host::Ipv4(ip)) => return Ok([SocketAddr::new(IpAddr::V4(ip), port)].into()),
+            Some(url::Host::Ipv6(ip)) => return Ok([SocketAddr::new(IpAddr::V6(ip), port)].into()),
+            Some(url::Host::Domain(name)) => name.to_owned(),
+            None => return Err(unresolved(upstream, "its base_url has no host")),
+        };
+        let looking_up = async {
+            let found = tokio::net::lookup_host((name.as_str(), port)).await?;
+            Ok::<Arc<[SocketAddr]>, std::io::Error>(found.collect())
+        };
+        self.names
+            .try_get_with((name.clone(), port), looking_up)
+            .await
+            .map_err(|error| unresolved(upstream, &format!("looking up `{name}`: {error}")))
+    }
+}
+
+fn unresolved(upstream: &Upstream, why: &str) -> UpstreamError {
+    UpstreamError {
+        upstream: upstream.name.clone(),
+        kind: UpstreamErrorKind::Resolve,
+        why: why.to_owned(),
+    }
+}
+
+fn peer(
+    upstream: &Upstream,
+    timeouts: &Timeouts,
+    address: SocketAddr,
+) -> Result<HttpPeer, UpstreamError> {
+    let tls = upstream.base_url.scheme() == "https";
+    let sni = match upstream.base_url.host() {
+        Some(url::Host::Domain(name)) => name.to_owned(),
+        _ => address.ip().to_string(),
+    };
+    let mut peer = HttpPeer::new(address, tls, sni);
+    let options = &mut peer.options;
+    options.connection_timeout = Some(timeouts.connect);
+    options.total_connection_timeout = Some(timeouts.connect);
+    options.read_timeout = Some(timeouts.first_byte);
+    options.write_timeout = Some(timeouts.write);
+    options.idle_timeout = Some(timeouts.upstream_idle);
+    options.h2_stream_window_size = Some(H2_STREAM_WINDOW);
+    options.h2_connection_window_size = Some(H2_CONNECTION_WINDOW);
+    options.max_h2_streams = 100;
+    options.alpn = match upstream.http {
+        HttpVersion::H1 => ALPN::H1,
+        HttpVersion::H2 => ALPN::H2,
+        // Without TLS there is no negotiation, and prior knowledge is not ours to assume.
+        HttpVersion::Auto if !tls => ALPN::H1,
+        HttpVersion::Auto => ALPN::H2H1,
+    };
+    if let Some(file) = &upstream.ca {
+        options.ca = Some(trust::authorities(file).map_err(|why| UpstreamError {
+            upstream: upstream.name.clone(),
+            kind: UpstreamErrorKind::Tls,
+            why,
+        })?);
+    }
+    Ok(peer)
+}

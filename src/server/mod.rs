@@ -1,0 +1,195 @@
+//! Wiring: listeners, services, signals, drain.
+
+mod bind;
+mod drain;
+mod signals;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pingora::listeners::tls::TlsSettings;
+use pingora::proxy::HttpProxy;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server};
+use pingora::services::listening::Service;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+pub use bind::Bound;
+pub use signals::{Shutdown, Signals};
+
+use crate::api;
+use crate::config::model::{Config, Server as Listen};
+use crate::error::Fault;
+use crate::proxy::listener::Guard;
+use crate::proxy::local::Local;
+use crate::proxy::{Gateway, Shared, Surface, system_has_authorities};
+use crate::snapshot::{Outcome, Store, Watcher};
+use crate::telemetry::Metrics;
+use drain::Drained;
+
+/// Idle connections to upstreams that are kept, over all upstreams.
+const KEPT_CONNECTIONS: usize = 1024;
+
+/// Serves until `shutdown` says that it is enough, then finishes what is live.
+///
+/// Blocks; must not be called from within a tokio runtime, since pingora makes its own.
+///
+/// # Errors
+///
+/// A fault when TLS cannot be set up or there are no certificate authorities for https upstreams.
+pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Result<(), Fault> {
+    let snapshot = store.load();
+    let config = &snapshot.config;
+    let metrics = Arc::new(Metrics::new());
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(config)?);
+    let conf = server.configuration.clone();
+    let draining = Arc::new(AtomicBool::new(false));
+
+    let shared = Shared {
+        snapshots: store.clone(),
+        metrics: metrics.clone(),
+        live: TaskTracker::new(),
+    };
+    let api = Surface::Api(local(api::owns, api::public()));
+    let mut api_service = service("api", Gateway::new(shared.clone(), api, &conf), &conf);
+    api_service.threads = Some(config.server.workers);
+    listen(&mut api_service, &config.server, &bound)?;
+
+    let admin = Surface::Admin(local(
+        |_| true,
+        api::admin(api::Admin {
+            snapshots: store.clone(),
+            metrics: metrics.clone(),
+            draining: draining.clone(),
+        }),
+    ));
+    // Whoever watches the dashboard does not hold up the drain.
+    let unwatched = Shared {
+        live: TaskTracker::new(),
+        ..shared.clone()
+    };
+    let mut admin_service = service("admin", Gateway::new(unwatched, admin, &conf), &conf);
+    admin_service.threads = Some(1);
+    admin_service.add_tcp(&bound.admin().to_string());
+
+    show_generation(&store, &metrics, Outcome::Applied);
+    metrics
+        .insecure_no_auth
+        .set(i64::from(config.server.insecure_no_auth));
+    let reloaded = {
+        let (store, metrics) = (store.clone(), metrics.clone());
+        move |outcome| show_generation(&store, &metrics, outcome)
+    };
+    let _watcher = Watcher::start(store.clone(), reloaded.clone())
+        .inspect_err(|error| tracing::warn!(%error, "files are not watched; edits need SIGHUP"));
+
+    server.bootstrap();
+    let drain = drain::Drain::new(shared.live, draining, config.timeouts.drain);
+    server.add_service(Drained::new(api_service, bound.fds(), &drain));
+    server.add_service(Drained::new(admin_service, bound.fds(), &drain));
+    let reload = move || {
+        let outcome = store.reload();
+        if outcome == Outcome::Unchanged {
+            tracing::info!("reload asked for; nothing changed");
+        }
+        reloaded(outcome);
+    };
+    tracing::info!(api = %bound.api(), admin = %bound.admin(), "listening");
+    server.run(RunArgs {
+        shutdown_signal: Box::new(drain.on(shutdown, reload)),
+    });
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn server_conf(config: &Config) -> Result<ServerConf, Fault> {
+    let mut conf = ServerConf::default();
+    conf.threads = config.server.workers;
+    conf.upstream_keepalive_pool_size = KEPT_CONNECTIONS;
+    conf.max_retries = config.upstreams.len().max(1);
+    // The drain is our own: by the time pingora is told to stop, nothing is live.
+    conf.grace_period_seconds = Some(0);
+    conf.graceful_shutdown_timeout_seconds = Some(1);
+    if !system_has_authorities() {
+        let needs_them = |upstream: &&crate::config::model::Upstream| {
+            upstream.base_url.scheme() == "https" && upstream.ca.is_none()
+        };
+        if let Some(upstream) = config.upstreams.iter().find(needs_them) {
+            return Err(Fault::new(
+                "/etc/ssl/certs",
+                format!(
+                    "the system has no certificate authorities, and the upstream `{}` is https",
+                    upstream.name
+                ),
+                "install the package ca-certificates, or name a PEM file in `ca`",
+            ));
+        }
+        // pingora would panic for want of authorities that no upstream here needs.
+        conf.ca_file = Some("/dev/null".into());
+    }
+    Ok(conf)
+}
+
+/// A router of plain HTTP, as the proxy calls it.
+fn local(owns: fn(&str) -> bool, router: axum::Router) -> Local {
+    Local::new(owns, move |request| {
+        let answering = router.clone().oneshot(request.map(axum::body::Body::from));
+        async move {
+            // A router answers every request, errors included.
+            let Ok(response) = answering.await;
+            response.map(http_body_util::BodyExt::boxed_unsync)
+        }
+    })
+}
+
+fn service(
+    name: &str,
+    gateway: Gateway,
+    conf: &Arc<ServerConf>,
+) -> Service<Guard<HttpProxy<Gateway>>> {
+    let shared = gateway.shared().clone();
+    let mut proxy = HttpProxy::new(gateway, conf.clone());
+    proxy.handle_init_modules();
+    let config = &shared.snapshots.load().config;
+    Service::new(name.to_owned(), Guard::new(proxy, config, shared.metrics))
+}
+
+fn listen<A>(service: &mut Service<A>, server: &Listen, bound: &Bound) -> Result<(), Fault> {
+    let address = bound.api().to_string();
+    let Some(tls) = &server.tls else {
+        service.add_tcp(&address);
+        return Ok(());
+    };
+    let (cert, key) = (tls.cert.to_string_lossy(), tls.key.to_string_lossy());
+    let mut settings = TlsSettings::intermediate(&cert, &key).map_err(|error| {
+        Fault::new(
+            &tls.cert,
+            format!("TLS cannot be set up: {error}"),
+            "check server.tls: `cert` is a PEM chain and `key` its private key",
+        )
+    })?;
+    settings.enable_h2();
+    service.add_tls_with_settings(&address, None, settings);
+    Ok(())
+}
+
+fn show_generation(store: &Store, metrics: &Metrics, outcome: Outcome) {
+    let status = store.status();
+    metrics
+        .config_generation
+        .set(i64::try_from(status.generation).unwrap_or(i64::MAX));
+    metrics
+        .config_last_good
+        .set(i64::from(status.is_last_good()));
+    metrics.config_reload(match outcome {
+        Outcome::Applied => "applied",
+        Outcome::Unchanged => "unchanged",
+        Outcome::Refused => "refused",
+    });
+}
+
+/// Sets a flag that others read.
+fn raise(flag: &AtomicBool) {
+    flag.store(true, Ordering::Release);
+}

@@ -1,0 +1,237 @@
+//! The generation in force, and how another takes its place.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use super::{KeyRing, Snapshot};
+use crate::config::{self, Loaded, Sources};
+use crate::error::{Fault, Faults};
+use crate::personality::Personalities;
+
+/// Holds the generation in force.
+pub struct Store {
+    current: ArcSwap<Snapshot>,
+    status: ArcSwap<Status>,
+    sources: Sources,
+    /// Serialises reloads, and remembers what the last one read.
+    last: Mutex<Fingerprint>,
+}
+
+/// What an operator is shown of the generation in force.
+#[derive(Debug, Clone)]
+pub struct Status {
+    pub generation: u64,
+    /// When the generation in force was loaded.
+    pub loaded: SystemTime,
+    /// What was wrong with the files on disk when they were last read; empty when they are in
+    /// force.
+    pub faults: Faults,
+    /// When a reload was last refused.
+    pub refused: Option<SystemTime>,
+    /// Keys that changed on disk and wait for a restart.
+    pub waiting: Vec<String>,
+}
+
+/// What came of a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A new generation is in force.
+    Applied,
+    /// The files are as they were when they were last read.
+    Unchanged,
+    /// The files are broken; the generation in force stays.
+    Refused,
+}
+
+type Fingerprint = [u8; 32];
+
+impl Store {
+    /// Loads the first generation. Gives the warnings beside it.
+    pub fn open(sources: Sources) -> Result<(Self, Vec<Fault>), Faults> {
+        let loaded = config::load(&sources)?;
+        let warnings = loaded.warnings.clone();
+        let read = fingerprint(&paths(&loaded));
+        let snapshot = build(loaded, 1)?;
+        let store = Self {
+            current: ArcSwap::from_pointee(snapshot),
+            status: ArcSwap::from_pointee(Status {
+                generation: 1,
+                loaded: SystemTime::now(),
+                faults: Faults::default(),
+                refused: None,
+                waiting: Vec::new(),
+            }),
+            sources,
+            last: Mutex::new(read),
+        };
+        Ok((store, warnings))
+    }
+
+    /// The generation in force.
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// What an operator is shown of it.
+    pub fn status(&self) -> Arc<Status> {
+        self.status.load_full()
+    }
+
+    /// Reads the files again, and puts what they say in force if all of it is valid. What was
+    /// read before is not judged again, so a broken edit is logged once.
+    pub fn reload(&self) -> Outcome {
+        let mut last = self.last.lock();
+        let current = self.load();
+        let loaded = config::load(&self.sources);
+        let watched = match &loaded {
+            Ok(loaded) => paths(loaded),
+            Err(_) => self.paths_in_force(&current),
+        };
+        let read = fingerprint(&watched);
+        if read == *last {
+            return Outcome::Unchanged;
+        }
+        *last = read;
+        let next = loaded.and_then(|loaded| {
+            for warning in &loaded.warnings {
+                tracing::warn!(%warning, "configuration");
+            }
+            build(loaded, current.generation + 1)
+        });
+        match next {
+            Ok(next) => self.apply(&current, next),
+            Err(faults) => self.refuse(faults),
+        }
+    }
+
+    /// Files and folders whose change is worth a reload.
+    pub fn watched(&self) -> Vec<PathBuf> {
+        self.paths_in_force(&self.load())
+    }
+
+    fn paths_in_force(&self, current: &Snapshot) -> Vec<PathBuf> {
+        let file = self
+            .sources
+            .file
+            .clone()
+            .unwrap_or_else(|| config::DEFAULT_FILE.into());
+        vec![
+            file,
+            current.config.personality.dir.clone(),
+            current.config.tools.dir.clone(),
+        ]
+    }
+
+    fn apply(&self, current: &Snapshot, mut next: Snapshot) -> Outcome {
+        let waiting = config::needs_restart(&current.config, &next.config);
+        if !waiting.is_empty() {
+            tracing::warn!(keys = waiting.join(", "), "changed, and waits for a restart");
+            // What is bound stays what it says it is, and the next reload compares with that.
+            next.config.server = current.config.server.clone();
+        }
+        let generation = next.generation;
+        self.current.store(Arc::new(next));
+        self.status.store(Arc::new(Status {
+            generation,
+            loaded: SystemTime::now(),
+            faults: Faults::default(),
+            refused: None,
+            waiting,
+        }));
+        tracing::info!(generation, "generation applied");
+        Outcome::Applied
+    }
+
+    fn refuse(&self, faults: Faults) -> Outcome {
+        for fault in &faults.0 {
+            tracing::error!(%fault, "reload refused");
+        }
+        let status = Status {
+            faults,
+            refused: Some(SystemTime::now()),
+            ..Status::clone(&self.status())
+        };
+        self.status.store(Arc::new(status));
+        Outcome::Refused
+    }
+}
+
+impl Status {
+    /// Whether the files on disk are in force.
+    pub fn is_last_good(&self) -> bool {
+        self.faults.0.is_empty()
+    }
+
+    /// A few lines for a person.
+    pub fn describe(&self) -> String {
+        let mut text = format!("generation {}\n", self.generation);
+        // Writing to a String does not fail.
+        if !self.is_last_good() {
+            let _ = write!(text, "broken edit, not applied:\n{}\n", self.faults);
+        }
+        if !self.waiting.is_empty() {
+            let _ = writeln!(text, "waits for a restart: {}", self.waiting.join(", "));
+        }
+        text
+    }
+}
+
+/// Everything that may fail, before anything is put in force.
+fn build(loaded: Loaded, generation: u64) -> Result<Snapshot, Faults> {
+    let config = loaded.config;
+    let mut faults = Faults::default();
+    let personalities = faults.take(Personalities::load(&config.personality.dir));
+    let default = config.personality.default.as_deref();
+    if let (Some(personalities), Some(id)) = (&personalities, default)
+        && personalities.get(id).is_none()
+    {
+        faults.push(Fault::new(
+            loaded.file.as_deref().unwrap_or(Path::new("environment")),
+            format!("personality.default names `{id}`, which no personality has"),
+            format!("add it to {}, or name another", config.personality.dir.display()),
+        ));
+    }
+    match personalities {
+        Some(personalities) if faults.0.is_empty() => Ok(Snapshot {
+            generation,
+            keys: KeyRing::new(&config.auth.keys),
+            config,
+            personalities,
+        }),
+        _ => Err(faults),
+    }
+}
+
+fn paths(loaded: &Loaded) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = loaded.file.iter().cloned().collect();
+    paths.push(loaded.config.personality.dir.clone());
+    paths.push(loaded.config.tools.dir.clone());
+    paths
+}
+
+/// A digest of everything under `paths`: names and contents, links followed.
+fn fingerprint(paths: &[PathBuf]) -> Fingerprint {
+    let mut digest = Sha256::new();
+    let mut pending: Vec<_> = paths.to_vec();
+    // A ring of links must not keep this going; no real tree is so large.
+    for _ in 0..10_000 {
+        let Some(path) = pending.pop() else { break };
+        digest.update(path.as_os_str().as_encoded_bytes());
+        digest.update([0]);
+        if let Ok(entries) = std::fs::read_dir(&path) {
+            let mut entries: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+            entries.sort();
+            pending.extend(entries);
+        } else if let Ok(contents) = std::fs::read(&path) {
+            digest.update(contents.len().to_le_bytes());
+            digest.update(contents);
+        }
+    }
+    digest.finalize().into()
+}

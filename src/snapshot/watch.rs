@@ -1,0 +1,151 @@
+//! Watching the files: an edit takes effect without a restart.
+//!
+//! Editors write in place or rename over, Kubernetes swaps a symlink beside the files, people
+//! remove a folder and put another in its place. What all have in common is that something
+//! happens in the file's folder or in that folder's parent, so those are watched, and after
+//! anything at all the files are read again: [`Store::reload`] knows whether they differ.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+
+use super::{Outcome, Store};
+
+/// An edit is read when its folder has been quiet for this long …
+const QUIET: Duration = Duration::from_millis(100);
+/// … or, where it never is, after this long.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Reloads the store whenever its files change, until dropped.
+pub struct Watcher {
+    stop: Sender<Message>,
+    thread: Option<JoinHandle<()>>,
+}
+
+enum Message {
+    Changed,
+    Stop,
+}
+
+impl Watcher {
+    /// Starts watching. `applied` is told the outcome of each reload that was not `Unchanged`.
+    ///
+    /// Fails when the system gives no file watches.
+    pub fn start(
+        store: Arc<Store>,
+        applied: impl Fn(Outcome) + Send + 'static,
+    ) -> notify::Result<Self> {
+        let (sender, events) = mpsc::channel();
+        let stop = sender.clone();
+        let mut watches = Watches::new(sender)?;
+        watches.renew(&store.watched());
+        let thread = thread::Builder::new()
+            .name("config-watch".into())
+            .spawn(move || {
+                while wait_for_edit(&events) {
+                    // Folders may have been replaced: watches follow the names, not the inodes.
+                    watches.renew(&store.watched());
+                    let outcome = store.reload();
+                    if outcome != Outcome::Unchanged {
+                        watches.renew(&store.watched());
+                        applied(outcome);
+                    }
+                }
+            })
+            .map_err(notify::Error::io)?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // The thread may have ended already; either way it is gone after this.
+        let _ = self.stop.send(Message::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Waits for a change and then for quiet; `false` when it is time to stop.
+fn wait_for_edit(events: &Receiver<Message>) -> bool {
+    if !matches!(events.recv(), Ok(Message::Changed)) {
+        return false;
+    }
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        match events.recv_timeout(QUIET) {
+            Ok(Message::Changed) => {}
+            Err(RecvTimeoutError::Timeout) => break,
+            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+        }
+    }
+    true
+}
+
+struct Watches {
+    watcher: RecommendedWatcher,
+    watched: BTreeSet<PathBuf>,
+}
+
+impl Watches {
+    fn new(sender: Sender<Message>) -> notify::Result<Self> {
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Our own reading of the files is no change of theirs.
+            if !event.is_ok_and(|event| event.kind.is_access()) {
+                let _ = sender.send(Message::Changed);
+            }
+        })?;
+        Ok(Self {
+            watcher,
+            watched: BTreeSet::new(),
+        })
+    }
+
+    /// Watches the folders that `paths` live in, those that they are, and those that they link to.
+    fn renew(&mut self, paths: &[PathBuf]) {
+        for folder in std::mem::take(&mut self.watched) {
+            // A folder that is gone has no watch to remove.
+            let _ = self.watcher.unwatch(&folder);
+        }
+        for folder in paths.iter().flat_map(|path| folders(path)) {
+            if self.watched.contains(&folder) {
+                continue;
+            }
+            match self.watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.watched.insert(folder);
+                }
+                Err(error) if folder.exists() => {
+                    tracing::warn!(folder = %folder.display(), %error, "cannot be watched; edits there need SIGHUP");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// The folders in which a change of `path` shows: its parent and grandparent as named, the
+/// folder itself with those inside it, and the same for where links lead.
+fn folders(path: &Path) -> BTreeSet<PathBuf> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut found = BTreeSet::new();
+    let resolved = absolute.canonicalize();
+    for start in [Some(absolute), resolved.ok()].into_iter().flatten() {
+        found.extend(start.ancestors().skip(1).take(2).map(Path::to_owned));
+        if start.is_dir() {
+            let inside = std::fs::read_dir(&start).into_iter().flatten().flatten();
+            found.extend(inside.map(|entry| entry.path()).filter(|path| path.is_dir()));
+            found.insert(start);
+        }
+    }
+    found
+}

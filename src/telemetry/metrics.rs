@@ -1,0 +1,211 @@
+//! Every metric, its name and its help text.
+//!
+//! Labels come from closed sets: routes, status codes, phases, and names out of the
+//! configuration. What the configuration does not know is `other`.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder, core::Collector,
+};
+
+use super::phases::{Ledger, Phase};
+
+/// Bucket bounds in seconds, from 50 µs to ten minutes: no histogram here needs finer ones, and
+/// one set lets panels add them up.
+const SECONDS: [f64; 22] = [
+    0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
+    2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+];
+
+/// All metrics of one gateway.
+pub struct Metrics {
+    registry: Registry,
+    phases: [Histogram; Phase::ALL.len()],
+    /// `yychat_overhead_seconds`
+    pub overhead: Histogram,
+    requests: IntCounterVec,
+    /// `yychat_in_flight`
+    pub in_flight: IntGauge,
+    /// `yychat_config_generation`
+    pub config_generation: IntGauge,
+    config_reloads: IntCounterVec,
+    /// `yychat_config_last_good`
+    pub config_last_good: IntGauge,
+    upstream_errors: IntCounterVec,
+    /// `yychat_auth_failures_total`
+    pub auth_failures: IntCounter,
+    /// `yychat_insecure_no_auth`
+    pub insecure_no_auth: IntGauge,
+    /// `yychat_connections`
+    pub connections: IntGauge,
+    rejected: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers every metric with a registry of its own.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let phases = histograms(
+            &registry,
+            "yychat_phase_seconds",
+            "Time spent in each phase of a request; phases do not overlap",
+            &["phase"],
+        );
+        let metrics = Self {
+            phases: Phase::ALL.map(|phase| phases.with_label_values(&[phase.name()])),
+            overhead: register(
+                &registry,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "yychat_overhead_seconds",
+                        "Time of a request that was neither the upstream's nor the client's",
+                    )
+                    .buckets(SECONDS.to_vec()),
+                ),
+            ),
+            requests: counters(
+                &registry,
+                "yychat_requests_total",
+                "Requests answered, by route, status and whether the answer was a stream",
+                &["route", "status", "stream"],
+            ),
+            in_flight: gauge(&registry, "yychat_in_flight", "Requests being served now"),
+            config_generation: gauge(
+                &registry,
+                "yychat_config_generation",
+                "The generation of configuration, personalities and plugins in force",
+            ),
+            config_reloads: counters(
+                &registry,
+                "yychat_config_reload_total",
+                "Reloads tried, by outcome",
+                &["outcome"],
+            ),
+            config_last_good: gauge(
+                &registry,
+                "yychat_config_last_good",
+                "1 when the files on disk are in force, 0 when an older generation serves",
+            ),
+            upstream_errors: counters(
+                &registry,
+                "yychat_upstream_errors_total",
+                "Upstream failures, by upstream and kind",
+                &["upstream", "kind"],
+            ),
+            auth_failures: register(
+                &registry,
+                IntCounter::new(
+                    "yychat_auth_failures_total",
+                    "Requests refused for a missing or wrong key",
+                ),
+            ),
+            insecure_no_auth: gauge(
+                &registry,
+                "yychat_insecure_no_auth",
+                "1 when a non-loopback listener serves without keys",
+            ),
+            connections: gauge(
+                &registry,
+                "yychat_connections",
+                "Client connections open now",
+            ),
+            rejected: counters(
+                &registry,
+                "yychat_rejected_total",
+                "Connections and requests refused before they were served, by reason",
+                &["reason"],
+            ),
+            registry,
+        };
+        metrics.register_process();
+        metrics
+    }
+
+    fn register_process(&self) {
+        #[cfg(target_os = "linux")]
+        {
+            let process = prometheus::process_collector::ProcessCollector::for_self();
+            // A fresh registry holds nothing that this could collide with.
+            let _ = self.registry.register(Box::new(process));
+        }
+    }
+
+    /// Counts a finished request and files its ledger. `route` and `status` are of closed sets.
+    pub fn observe(&self, route: &str, status: u16, stream: bool, ledger: &Ledger) {
+        let stream = if stream { "true" } else { "false" };
+        let mut digits = itoa::Buffer::new();
+        self.requests
+            .with_label_values(&[route, digits.format(status), stream])
+            .inc();
+        for phase in Phase::ALL {
+            let spent = ledger.spent(phase);
+            if !spent.is_zero() {
+                self.phases[phase as usize].observe(spent.as_secs_f64());
+            }
+        }
+        self.overhead.observe(ledger.overhead().as_secs_f64());
+    }
+
+    /// Counts an upstream failure; `upstream` is a name out of the configuration.
+    pub fn upstream_error(&self, upstream: &str, kind: &'static str) {
+        self.upstream_errors
+            .with_label_values(&[upstream, kind])
+            .inc();
+    }
+
+    /// Counts a reload that was `applied`, `unchanged` or `refused`.
+    pub fn config_reload(&self, outcome: &'static str) {
+        self.config_reloads.with_label_values(&[outcome]).inc();
+    }
+
+    /// Counts a connection or request refused before it was served.
+    pub fn reject(&self, reason: &'static str) {
+        self.rejected.with_label_values(&[reason]).inc();
+    }
+
+    /// The exposition text of `/metrics`.
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(16 * 1024);
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics could not be encoded");
+        }
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Seconds as Prometheus takes them.
+pub fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}
+
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: prometheus::Result<C>,
+) -> C {
+    let metric = metric.expect("metric names and labels here are constants of valid form");
+    registry
+        .register(Box::new(metric.clone()))
+        .expect("each metric name stands once in this file");
+    metric
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    register(registry, IntGauge::new(name, help))
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    register(registry, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+    let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+    register(registry, HistogramVec::new(options, labels))
+}

@@ -1,0 +1,8 @@
+//! What the gateway says about itself: the phase ledger, the metrics and the log.
+
+pub mod logs;
+pub mod metrics;
+pub mod phases;
+
+pub use metrics::Metrics;
+pub use phases::{Ledger, Phase};

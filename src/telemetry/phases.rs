@@ -1,0 +1,181 @@
+//! The phase ledger: where each microsecond of a request went.
+//!
+//! Exactly one phase is running at any time, so phases cannot overlap and their sum is the wall
+//! time by construction. What no phase claims is [`Phase::Other`].
+
+use std::time::{Duration, Instant};
+
+/// The phases of a request, in the order in which it meets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Phase {
+    /// Reading the request body from the client.
+    ReadBody,
+    /// Choosing and assembling the personality.
+    Personality,
+    /// Recalling memory.
+    Memory,
+    /// Choosing tool schemas.
+    Tools,
+    /// Splicing the body.
+    Compose,
+    /// Connecting to the upstream and sending the request.
+    UpstreamConnect,
+    /// Waiting for the upstream's response header.
+    UpstreamTtfb,
+    /// From the first response byte to the last.
+    Stream,
+    /// Running tools that the gateway owns.
+    ToolExecution,
+    /// All else.
+    Other,
+}
+
+impl Phase {
+    /// Every phase, in order.
+    pub const ALL: [Phase; 10] = [
+        Phase::ReadBody,
+        Phase::Personality,
+        Phase::Memory,
+        Phase::Tools,
+        Phase::Compose,
+        Phase::UpstreamConnect,
+        Phase::UpstreamTtfb,
+        Phase::Stream,
+        Phase::ToolExecution,
+        Phase::Other,
+    ];
+
+    /// The name in metrics, `Server-Timing` and the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Phase::ReadBody => "read_body",
+            Phase::Personality => "personality",
+            Phase::Memory => "memory",
+            Phase::Tools => "tools",
+            Phase::Compose => "compose",
+            Phase::UpstreamConnect => "upstream_connect",
+            Phase::UpstreamTtfb => "upstream_ttfb",
+            Phase::Stream => "stream",
+            Phase::ToolExecution => "tool_execution",
+            Phase::Other => "other",
+        }
+    }
+
+    /// Whether the time is the gateway's own, neither the upstream's nor the client's.
+    const fn is_overhead(self) -> bool {
+        matches!(
+            self,
+            Phase::Personality | Phase::Memory | Phase::Tools | Phase::Compose | Phase::Other
+        )
+    }
+}
+
+/// One request's ledger.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    started: Instant,
+    entered: Instant,
+    running: Phase,
+    spent: [Duration; Phase::ALL.len()],
+    first_chunk: Option<Duration>,
+}
+
+impl Ledger {
+    /// Begins at `started`, the arrival of the request's first byte, in [`Phase::Other`].
+    pub fn new(started: Instant) -> Self {
+        Self {
+            started,
+            entered: started,
+            running: Phase::Other,
+            spent: [Duration::ZERO; Phase::ALL.len()],
+            first_chunk: None,
+        }
+    }
+
+    /// Ends the running phase and begins `phase`.
+    pub fn enter(&mut self, phase: Phase) {
+        let now = Instant::now();
+        self.spent[self.running as usize] += now.saturating_duration_since(self.entered);
+        self.entered = now;
+        self.running = phase;
+    }
+
+    /// Marks the first response byte handed to the client; later calls change nothing.
+    pub fn mark_first_chunk(&mut self) {
+        if self.first_chunk.is_none() {
+            self.first_chunk = Some(self.started.elapsed());
+        }
+    }
+
+    /// From the request's first byte to the first response byte handed to the client.
+    pub fn first_chunk(&self) -> Option<Duration> {
+        self.first_chunk
+    }
+
+    /// Time spent in `phase` so far, not counting it while it still runs.
+    pub fn spent(&self, phase: Phase) -> Duration {
+        self.spent[phase as usize]
+    }
+
+    /// Wall time accounted for so far: the sum of all phases.
+    pub fn total(&self) -> Duration {
+        self.spent.iter().sum()
+    }
+
+    /// Time that was neither the upstream's nor the client's.
+    pub fn overhead(&self) -> Duration {
+        Phase::ALL
+            .into_iter()
+            .filter(|phase| phase.is_overhead())
+            .map(|phase| self.spent(phase))
+            .sum()
+    }
+
+    /// The value of a `Server-Timing` header: phases known so far, in milliseconds.
+    pub fn server_timing(&self) -> String {
+        use std::fmt::Write;
+        let mut value = String::with_capacity(160);
+        for phase in Phase::ALL {
+            let spent = self.spent(phase);
+            if spent.is_zero() {
+                continue;
+            }
+            let separator = if value.is_empty() { "" } else { ", " };
+            let milliseconds = spent.as_secs_f64() * 1e3;
+            // Writing to a String does not fail.
+            let _ = write!(
+                value,
+                "{separator}{};dur={milliseconds:.3}",
+                phase.name()
+            );
+        }
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_sum_to_the_wall_time() {
+        let started = Instant::now();
+        let mut ledger = Ledger::new(started);
+        for phase in Phase::ALL {
+            ledger.enter(phase);
+        }
+        ledger.enter(Phase::Other);
+        let wall = ledger.entered.duration_since(started);
+        assert_eq!(ledger.total(), wall);
+    }
+
+    #[test]
+    fn server_timing_names_only_what_was_spent() {
+        let mut ledger = Ledger::new(Instant::now());
+        ledger.spent[Phase::Compose as usize] = Duration::from_micros(1500);
+        ledger.spent[Phase::Memory as usize] = Duration::from_micros(250);
+        assert_eq!(ledger.server_timing(), "memory;dur=0.250, compose;dur=1.500");
+        assert_eq!(ledger.overhead(), Duration::from_micros(1750));
+    }
+}

@@ -1,0 +1,120 @@
+//! One chat turn: what is put into a request, and why.
+//!
+//! The proxy sends what [`Turn::compose`] gives; a preview shows the same. Both call this, so a
+//! preview cannot lie.
+
+mod ask;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use self::ask::Ask;
+use crate::chat::{self, ChatRequest, Composed, Injection, compose};
+use crate::config::model;
+use crate::error::ApiError;
+use crate::personality::{AssembleContext, Persona};
+use crate::snapshot::Snapshot;
+use crate::telemetry::{Ledger, Phase};
+
+/// A chat request with everything that will be put into it.
+pub struct Turn {
+    request: ChatRequest,
+    model: Option<String>,
+    injection: Injection,
+    persona: Option<Arc<Persona>>,
+}
+
+/// Reads a chat request and decides what is put into it.
+///
+/// # Errors
+///
+/// 400 for a body or header that cannot be read, 404 for an unknown personality.
+pub fn prepare(
+    snapshot: &Snapshot,
+    headers: &HeaderMap,
+    body: Bytes,
+    ledger: &mut Ledger,
+) -> Result<Turn, ApiError> {
+    ledger.enter(Phase::Compose);
+    let request = ChatRequest::parse(body, snapshot.config.limits.json_depth)?;
+    let ask = Ask::read(headers, &request)?;
+    ledger.enter(Phase::Personality);
+    let persona = choose(snapshot, ask.personality.as_deref())?;
+    let mut injection = Injection::default();
+    if let Some(persona) = &persona {
+        let mode = snapshot.config.personality.mode;
+        apply(&mut injection, persona, mode, &request);
+    }
+    ledger.enter(Phase::Compose);
+    Ok(Turn {
+        model: request.model().map(|model| model.into_owned()),
+        request,
+        injection,
+        persona,
+    })
+}
+
+impl Turn {
+    /// `model` as the client named it.
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    /// The id of the personality in force.
+    pub fn personality_id(&self) -> Option<&str> {
+        self.persona.as_ref().map(|persona| persona.id.as_str())
+    }
+
+    /// The body for an upstream that takes one system message at the head (`strict_roles`), or
+    /// any number anywhere.
+    pub fn compose(&self, strict_roles: bool) -> Composed {
+        if strict_roles == self.injection.strict_roles {
+            return compose(&self.request, &self.injection);
+        }
+        let injection = Injection {
+            strict_roles,
+            ..self.injection.clone()
+        };
+        compose(&self.request, &injection)
+    }
+}
+
+/// The personality asked for, else the default. One that is unknown is an error, never none: a
+/// persona may be what keeps an assistant within its bounds.
+fn choose(snapshot: &Snapshot, asked: Option<&str>) -> Result<Option<Arc<Persona>>, ApiError> {
+    let default = snapshot.config.personality.default.as_deref();
+    let Some(id) = asked.or(default) else {
+        return Ok(None);
+    };
+    snapshot.personalities.get(id).map(Some).ok_or_else(|| {
+        ApiError::new(
+            StatusCode::NOT_FOUND,
+            format!("There is no personality `{id}`. GET /v1/personalities lists those there are."),
+        )
+        .param("personality_id")
+        .code("personality_not_found")
+    })
+}
+
+fn apply(
+    injection: &mut Injection,
+    persona: &Persona,
+    mode: model::PersonaMode,
+    request: &ChatRequest,
+) {
+    let assembled = persona.assemble(&AssembleContext {
+        user_name: None,
+        history: request,
+    });
+    injection.persona = Some(chat::Persona {
+        fragments: assembled.fragments,
+        mode: match mode {
+            model::PersonaMode::Prepend => chat::PersonaMode::Prepend,
+            model::PersonaMode::Append => chat::PersonaMode::Append,
+            model::PersonaMode::Replace => chat::PersonaMode::Replace,
+        },
+    });
+    injection.post_history = assembled.post_history;
+}
