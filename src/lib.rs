@@ -18,12 +18,14 @@
 //! 6. Metrics and one log line are written from the phase ledger ([`telemetry`]).
 //!
 //! [`config`] is what operators write, [`server`] what wires it all together, [`error`] what
-//! people are told when something is wrong.
+//! people are told when something is wrong, [`demo`] all of it at work without a model.
 //!
-//! Modules use downward only: `server → {proxy, api} → turn → snapshot → personality →
+//! Modules use downward only: `demo → server → {proxy, api} → turn → snapshot → personality →
 //! {chat, config} → {telemetry, error}`; `tests/tidy.rs` holds them to it.
 
 #![forbid(unsafe_code)]
+
+pub mod demo;
 
 pub mod server;
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use yychat::config::{self, Sources};
+use yychat::demo;
 use yychat::error::{Fault, Faults};
 use yychat::server::{self, Bound, Signals};
 use yychat::snapshot::Store;
@@ -33,6 +34,8 @@ enum Command {
     Run,
     /// Loads configuration, personalities and plugins, and prints every fault
     Check,
+    /// Shows it at work with no key and no model, then stays up to be tried
+    Demo,
 }
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let done = match arguments.command.as_ref().unwrap_or(&Command::Run) {
         Command::Run => run(arguments),
         Command::Check => check(arguments),
+        Command::Demo => sources(arguments).and_then(demo::run),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

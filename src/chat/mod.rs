@@ -13,17 +13,21 @@
 //!    stream, [`Answer::from_json`] a whole one, and both give the same [`Answer`]: what was said,
 //!    how it ended, what it cost.
 
+mod answer;
 mod compose;
 mod escaped;
 pub mod json;
 mod request;
+mod sse;
 
 #[cfg(test)]
 mod tests;
 
+pub use answer::{Answer, Usage};
 pub use compose::{
     Composed, Fragment, Injection, Insertion, MemoryText, Persona, PersonaMode, Placement, Source,
     ToolOffer, coalesce, compose,
 };
 pub use escaped::Escaped;
 pub use request::{ChatRequest, Content, MemoryUse, Message, Role};
+pub use sse::Observer;

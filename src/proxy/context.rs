@@ -7,7 +7,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use super::Shared;
-use super::stub::Answer;
+use crate::chat::Answer;
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::{Ledger, Metrics};
 

@@ -23,9 +23,9 @@ mod headers;
 mod pass_through;
 pub mod listener;
 pub mod local;
+mod reader;
 mod relay;
 mod respond;
-mod stub;
 mod trust;
 mod upstream;
 

@@ -9,7 +9,7 @@ use super::exchange::departure;
 use super::fail::{Failure, UpstreamError, UpstreamErrorKind};
 use super::upstream::Connection;
 use super::{Gateway, headers, respond};
-use super::stub::Reader;
+use super::reader::Reader;
 use crate::telemetry::Phase;
 
 /// Passes the answer on to its end.
@@ -45,7 +45,7 @@ pub async fn run(
     }
     pass_on(session, Bytes::new(), true).await?;
     context.ledger.enter(Phase::Other);
-    context.answer = Some(reader.finish());
+    context.answer = reader.finish();
     gateway.dialer.release(connection, timeouts).await;
     Ok(())
 }
@@ -86,7 +86,7 @@ async fn head(
     let reader = if header.status.is_success() {
         Reader::new(context.streamed)
     } else {
-        Reader::blind()
+        Reader::Blind
     };
     session
         .as_downstream_mut()

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 pub use bind::Bound;
-pub use signals::{Shutdown, Signals};
+pub use signals::{Order, Shutdown, Signals};
 
 use crate::api;
 use crate::config::model::{Config, Server as Listen};

@@ -1,5 +1,7 @@
 //! The log: one event is one line, as text or JSON, on standard error.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
@@ -19,7 +21,9 @@ impl LogLevel {
 /// Starts the log. Fails when the filter does not parse or a log is running already.
 pub fn start(filter: &str, json: bool) -> Result<LogLevel, String> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let lines = if json {
         lines.json().flatten_event(true).boxed()
     } else {

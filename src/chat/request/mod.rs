@@ -68,14 +68,14 @@ pub enum Role {
 }
 
 impl Role {
-    fn parse(name: &str) -> Self {
+    fn parse(name: &[u8]) -> Self {
         match name {
-            "system" => Self::System,
-            "developer" => Self::Developer,
-            "user" => Self::User,
-            "assistant" => Self::Assistant,
-            "tool" => Self::Tool,
-            "function" => Self::Function,
+            b"system" => Self::System,
+            b"developer" => Self::Developer,
+            b"user" => Self::User,
+            b"assistant" => Self::Assistant,
+            b"tool" => Self::Tool,
+            b"function" => Self::Function,
             _ => Self::Other,
         }
     }
@@ -202,9 +202,15 @@ impl Field {
         ("client_id", Self::ClientId),
     ];
 
-    fn parse(name: &str) -> Option<Self> {
-        let found = Self::NAMES.iter().find(|(known, _)| *known == name);
+    fn parse(name: &[u8]) -> Option<Self> {
+        let mut names = Self::NAMES.iter();
+        let found = names.find(|(known, _)| known.as_bytes() == name);
         found.map(|&(_, field)| field)
+    }
+
+    fn name(self) -> &'static str {
+        let found = Self::NAMES.iter().find(|&&(_, field)| field == self);
+        found.map_or("", |&(name, _)| name)
     }
 
     /// Whether it is YYChat's own and never forwarded.
@@ -240,7 +246,7 @@ impl ChatRequest {
     /// the other one), or is spelled in another case (an upstream may not mind, as Go's
     /// `encoding/json` does not). Every other field may be anything.
     pub fn parse(body: Bytes, max_depth: usize) -> Result<Self, ApiError> {
-        read::read(body, max_depth)
+        read::read(body, max_depth).map_err(|error| *error)
     }
 
     /// The body as it came.

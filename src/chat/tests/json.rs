@@ -127,7 +127,10 @@ fn nesting_is_bounded_and_takes_no_stack() {
     let nested = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
     assert!(validate(&nested(64), 64).is_ok());
     let error = validate(&nested(65), 64).expect_err("one too deep");
-    assert_eq!((error.problem, error.offset), ("nested too deeply", 64));
+    assert_eq!(
+        (error.problem, error.offset),
+        ("nested more deeply than is allowed", 64)
+    );
     assert!(validate(&nested(1_000_000), 64).is_err());
     assert!(validate(&nested(1_000_000), usize::MAX).is_ok());
 }

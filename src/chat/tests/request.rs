@@ -100,7 +100,7 @@ fn refuses_what_it_cannot_act_upon_and_names_it() {
         (
             "{",
             None,
-            "the body is not valid JSON: expected a key in quotes at byte 1",
+            "cannot be read as JSON: expected a key in quotes at byte 1",
         ),
         (
             r#"{"messages":[]} x"#,

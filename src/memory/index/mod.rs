@@ -4,220 +4,288 @@
 mod dates;
 mod postings;
 mod terms;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
+use xxhash_rust::xxh3::xxh3_128;
+
 use postings::{Postings, TermHasher};
-pub use terms::{Kind, Analyzer, Term, is_ideographic};
+use terms::{Analyzer, Kind, Term};
+pub use terms::is_ideographic;
+
+// How scores are made: chosen on public sets of long chats in English and Chinese, whose figures
+// `docs/architecture.md` gives.
+
+/// How soon a repeated term stops to count more.
+const K1: f32 = 1.2;
+/// How much length is held against a text.
+const B: f32 = 0.4;
+/// Terms of a text of usual length at most. Chat turns have fewer, and then their mean holds; but
+/// among long answers the mean would make every length look usual.
+const USUAL_LENGTH: f32 = 20.0;
+/// Part of its score that a turn lends to the turns next to it, and to the next but one.
+const LENT: [f32; 2] = [0.3, 0.15];
+/// Milliseconds between turns that lend to each other, at most.
+const WINDOW_MS: i64 = 600_000;
+/// Weights of the last and the last but one turn of the running conversation.
+const CONTEXT: [f32; 2] = [0.5, 0.25];
+/// Weight of a single ideograph beside that of a pair.
+const CHARACTER: f32 = 0.5;
 
 /// No document.
 const NONE: u32 = u32::MAX;
 
-/// How scores are made. The values are chosen on public sets of long chats in English and
-/// Chinese; `docs/architecture.md` gives the figures.
-#[derive(Debug, Clone)]
-pub struct Weights {
-    /// How soon repeated terms stop to count more.
-    pub k1: f32,
-    /// How much a long text is held against its terms, 0 to 1.
-    pub b: f32,
-    /// Same, for texts that are longer than `long` times the mean.
-    pub b_long: f32,
-    /// Part of a turn's score that its direct neighbours in the conversation get.
-    pub near: f32,
-    /// Part for the next but one.
-    pub far: f32,
-    /// Factor of the neighbours' parts where both turns have the same speaker.
-    pub same_speaker: f32,
-    /// Neighbours are at most so far apart, in milliseconds.
-    pub window_ms: i64,
-    /// Weight of the last and of the last but one turn of the running conversation.
-    pub context: [f32; 2],
-    /// Weight of a date named in the query.
-    pub date: f32,
-    /// Weight of single ideographs
-    pub question: f32,
-    pub recency: f32,
-    pub chr: f32, pub pair: f32, pub wp: f32, pub meancap: f32, pub qlen: f32,
-}
-
-impl Default for Weights {
-    fn default() -> Self {
-        fn e(n: &str, d: f32) -> f32 {
-            std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d)
-        }
-        Self {
-            k1: e("K1", 1.2),
-            b: e("B", 0.4),
-            b_long: e("BL", 0.4),
-            near: e("NEAR", 0.3),
-            far: e("FAR", 0.15),
-            same_speaker: e("SAME", 1.0),
-            window_ms: e("WIN", 600_000.0) as i64,
-            context: [e("C1", 0.5), e("C2", 0.25)],
-            date: e("DATE", 1.0),
-            question: e("QM", 1.0),
-            recency: e("REC", 0.0), chr: e("CHR",1.0), pair: e("PAIR",1.0), wp: e("WP",0.0), meancap: e("MEANCAP", 1e9), qlen: e("QLEN", 1e9),
-        }
-    }
-}
+type TermMap<T> = HashMap<Term, T, BuildHasherDefault<TermHasher>>;
 
 /// What the index takes of a record.
 pub struct Document<'a> {
     pub text: &'a str,
-    /// Who speaks: part of the text unless it is a role that every chat has.
+    /// Who speaks: counts as part of the text unless it is a role that every chat has.
     pub speaker: &'a str,
     /// Hash of the conversation's id.
-    pub conversation: u64,
+    pub conversation: Option<u64>,
     /// Unix milliseconds.
     pub at: i64,
 }
 
 /// A query, analysed: its terms with their weights.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Query {
     terms: Vec<(Term, f32)>,
 }
 
 impl Query {
     /// `text` is the last user turn, `context` the turns before it, the latest first.
-    pub fn new(text: &str, context: &[&str], weights: &Weights) -> Self {
+    pub fn new(text: &str, context: &[String]) -> Self {
         let mut analyzer = Analyzer::default();
-        let mut summed: HashMap<Term, f32, BuildHasherDefault<TermHasher>> = HashMap::default();
-        let k = |k: Kind| match k { Kind::Word => 1.0, Kind::WordPair => weights.wp, Kind::Character => weights.chr, Kind::Pair => weights.pair };
-        for (term, kind) in analyzer.terms(text) {
-            *summed.entry(term).or_default() += k(kind);
-        }
-        for (text, weight) in context.iter().zip(weights.context) {
+        let mut weights: TermMap<f32> = TermMap::default();
+        let mut add = |text: &str, weight: f32| {
             for (term, kind) in analyzer.terms(text) {
-                *summed.entry(term).or_default() += weight * k(kind);
+                *weights.entry(term).or_default() += match kind {
+                    Kind::Character => weight * CHARACTER,
+                    Kind::Word | Kind::Pair => weight,
+                };
             }
+        };
+        add(text, 1.0);
+        for (text, weight) in context.iter().zip(CONTEXT) {
+            add(text, weight);
         }
         for term in dates::query_terms(text) {
-            *summed.entry(term).or_default() += weights.date;
+            *weights.entry(term).or_default() += 1.0;
         }
-        let mut terms: Vec<_> = summed.into_iter().collect();
+        let mut terms: Vec<_> = weights.into_iter().collect();
         terms.sort_unstable_by_key(|(term, _)| *term);
         Self { terms }
+    }
+
+    /// Equal for queries that rank alike.
+    pub fn fingerprint(&self) -> u128 {
+        let mut bytes = Vec::with_capacity(self.terms.len() * 12);
+        for (term, weight) in &self.terms {
+            bytes.extend_from_slice(&term.to_be_bytes());
+            bytes.extend_from_slice(&weight.to_be_bytes());
+        }
+        xxh3_128(&bytes)
+    }
+}
+
+/// A document with its score, in parts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scored {
+    pub doc: u32,
+    /// From its own terms.
+    pub own: f32,
+    /// Lent by its neighbours.
+    pub neighbours: f32,
+}
+
+impl Scored {
+    /// The best first; of equals the newest, since what was said last holds.
+    fn order(&self, other: &Self) -> std::cmp::Ordering {
+        (other.own + other.neighbours)
+            .total_cmp(&(self.own + self.neighbours))
+            .then(other.doc.cmp(&self.doc))
     }
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Doc {
     length: u32,
-    /// The turn before in the same conversation, if it is near in time.
+    /// The turns before and after in the same conversation, where they are near in time.
     before: u32,
+    after: u32,
     at: i64,
-    speaker: u32,
-    question: bool,
 }
 
-/// Documents are numbered from 0 in the order in which they were added, the oldest first.
+/// Documents are numbered from 0 in the order of time.
+#[derive(Default)]
 pub struct Index {
     docs: Vec<Doc>,
     postings: Postings,
     total_length: u64,
-    latest: HashMap<u64, u32, BuildHasherDefault<TermHasher>>,
-    analyzer: Analyzer,
+    /// The last document of each conversation.
+    latest: TermMap<u32>,
 }
 
 impl Index {
-    pub fn build<'a>(documents: impl Iterator<Item = Document<'a>>, weights: &Weights) -> Self {
-        let mut index = Self {
-            docs: Vec::new(),
-            postings: Postings::default(),
-            total_length: 0,
-            latest: HashMap::default(),
-            analyzer: Analyzer::default(),
-        };
+    /// An index of documents in the order of time.
+    pub fn build<'a>(documents: impl Iterator<Item = Document<'a>>) -> Self {
+        let mut index = Self::default();
+        let mut analyzer = Analyzer::default();
         let mut occurrences = Vec::new();
         let mut terms = Vec::new();
         for document in documents {
-            terms.clear();
-            let doc = index.add(&document, &mut terms, weights);
-            occurrences.extend(terms.iter().map(|term| (term.0, doc)));
+            let doc = index.add(&document, &mut analyzer, &mut terms);
+            occurrences.extend(terms.drain(..).map(|(term, _)| (term, doc)));
         }
         index.postings = Postings::pack(occurrences);
         index
     }
 
-    fn add(&mut self, document: &Document<'_>, terms: &mut Vec<(Term,Kind)>, weights: &Weights) -> u32 {
+    /// Adds a document that is no older than any other.
+    pub fn push(&mut self, document: &Document<'_>) {
+        let mut terms = Vec::new();
+        let doc = self.add(document, &mut Analyzer::default(), &mut terms);
+        let mut terms: Vec<Term> = terms.into_iter().map(|(term, _)| term).collect();
+        terms.sort_unstable();
+        self.postings.push(doc, &terms);
+    }
+
+    /// Bytes held, about.
+    pub fn bytes(&self) -> usize {
+        self.postings.bytes() + self.docs.len() * size_of::<Doc>() + self.latest.len() * 24
+    }
+
+    fn add(
+        &mut self,
+        document: &Document<'_>,
+        analyzer: &mut Analyzer,
+        terms: &mut Vec<(Term, Kind)>,
+    ) -> u32 {
         let doc = self.docs.len() as u32;
-        if !matches!(document.speaker, "user" | "assistant" | "memory" | "system") {
-            self.analyzer.analyze(document.speaker, terms);
+        if !matches!(document.speaker, "user" | "assistant" | "system" | "memory") {
+            analyzer.analyze(document.speaker, terms);
         }
-        self.analyzer.analyze(document.text, terms);
-        let length = terms.iter().filter(|t| t.1 != Kind::WordPair).count() as u32;
-        terms.extend(dates::record_terms(document.at).map(|t| (t, Kind::Word)));
-        let before = self.latest.insert(document.conversation, doc);
-        let before = before
-            .filter(|b| document.at - self.docs[*b as usize].at <= weights.window_ms)
+        analyzer.analyze(document.text, terms);
+        let length = terms.len() as u32;
+        terms.extend(dates::record_terms(document.at).map(|term| (term, Kind::Word)));
+        let before = document
+            .conversation
+            .and_then(|conversation| self.latest.insert(conversation, doc))
+            .filter(|before| document.at - self.docs[*before as usize].at <= WINDOW_MS)
             .unwrap_or(NONE);
+        if before != NONE {
+            self.docs[before as usize].after = doc;
+        }
         self.docs.push(Doc {
             length,
             before,
+            after: NONE,
             at: document.at,
-            speaker: xxhash_rust::xxh3::xxh3_64(document.speaker.as_bytes()) as u32,
-            question: document.text.trim_end().ends_with(['?', '？']),
         });
         self.total_length += u64::from(length);
         doc
     }
 
-    /// The best `limit` documents with their scores, the best first; those without any term of
-    /// the query and without a neighbour that has one are left out.
-    pub fn rank(&self, query: &Query, limit: usize, weights: &Weights) -> Vec<(u32, f32)> {
-        let mut base = vec![0.0f32; self.docs.len()];
-        let mean = (self.total_length as f32 / self.docs.len().max(1) as f32).max(1.0).min(weights.meancap);
-        for &(term, weight) in &query.terms {
-            let postings = self.postings.of(term);
-            let found = postings.len() as f32;
-            if found == 0.0 {
-                continue;
-            }
-            let idf = (1.0 + (self.docs.len() as f32 - found + 0.5) / (found + 0.5)).ln();
-            for p in postings {
-                let count = f32::from(p.count);
-                let length = self.docs[p.doc as usize].length as f32 / mean;
-                let b = if length > 1.0 { weights.b_long } else { weights.b };
-                let norm = 1.0 - b + b * length;
-                base[p.doc as usize] +=
-                    weight * idf * count * (weights.k1 + 1.0) / (count + weights.k1 * norm);
+    /// The best `limit` documents, the best first. Those that neither hold a term of the query
+    /// nor stand beside one that does are left out.
+    pub fn rank(&self, query: &Query, limit: usize) -> Vec<Scored> {
+        let mut own = vec![0.0f32; self.docs.len()];
+        for (term, weight, idf) in self.weighed(query) {
+            for posting in self.postings.of(term) {
+                own[posting.doc as usize] += self.part(posting.doc, posting.count, weight * idf);
             }
         }
-        let mut score = base.clone();
-        for (at, doc) in self.docs.iter().enumerate() {
-            if doc.question && (doc.length as f32) <= weights.qlen { score[at] *= weights.question; }
-        }
-        for (at, doc) in self.docs.iter().enumerate() {
-            if doc.before == NONE {
-                continue;
-            }
-            let one = doc.before as usize;
-            let f = if doc.speaker == self.docs[one].speaker { weights.same_speaker } else { 1.0 };
-            score[at] += weights.near * f * base[one];
-            score[one] += weights.near * f * base[at];
-            if self.docs[one].before == NONE {
-                continue;
-            }
-            let two = self.docs[one].before as usize;
-            if doc.at - self.docs[two].at > weights.window_ms {
-                continue;
-            }
-            let f = if self.docs[two].speaker == self.docs[one].speaker && doc.speaker == self.docs[one].speaker { weights.same_speaker } else { 1.0 };
-            score[at] += weights.far * f * base[two];
-            score[two] += weights.far * f * base[at];
-        }
-        let n = self.docs.len() as f32;
-        let mut ranked: Vec<(u32, f32)> = score
-            .into_iter()
-            .enumerate()
-            .filter(|(_, s)| *s > 0.0)
-            .map(|(d, s)| (d as u32, s * (1.0 + weights.recency * d as f32 / n)))
-            .collect();
-        ranked.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
-        ranked.truncate(limit);
-        ranked
+        let scored = (0..self.docs.len() as u32).map(|doc| Scored {
+            doc,
+            own: own[doc as usize],
+            neighbours: self.lent(doc, |other| own[other as usize]),
+        });
+        best(scored, limit)
     }
+
+    /// Same, of the documents given alone, with the very scores that [`Index::rank`] gives them.
+    pub fn rank_these(
+        &self,
+        query: &Query,
+        docs: impl IntoIterator<Item = u32>,
+        limit: usize,
+    ) -> Vec<Scored> {
+        let weighed: Vec<_> = self.weighed(query).collect();
+        let own = |doc: u32| {
+            weighed.iter().fold(0.0, |sum, (term, weight, idf)| {
+                match self.postings.count(*term, doc) {
+                    0 => sum,
+                    count => sum + self.part(doc, count, weight * idf),
+                }
+            })
+        };
+        let scored = docs.into_iter().map(|doc| Scored {
+            doc,
+            own: own(doc),
+            neighbours: self.lent(doc, own),
+        });
+        best(scored, limit)
+    }
+
+    /// A document with those to which it lends.
+    pub fn with_neighbours(&self, doc: u32) -> impl Iterator<Item = u32> + use<> {
+        let around = self.around(doc);
+        std::iter::once(doc).chain(around.into_iter().map(|(other, _)| other).filter(|o| *o != NONE))
+    }
+
+    /// The query's terms that occur, with weight and inverse document frequency.
+    fn weighed<'a>(&'a self, query: &'a Query) -> impl Iterator<Item = (Term, f32, f32)> + 'a {
+        query.terms.iter().filter_map(|&(term, weight)| {
+            let found = self.postings.of(term).len() as f32;
+            let missing = self.docs.len() as f32 - found;
+            (found > 0.0).then(|| (term, weight, (1.0 + (missing + 0.5) / (found + 0.5)).ln()))
+        })
+    }
+
+    /// What one term adds to a document's score.
+    fn part(&self, doc: u32, count: u8, weight: f32) -> f32 {
+        let mean = self.total_length as f32 / self.docs.len() as f32;
+        let length = self.docs[doc as usize].length as f32 / mean.clamp(1.0, USUAL_LENGTH);
+        let count = f32::from(count);
+        weight * count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length))
+    }
+
+    fn lent(&self, doc: u32, own: impl Fn(u32) -> f32) -> f32 {
+        self.around(doc)
+            .into_iter()
+            .filter(|(other, _)| *other != NONE)
+            .map(|(other, part)| part * own(other))
+            .sum()
+    }
+
+    /// The neighbours of a document, with the part of their score that they lend.
+    fn around(&self, doc: u32) -> [(u32, f32); 4] {
+        let of = |doc: u32, step: fn(&Doc) -> u32| self.docs.get(doc as usize).map_or(NONE, step);
+        let near = |other: u32| match self.docs.get(other as usize) {
+            Some(o) if (o.at - self.docs[doc as usize].at).abs() <= WINDOW_MS => other,
+            _ => NONE,
+        };
+        let (before, after) = (of(doc, |d| d.before), of(doc, |d| d.after));
+        [
+            (before, LENT[0]),
+            (after, LENT[0]),
+            (near(of(before, |d| d.before)), LENT[1]),
+            (near(of(after, |d| d.after)), LENT[1]),
+        ]
+    }
+}
+
+fn best(scored: impl Iterator<Item = Scored>, limit: usize) -> Vec<Scored> {
+    let mut best: Vec<_> = scored.filter(|s| s.own + s.neighbours > 0.0).collect();
+    if best.len() > limit && limit > 0 {
+        best.select_nth_unstable_by(limit - 1, Scored::order);
+    }
+    best.truncate(limit);
+    best.sort_unstable_by(Scored::order);
+    best
 }

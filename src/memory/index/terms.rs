@@ -13,9 +13,15 @@ use xxhash_rust::xxh3::xxh3_64;
 /// chance below 10⁻⁹, and the dictionary is four times smaller than one of strings.
 pub type Term = u64;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind { Word, WordPair, Character, Pair }
-thread_local!{ static PAIRS: bool = std::env::var("WP").is_ok(); }
+/// What a term stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Word,
+    /// One ideograph.
+    Character,
+    /// Two ideographs in a row.
+    Pair,
+}
 
 /// Turns texts into terms. It remembers each word's term, since words repeat far more often than
 /// they are new; keep one for a whole index, or make one for a query.
@@ -23,7 +29,6 @@ pub struct Analyzer {
     stemmer: Stemmer,
     words: HashMap<Box<str>, Option<Term>>,
     word: String,
-    last: Option<Term>,
 }
 
 impl Default for Analyzer {
@@ -32,7 +37,6 @@ impl Default for Analyzer {
             stemmer: Stemmer::create(Algorithm::English),
             words: HashMap::new(),
             word: String::new(),
-            last: None,
         }
     }
 }
@@ -49,7 +53,7 @@ impl Analyzer {
 
     /// The terms of `text`.
     pub fn terms(&mut self, text: &str) -> Vec<(Term, Kind)> {
-        let mut terms = Vec::new(); self.last = None;
+        let mut terms = Vec::new();
         self.analyze(text, &mut terms);
         terms
     }
@@ -92,11 +96,7 @@ impl Analyzer {
                 term
             }
         };
-        if let Some(term) = term {
-            if PAIRS.with(|p| *p) && let Some(b) = self.last { terms.push((term ^ b.rotate_left(17), Kind::WordPair)); }
-            self.last = Some(term);
-            terms.push((term, Kind::Word));
-        }
+        terms.extend(term.map(|term| (term, Kind::Word)));
         self.word.clear();
     }
 }

@@ -1,128 +1,8 @@
-//! A JSON reader that validates every byte it passes and gives offsets instead of values.
-//!
-//! It accepts what `serde_json` accepts as a `Value`, with two wanted differences: a number may be
-//! of any size, since its spelling is forwarded and never computed with, and nesting is bounded by
-//! the caller. Grammar: RFC 8259; an escape that stands for half a surrogate pair is refused, as
-//! it means no text. The module's tests hold the agreement over generated and mutated texts.
+//! The reader itself.
 
-use std::borrow::Cow;
-use std::fmt;
-use std::ops::Range;
-
-use bytes::Bytes;
-
-use crate::error::ApiError;
-
-/// A range of byte offsets into one JSON text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// Offset of the first byte.
-    pub start: usize,
-    /// Offset after the last byte.
-    pub end: usize,
-}
-
-impl Span {
-    /// The span as an index.
-    pub fn range(self) -> Range<usize> {
-        self.start..self.end
-    }
-
-    /// The bytes of the span, shared with `json`.
-    pub fn of(self, json: &Bytes) -> Bytes {
-        json.slice(self.range())
-    }
-}
-
-/// A string literal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Text {
-    /// What stands between the quotes.
-    pub span: Span,
-    /// Whether it holds an escape, so that its bytes are not yet its text.
-    pub escaped: bool,
-}
-
-impl Text {
-    /// The decoded text; `json` is what the literal was found in.
-    pub(crate) fn decode(self, json: &[u8]) -> Cow<'_, str> {
-        if self.escaped {
-            let quoted = &json[self.span.start - 1..=self.span.end];
-            Cow::Owned(serde_json::from_slice(quoted).expect("the scanner validated the literal"))
-        } else {
-            let raw = &json[self.span.range()];
-            Cow::Borrowed(simdutf8::basic::from_utf8(raw).expect("the scanner validated the UTF-8"))
-        }
-    }
-}
-
-/// An array or object, as what must be known to add to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Container {
-    /// Brackets included.
-    pub span: Span,
-    /// Number of elements or members.
-    pub len: usize,
-    /// Where one more goes: after the last one, or after the opening bracket.
-    pub tail: usize,
-}
-
-/// Why a text is not JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JsonError {
-    /// Offset of the byte at which reading stopped, counted from 0.
-    pub offset: usize,
-    /// What is wrong there.
-    pub problem: &'static str,
-}
-
-impl fmt::Display for JsonError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}", self.problem, self.offset)
-    }
-}
-
-impl From<JsonError> for ApiError {
-    fn from(error: JsonError) -> Self {
-        Self::bad_request(format!(
-            "the body is not valid JSON: {error}; send one JSON object in UTF-8"
-        ))
-    }
-}
-
-/// What kind of value comes next, told by its first byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Object,
-    Array,
-    String,
-    Number,
-    Bool(bool),
-    Null,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Object => "an object",
-            Self::Array => "an array",
-            Self::String => "a string",
-            Self::Number => "a number",
-            Self::Bool(_) => "a boolean",
-            Self::Null => "null",
-        })
-    }
-}
+use super::{Container, JsonError, Kind, Span, Text};
 
 type Result<T> = std::result::Result<T, JsonError>;
-
-/// Validates a whole JSON text that may nest `max_depth` deep. Total: any bytes give an answer, so
-/// it is also the entry for fuzzing.
-pub fn validate(json: &[u8], max_depth: usize) -> Result<()> {
-    let mut scanner = Scanner::new(json, max_depth)?;
-    scanner.skip()?;
-    scanner.finish()
-}
 
 /// Reads one JSON text from front to back.
 #[derive(Debug)]
@@ -208,7 +88,7 @@ impl<'a> Scanner<'a> {
     /// [`Scanner::next_key`] or [`Scanner::next_element`] has found no more in it.
     pub fn open(&mut self) -> Result<Container> {
         if self.depth == self.max_depth {
-            return self.fail("nested too deeply");
+            return self.fail("nested more deeply than is allowed");
         }
         let start = self.at;
         self.at += 1;
@@ -250,22 +130,16 @@ impl<'a> Scanner<'a> {
     pub fn text(&mut self) -> Result<Text> {
         self.at += 1;
         let start = self.at;
-        let mut escaped = false;
         loop {
             self.at += plain_prefix(&self.json[self.at..]);
             match self.json.get(self.at) {
                 Some(b'"') => {
                     let end = self.at;
                     self.at += 1;
-                    return Ok(Text {
-                        span: Span { start, end },
-                        escaped,
-                    });
+                    let span = Span { start, end };
+                    return Ok(Text { span });
                 }
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
-                }
+                Some(b'\\') => self.escape()?,
                 Some(_) => return self.fail("a control character that is not escaped"),
                 None => return self.fail("a string without its closing quote"),
             }
@@ -417,6 +291,7 @@ impl<'a> Scanner<'a> {
 /// How many bytes from the front neither end a string, nor begin an escape, nor are control
 /// characters.
 fn plain_prefix(bytes: &[u8]) -> usize {
+    let stop = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
     let (words, rest) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let stops = stops(u64::from_le_bytes(*word));
@@ -424,7 +299,6 @@ fn plain_prefix(bytes: &[u8]) -> usize {
             return index * 8 + stops.trailing_zeros() as usize / 8;
         }
     }
-    let stop = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
     words.len() * 8 + rest.iter().position(stop).unwrap_or(rest.len())
 }
 
@@ -435,7 +309,10 @@ fn plain_prefix(bytes: &[u8]) -> usize {
 /// <https://graphics.stanford.edu/~seander/bithacks.html>.
 fn stops(word: u64) -> u64 {
     const EACH: u64 = u64::from_le_bytes([1; 8]);
-    let below = |word: u64, limit: u8| word.wrapping_sub(EACH * u64::from(limit)) & !word;
-    let equal = |byte: u8| below(word ^ (EACH * u64::from(byte)), 1);
-    (below(word, 0x20) | equal(b'"') | equal(b'\\')) & (EACH * 0x80)
+    let below = |word: u64, limit: u64| word.wrapping_sub(EACH * limit) & !word;
+    // With this bit flipped a quote (0x22) is 0x20, a space (0x20) is 0x22, and control characters
+    // stay below 0x20.
+    let quote_or_control = below(word ^ (EACH * 0x02), 0x21);
+    let backslash = below(word ^ (EACH * u64::from(b'\\')), 1);
+    (quote_or_control | backslash) & (EACH * 0x80)
 }

@@ -1,0 +1,141 @@
+//! A JSON reader that validates every byte it passes and gives offsets instead of values.
+//!
+//! It accepts what `serde_json` accepts as a `Value`, with two wanted differences: a number may be
+//! of any size, since its spelling is forwarded and never computed with, and nesting is bounded by
+//! the caller. Grammar: RFC 8259; an escape that stands for half a surrogate pair is refused, as
+//! it means no text. The module's tests hold the agreement over generated and mutated texts.
+
+mod scanner;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::error::ApiError;
+
+pub(crate) use scanner::Scanner;
+
+/// A range of byte offsets into one JSON text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Offset of the first byte.
+    pub start: usize,
+    /// Offset after the last byte.
+    pub end: usize,
+}
+
+impl Span {
+    /// The span as an index.
+    pub fn range(self) -> Range<usize> {
+        self.start..self.end
+    }
+
+    /// The bytes of the span, shared with `json`.
+    pub fn of(self, json: &Bytes) -> Bytes {
+        json.slice(self.range())
+    }
+}
+
+/// A string literal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Text {
+    /// What stands between the quotes.
+    pub span: Span,
+}
+
+impl Text {
+    /// The decoded text; `json` is what the literal was found in.
+    pub(crate) fn decode(self, json: &[u8]) -> Cow<'_, str> {
+        let raw = &json[self.span.range()];
+        if raw.contains(&b'\\') {
+            let quoted = &json[self.span.start - 1..=self.span.end];
+            Cow::Owned(serde_json::from_slice(quoted).expect("the scanner validated the literal"))
+        } else {
+            Cow::Borrowed(simdutf8::basic::from_utf8(raw).expect("the scanner validated the UTF-8"))
+        }
+    }
+
+    /// The decoded text as bytes: cheaper for the many short ones that are only compared.
+    pub(crate) fn bytes(self, json: &[u8]) -> Cow<'_, [u8]> {
+        let raw = &json[self.span.range()];
+        if raw.contains(&b'\\') {
+            Cow::Owned(self.decode(json).into_owned().into_bytes())
+        } else {
+            Cow::Borrowed(raw)
+        }
+    }
+}
+
+/// An array or object, as what must be known to add to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Container {
+    /// Brackets included.
+    pub span: Span,
+    /// Number of elements or members.
+    pub len: usize,
+    /// Where one more goes: after the last one, or after the opening bracket.
+    pub tail: usize,
+}
+
+/// Why a text is not JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JsonError {
+    /// Offset of the byte at which reading stopped, counted from 0.
+    pub offset: usize,
+    /// What is wrong there.
+    pub problem: &'static str,
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.problem, self.offset)
+    }
+}
+
+impl From<JsonError> for ApiError {
+    fn from(error: JsonError) -> Self {
+        Self::bad_request(format!(
+            "the body cannot be read as JSON: {error}; send one JSON object in UTF-8"
+        ))
+    }
+}
+
+impl From<JsonError> for Box<ApiError> {
+    fn from(error: JsonError) -> Self {
+        Self::new(error.into())
+    }
+}
+
+/// What kind of value comes next, told by its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Object,
+    Array,
+    String,
+    Number,
+    Bool(bool),
+    Null,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Object => "an object",
+            Self::Array => "an array",
+            Self::String => "a string",
+            Self::Number => "a number",
+            Self::Bool(_) => "a boolean",
+            Self::Null => "null",
+        })
+    }
+}
+
+/// Validates a whole JSON text that may nest `max_depth` deep. Total: any bytes give an answer, so
+/// it is also the entry for fuzzing.
+pub fn validate(json: &[u8], max_depth: usize) -> Result<(), JsonError> {
+    let mut scanner = Scanner::new(json, max_depth)?;
+    scanner.skip()?;
+    scanner.finish()
+}

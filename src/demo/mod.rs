@@ -1,0 +1,143 @@
+//! `yychat demo`: the whole thing at work, with no key, no model and no network.
+//!
+//! The real server runs with a demo upstream in the same process, which answers by describing
+//! what it received. A short chat is played and shown, then everything stays up, so that one can
+//! point `curl` or an SDK at it.
+
+mod script;
+mod upstream;
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::Sources;
+use crate::error::{Fault, Faults};
+use crate::server::{self, Bound, Signals};
+use crate::snapshot::Store;
+
+/// The persona that the demo speaks with, and that it is asked for by name.
+const PERSONA: &str = "friendly";
+/// The shipped personas, so that the binary alone suffices.
+const PERSONAS: [(&str, &str); 3] = [
+    (
+        "friendly.json",
+        include_str!("../../conf/personalities/friendly.json"),
+    ),
+    (
+        "professional.json",
+        include_str!("../../conf/personalities/professional.json"),
+    ),
+    (
+        "health_assistant.json",
+        include_str!("../../conf/personalities/health_assistant.json"),
+    ),
+];
+
+/// Plays the demo and stays up until a signal comes. `sources` may override any key.
+///
+/// # Errors
+///
+/// What keeps it from starting: a fault of configuration, an address in use, no place for its
+/// files.
+pub fn run(mut sources: Sources) -> Result<(), Faults> {
+    let folder = tempfile::tempdir().map_err(|error| unwritable(&std::env::temp_dir(), &error))?;
+    for (name, text) in PERSONAS {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).map_err(|error| unwritable(&file, &error))?;
+    }
+    let upstream = upstream::start().map_err(|error| {
+        Fault::new("demo", format!("its upstream cannot start: {error}"), "")
+    })?;
+    // The demo's own keys are weaker than what was asked for on the command line.
+    let mut own = vec![
+        (
+            "upstreams".to_owned(),
+            format!(r#"[{{name="demo",base_url="http://{upstream}/v1"}}]"#),
+        ),
+        (
+            "personality.dir".to_owned(),
+            folder.path().to_string_lossy().into_owned(),
+        ),
+        ("tools.dir".to_owned(), folder.path().to_string_lossy().into_owned()),
+    ];
+    own.append(&mut sources.overrides);
+    sources.overrides = own;
+    // A demo must not send a key that lies about in the environment anywhere.
+    sources.env.retain(|name, _| !name.starts_with("OPENAI_"));
+
+    let (store, _) = Store::open(sources)?;
+    let bound = Bound::bind(&store.load().config.server)?;
+    let (api, admin) = (bound.api(), bound.admin());
+    let player = std::thread::spawn(move || {
+        let mut screen = Screen::new();
+        match script::play(&mut screen, api) {
+            Ok(()) => screen.invitation(api, admin),
+            Err(error) => screen.line(&format!("the demo broke off: {error}")),
+        }
+    });
+    server::run(Arc::new(store), bound, Arc::new(Signals::new()))?;
+    // It has ended by itself long ago, unless a signal came first; then its last request failed.
+    let _ = player.join();
+    Ok(())
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
+    Fault::new(
+        path,
+        format!("the demo's files cannot be written: {error}"),
+        "set TMPDIR to a folder that can be written",
+    )
+}
+
+/// Where the demo is shown: coloured on a terminal, plain elsewhere.
+pub struct Screen {
+    colour: bool,
+}
+
+impl Screen {
+    fn new() -> Self {
+        Self {
+            colour: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        }
+    }
+
+    fn heading(&mut self, text: &str) {
+        self.line("");
+        self.line(&self.painted("1;36", text));
+    }
+
+    fn request(&mut self, text: &str) {
+        self.line(&self.painted("33", text));
+    }
+
+    fn line(&mut self, text: &str) {
+        self.write(&format!("{text}\n"));
+    }
+
+    /// Writes at once, so that a stream is seen to arrive piece by piece.
+    fn write(&mut self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        // Nobody is looking any more; the server goes on.
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
+    fn painted(&self, code: &str, text: &str) -> String {
+        if self.colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn invitation(&mut self, api: std::net::SocketAddr, admin: std::net::SocketAddr) {
+        self.heading("It stays up. Try it yourself:");
+        self.line(&format!(
+            "  curl http://{api}/v1/chat/completions -H 'content-type: application/json' \\\n    \
+             -d '{{\"model\":\"demo\",\"personality_id\":\"{PERSONA}\",\"messages\":[{{\"role\":\"user\",\"content\":\"hello\"}}]}}'"
+        ));
+        self.line(&format!("  client = OpenAI(base_url=\"http://{api}/v1\", api_key=\"none\")"));
+        self.line(&format!("  http://{admin}/metrics"));
+        self.line("Ctrl-C ends it.");
+    }
+}

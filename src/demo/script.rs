@@ -1,0 +1,99 @@
+//! The chat that the demo plays, as any app would: over HTTP, knowing only a `base_url`.
+
+use std::net::SocketAddr;
+
+use futures_util::StreamExt;
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
+
+use super::{PERSONA, Screen};
+
+type Played<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Plays it against the API at `api`.
+pub fn play(screen: &mut Screen, api: SocketAddr) -> Played<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let app = App {
+            client: Client::builder().no_proxy().build()?,
+            url: format!("http://{api}/v1/chat/completions"),
+        };
+        screen.line(&format!("An app talks to http://{api}/v1 instead of its model's API."));
+        without_persona(screen, &app).await?;
+        with_persona(screen, &app).await?;
+        streamed(screen, &app).await
+    })
+}
+
+async fn without_persona(screen: &mut Screen, app: &App) -> Played<()> {
+    screen.heading("1. Nothing to inject: the request arrives as the app sent it");
+    let answer = app.ask(screen, json!({ "messages": user("Hello!") })).await?;
+    screen.line(&text_of(&answer));
+    Ok(())
+}
+
+async fn with_persona(screen: &mut Screen, app: &App) -> Played<()> {
+    screen.heading("2. A personality by name: its prompt is spliced in before the app's message");
+    let body = json!({ "personality_id": PERSONA, "messages": user("Hello!") });
+    let answer = app.ask(screen, body).await?;
+    screen.line(&text_of(&answer));
+    Ok(())
+}
+
+async fn streamed(screen: &mut Screen, app: &App) -> Played<()> {
+    screen.heading("3. The same, streamed: each event is passed on as it comes, byte for byte");
+    let body = json!({ "stream": true, "personality_id": PERSONA, "messages": user("你好！") });
+    let response = app.post(screen, &body).await?;
+    let mut chunks = response.bytes_stream();
+    let mut pending = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        pending.extend_from_slice(&chunk?);
+        while let Some(end) = pending.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = pending.drain(..=end).collect();
+            if let Some(data) = line.strip_prefix(b"data: ")
+                && let Ok(event) = serde_json::from_slice::<Value>(data)
+            {
+                screen.write(event["choices"][0]["delta"]["content"].as_str().unwrap_or(""));
+            }
+        }
+    }
+    screen.line("");
+    Ok(())
+}
+
+struct App {
+    client: Client,
+    url: String,
+}
+
+impl App {
+    async fn ask(&self, screen: &mut Screen, body: Value) -> Played<Value> {
+        Ok(self.post(screen, &body).await?.json().await?)
+    }
+
+    async fn post(&self, screen: &mut Screen, body: &Value) -> Played<Response> {
+        let mut body = body.clone();
+        body["model"] = json!("demo");
+        screen.request(&format!("> {body}"));
+        let response = self.client.post(&self.url).json(&body).send().await?;
+        for name in ["x-yychat-personality", "server-timing"] {
+            if let Some(value) = response.headers().get(name) {
+                screen.line(&format!("  {name}: {}", value.to_str()?));
+            }
+        }
+        Ok(response.error_for_status()?)
+    }
+}
+
+fn user(text: &str) -> Value {
+    json!([{ "role": "user", "content": text }])
+}
+
+fn text_of(answer: &Value) -> String {
+    answer["choices"][0]["message"]["content"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}

@@ -1,0 +1,341 @@
+//! One memory, how it is stored, and how it is written as a line of JSON.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::scope::{Holder, Scope, append_id};
+use crate::error::ApiError;
+
+/// Bytes of a record's text at most.
+pub const MAX_TEXT_BYTES: usize = 64 * 1024;
+
+/// Replaced texts that a record keeps at most; the oldest go first.
+pub const MAX_HISTORY: usize = 16;
+
+/// One memory: a turn of a conversation, or a fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Version 7: its order is the order of creation.
+    pub id: Uuid,
+    pub scope: Scope,
+    pub conversation: Option<Arc<str>>,
+    /// `user`, `assistant`, or the name of whoever speaks.
+    pub role: Arc<str>,
+    /// At most [`MAX_TEXT_BYTES`].
+    pub text: String,
+    /// Unix milliseconds.
+    pub created_at: i64,
+    /// Unix milliseconds; later than `created_at` once the same was said again.
+    pub updated_at: i64,
+    pub source: Source,
+    /// The request that brought it.
+    pub request_id: Option<String>,
+    /// The configuration's generation under which it was saved; 0 where there was none.
+    pub generation: u64,
+    /// Texts that this record had before, the oldest first.
+    pub history: Vec<Revision>,
+}
+
+/// Where a record comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    Chat,
+    Api,
+    Import,
+    Extraction,
+}
+
+/// A text that a later one replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    pub text: String,
+    /// Unix milliseconds at which it was replaced.
+    pub replaced_at: i64,
+    pub reason: Reason,
+}
+
+/// Why a text was replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Nearly the same was said again.
+    NearDuplicate,
+    /// Somebody edited it.
+    Edited,
+    /// Extraction found that it no longer holds.
+    Superseded,
+}
+
+impl Record {
+    /// A new record of a scope; `created_at` is in Unix milliseconds.
+    pub fn new(scope: &Scope, role: &str, text: String, source: Source, created_at: i64) -> Self {
+        let conversation = match scope.holder() {
+            Holder::Conversation(id) => Some(id.clone()),
+            Holder::User(_) => None,
+        };
+        Self {
+            id: new_id(created_at),
+            scope: scope.clone(),
+            conversation,
+            role: role.into(),
+            text,
+            created_at,
+            updated_at: created_at,
+            source,
+            request_id: None,
+            generation: 0,
+            history: Vec::new(),
+        }
+    }
+
+    /// Puts `text` in place of the present one, which goes into the history.
+    pub fn replace_text(&mut self, text: String, reason: Reason, now: i64) {
+        let text = std::mem::replace(&mut self.text, text);
+        if self.history.len() >= MAX_HISTORY {
+            self.history.remove(0);
+        }
+        self.history.push(Revision {
+            text,
+            replaced_at: now,
+            reason,
+        });
+        self.updated_at = self.updated_at.max(now);
+    }
+
+    /// Bytes that it holds in memory, about.
+    pub fn weight(&self) -> usize {
+        let history: usize = self.history.iter().map(|r| r.text.len() + 40).sum();
+        size_of::<Self>()
+            + 16
+            + self.text.capacity()
+            + self.request_id.as_ref().map_or(0, |id| id.len())
+            + history
+    }
+
+    /// The key under which it is stored: the scope's, then the id.
+    pub(super) fn key(&self) -> Vec<u8> {
+        let mut key = self.scope.key();
+        key.extend_from_slice(self.id.as_bytes());
+        key
+    }
+
+    /// A checksum over key and content, then the content.
+    pub(super) fn encode(&self, key: &[u8]) -> Vec<u8> {
+        let body = Body {
+            conversation: self.conversation.as_deref(),
+            role: &self.role,
+            text: &self.text,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            source: self.source,
+            request_id: self.request_id.as_deref(),
+            generation: self.generation,
+            history: self.history.clone(),
+        };
+        let mut value = vec![0; 8];
+        value.push(FORMAT);
+        // Writing into a `Vec` cannot fail, and every type in `Body` has a postcard form.
+        let mut value = postcard::to_extend(&body, value).unwrap_or_default();
+        let sum = checksum(key, value.get(8..).unwrap_or_default());
+        if let Some(head) = value.first_chunk_mut() {
+            *head = sum;
+        }
+        value
+    }
+
+    /// Reads what [`Record::encode`] wrote under this key; `None` if a single bit of either has
+    /// changed.
+    pub(super) fn decode(scope: &Scope, key: &[u8], value: &[u8]) -> Option<Self> {
+        let (sum, content) = value.split_first_chunk::<8>()?;
+        let (format, content_body) = content.split_first()?;
+        if *sum != checksum(key, content) || *format != FORMAT {
+            return None;
+        }
+        let id = Uuid::from_bytes(*key.last_chunk()?);
+        let body: Body<'_> = postcard::from_bytes(content_body).ok()?;
+        Some(Self {
+            id,
+            scope: scope.clone(),
+            conversation: body.conversation.map(Arc::from),
+            role: body.role.into(),
+            text: body.text.to_owned(),
+            created_at: body.created_at,
+            updated_at: body.updated_at,
+            source: body.source,
+            request_id: body.request_id.map(str::to_owned),
+            generation: body.generation,
+            history: body.history,
+        })
+    }
+}
+
+const FORMAT: u8 = 1;
+
+/// The key is part of it, so that a record under a key that has changed is not taken for another
+/// scope's.
+fn checksum(key: &[u8], content: &[u8]) -> [u8; 8] {
+    (xxh3_64(content) ^ xxh3_64(key).rotate_left(32)).to_be_bytes()
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
+    conversation: Option<&'a str>,
+    role: &'a str,
+    text: &'a str,
+    created_at: i64,
+    updated_at: i64,
+    source: Source,
+    request_id: Option<&'a str>,
+    generation: u64,
+    history: Vec<Revision>,
+}
+
+/// A version 7 id for something that was made at `created_at`, in Unix milliseconds. Ids of one
+/// process are in the order of their making even within a millisecond, and an imported record's
+/// id sorts by when it was said, not by when it was imported.
+pub fn new_id(created_at: i64) -> Uuid {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static SEQUENCE: AtomicU32 = AtomicU32::new(0);
+    let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+    let mut bytes = Uuid::new_v4().into_bytes();
+    let mut random = [0; 10];
+    random.copy_from_slice(&bytes[6..]);
+    bytes[..4].copy_from_slice(&sequence.to_be_bytes());
+    // 12 bits behind the version, then 14 behind the variant: 67 million in a millisecond.
+    random[0] = (sequence >> 22) as u8 & 0x0F;
+    random[1] = (sequence >> 14) as u8;
+    random[2] = (sequence >> 8) as u8 & 0x3F;
+    random[3] = sequence as u8;
+    let millis = u64::try_from(created_at).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+}
+
+/// A record as a line of an export and as the API shows it. Importing a line that was exported
+/// gives the same record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Line {
+    /// Absent in an import: a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Uuid>,
+    /// Absent in an import: the importer's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    #[serde(default)]
+    pub user_id: Option<String>,
+    #[serde(default)]
+    pub conversation_id: Option<String>,
+    #[serde(default = "user_role")]
+    pub role: String,
+    pub text: String,
+    /// RFC 3339. Absent in an import: now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    #[serde(default)]
+    pub generation: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Revision>,
+}
+
+fn user_role() -> String {
+    "user".into()
+}
+
+impl From<&Record> for Line {
+    fn from(record: &Record) -> Self {
+        Self {
+            id: Some(record.id),
+            tenant: Some(record.scope.tenant().into()),
+            user_id: record.scope.user().map(|user| user.to_string()),
+            conversation_id: record.conversation.as_deref().map(str::to_owned),
+            role: record.role.to_string(),
+            text: record.text.clone(),
+            created_at: Timestamp::from_millisecond(record.created_at).ok(),
+            updated_at: Timestamp::from_millisecond(record.updated_at).ok(),
+            source: Some(record.source),
+            request_id: record.request_id.clone(),
+            generation: record.generation,
+            history: record.history.clone(),
+        }
+    }
+}
+
+impl Line {
+    /// The record; `tenant` holds where the line names none, `now` is in Unix milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// 400 for bad ids, a line with neither user nor conversation, or an empty text; 413 for a
+    /// text over [`MAX_TEXT_BYTES`].
+    pub fn into_record(self, tenant: &str, now: i64) -> Result<Record, ApiError> {
+        use super::scope::valid_id;
+        let check = |what: &str, id: &Option<String>| match id {
+            Some(id) => valid_id(what, id.as_bytes()).map(|_| ()),
+            None => Ok(()),
+        };
+        check("user_id", &self.user_id)?;
+        check("conversation_id", &self.conversation_id)?;
+        valid_id("role", self.role.as_bytes())?;
+        check_text(&self.text)?;
+        let tenant = self.tenant.as_deref().unwrap_or(tenant);
+        let (user, conversation) = (self.user_id.as_deref(), self.conversation_id.as_deref());
+        let scope = Scope::of(tenant, user, conversation).ok_or_else(|| {
+            ApiError::bad_request(
+                "the memory has neither user_id nor conversation_id: give at least one",
+            )
+            .param("user_id")
+        })?;
+        let created_at = self.created_at.map_or(now, Timestamp::as_millisecond);
+        let source = self.source.unwrap_or(Source::Import);
+        let mut record = Record::new(&scope, &self.role, self.text, source, created_at);
+        record.conversation = conversation.map(Arc::from);
+        record.updated_at = self.updated_at.map_or(created_at, Timestamp::as_millisecond);
+        record.request_id = self.request_id;
+        record.generation = self.generation;
+        record.history = self.history;
+        if let Some(id) = self.id {
+            record.id = id;
+        }
+        Ok(record)
+    }
+}
+
+/// Checks the text of a record from outside.
+///
+/// # Errors
+///
+/// 400 when there is nothing in it, 413 over [`MAX_TEXT_BYTES`].
+pub fn check_text(text: &str) -> Result<(), ApiError> {
+    if text.trim().is_empty() {
+        return Err(
+            ApiError::bad_request("text is empty: send what is to be remembered").param("text"),
+        );
+    }
+    if text.len() > MAX_TEXT_BYTES {
+        let message = format!(
+            "text has {} bytes: a memory holds at most {MAX_TEXT_BYTES}, so send it in parts",
+            text.len()
+        );
+        return Err(ApiError::new(http::StatusCode::PAYLOAD_TOO_LARGE, message)
+            .param("text")
+            .code("memory_too_large"));
+    }
+    Ok(())
+}
+
+/// The key of a conversation's list: tenant, then conversation, each behind its length.
+pub(super) fn conversation_key(tenant: &str, conversation: &str) -> Vec<u8> {
+    let mut key = super::scope::tenant_key(tenant);
+    append_id(&mut key, conversation);
+    key
+}

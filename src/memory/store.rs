@@ -1,0 +1,160 @@
+//! What the rest of memory asks of a store. One store may serve many gateways: nothing above it
+//! may take itself for the only writer.
+
+use async_trait::async_trait;
+use tokio::sync::broadcast;
+use uuid::Uuid;
+
+use super::record::Record;
+use super::scope::Scope;
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The disk or the server behind the store refuses: full, broken, out of reach. Asking again
+    /// later may help.
+    #[error("the memory store is unavailable: {0}")]
+    Unavailable(String),
+    /// What is stored cannot be read; it has been set aside, and asking again finds a fresh store.
+    #[error("the memory store was corrupt and has been set aside: {0}")]
+    Corrupt(String),
+}
+
+/// One change to a scope.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Adds the record, or puts it in place of the one with its id.
+    Put(Record),
+    Remove {
+        scope: Scope,
+        id: Uuid,
+    },
+}
+
+impl Change {
+    pub fn scope(&self) -> &Scope {
+        match self {
+            Self::Put(record) => &record.scope,
+            Self::Remove { scope, .. } => scope,
+        }
+    }
+}
+
+/// A scope's number after a change. It rises by one with each set of changes that touches the
+/// scope, whoever makes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    pub scope: Scope,
+    pub version: u64,
+}
+
+/// All records of a scope.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// 0 for a scope that never had a record.
+    pub version: u64,
+    /// By `created_at`, then id.
+    pub records: Vec<Record>,
+}
+
+/// Which records of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    All,
+    Scope(Scope),
+    /// Of a conversation, by whomever, or by one user only.
+    Conversation {
+        id: String,
+        user: Option<String>,
+    },
+}
+
+/// A page of a list, the newest first.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    pub records: Vec<Record>,
+    /// Records in all, this page's and the others'.
+    pub total: u64,
+    /// More follow after the last one here.
+    pub more: bool,
+}
+
+/// What a thorough look at the whole store found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Audit {
+    pub records: u64,
+    pub scopes: u64,
+    pub tenants: u64,
+    /// Bytes of text.
+    pub text_bytes: u64,
+    /// Records whose checksum is wrong. They are never shown.
+    pub corrupt: u64,
+    /// Entries of a lookup table without their record, or records without their entry.
+    pub orphans: u64,
+    /// Scopes whose count is not the number of their records.
+    pub miscounted: u64,
+    /// Records that say the same as another of their scope.
+    pub duplicates: u64,
+    /// Whether the file's own structure is whole.
+    pub sound: bool,
+}
+
+/// Where a scan of everything goes on; opaque.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position(pub(super) Vec<u8>);
+
+/// Somebody else changed what is stored.
+#[derive(Debug, Clone)]
+pub enum Elsewhere {
+    Scope(Scope),
+    /// Anything may have changed.
+    Everything,
+}
+
+/// Keeps records. Every method's work is done elsewhere than on the caller's thread.
+#[async_trait]
+pub trait MemoryStore: Send + Sync + 'static {
+    /// All records of a scope with its version, as of one moment.
+    async fn load(&self, scope: &Scope) -> Result<Loaded, StoreError>;
+
+    /// Carries out all changes or none. They are on disk when this returns, with one sync for
+    /// all. A removal of what is not there changes nothing.
+    async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Changed>, StoreError>;
+
+    /// A record of a tenant.
+    async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<Record>, StoreError>;
+
+    /// Records of a tenant that are older than `before`, the newest first, `limit` at most.
+    async fn list(
+        &self,
+        tenant: &str,
+        selection: &Selection,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Page, StoreError>;
+
+    /// Removes what is selected; how many that were, and which scopes it touched.
+    async fn delete(
+        &self,
+        tenant: &str,
+        selection: &Selection,
+    ) -> Result<(u64, Vec<Changed>), StoreError>;
+
+    /// Every record of every tenant, scope by scope, a part at a time; no position when there is
+    /// no more.
+    async fn scan(
+        &self,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<(Vec<Record>, Option<Position>), StoreError>;
+
+    /// Records in all.
+    async fn count(&self) -> Result<u64, StoreError>;
+
+    /// Looks at everything.
+    async fn audit(&self) -> Result<Audit, StoreError>;
+
+    /// Changes that did not come through [`MemoryStore::apply`] or [`MemoryStore::delete`] of
+    /// this value.
+    fn elsewhere(&self) -> broadcast::Receiver<Elsewhere>;
+}

@@ -1,0 +1,61 @@
+//! Reading a copy of an answer that is being passed on.
+
+use bytes::Bytes;
+
+use crate::chat::{Answer, Observer};
+
+/// Bytes of an answer's text that are kept: what becomes a record of memory is smaller.
+const TEXT_LIMIT: usize = 64 * 1024;
+/// A whole answer larger than this is passed on unread.
+const WHOLE_LIMIT: usize = 4 * 1024 * 1024;
+
+/// Gathers what an answer says, whatever its form. It never fails: what it cannot read it leaves.
+pub enum Reader {
+    /// A stream of events, read as they come.
+    Stream(Box<Observer>),
+    /// A whole JSON answer, read at its end; the chunks are shared, not copied.
+    Whole { chunks: Vec<Bytes>, length: usize },
+    /// Not read: an error of the upstream's, or an answer past the limit.
+    Blind,
+}
+
+impl Reader {
+    /// A reader for a successful answer.
+    pub fn new(streamed: bool) -> Self {
+        if streamed {
+            Self::Stream(Box::new(Observer::new(TEXT_LIMIT)))
+        } else {
+            Self::Whole {
+                chunks: Vec::new(),
+                length: 0,
+            }
+        }
+    }
+
+    /// Sees a chunk that has been passed on.
+    pub fn feed(&mut self, chunk: &Bytes) {
+        match self {
+            Self::Stream(observer) => observer.feed(chunk),
+            Self::Whole { length, .. } if *length + chunk.len() > WHOLE_LIMIT => {
+                *self = Self::Blind;
+            }
+            Self::Whole { chunks, length } => {
+                *length += chunk.len();
+                chunks.push(chunk.clone());
+            }
+            Self::Blind => {}
+        }
+    }
+
+    /// What was said. Called when the answer has come to its clean end.
+    pub fn finish(self) -> Option<Answer> {
+        match self {
+            Self::Stream(observer) => Some(observer.finish()),
+            Self::Whole { chunks, .. } => Some(match &chunks[..] {
+                [whole] => Answer::from_json(whole, TEXT_LIMIT),
+                chunks => Answer::from_json(&chunks.concat(), TEXT_LIMIT),
+            }),
+            Self::Blind => None,
+        }
+    }
+}

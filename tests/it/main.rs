@@ -1,0 +1,14 @@
+//! The proxy as its users meet it: a real server, real sockets, one test for each behaviour.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may end in a panic")]
+
+mod support;
+
+mod auth;
+mod bytes_back;
+mod bytes_in;
+mod drain;
+mod failures;
+mod framing;
+mod reload;
+mod routing;
