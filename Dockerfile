@@ -11,7 +11,7 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --no-create-home yychat \
+    && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin yychat \
     && install -d -o yychat /data
 COPY --from=build /src/target/release/yychat /usr/local/bin/yychat
 WORKDIR /app

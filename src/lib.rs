@@ -36,6 +36,7 @@ pub mod turn;
 
 pub mod snapshot;
 
+pub mod memory;
 pub mod personality;
 
 pub mod chat;

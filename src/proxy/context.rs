@@ -32,6 +32,8 @@ pub struct Context {
     pub upstream: Option<String>,
     /// The personality in force. Set by `exchange`; an id that the configuration knows.
     pub personality: Option<String>,
+    /// The value of `x-yychat-memory`. Set by `exchange`.
+    pub memory: Option<String>,
     /// What the answer said of itself, as far as it could be read. Set by `relay`.
     pub answer: Option<Answer>,
     /// Why the request failed, for the log. Set by `fail`.
@@ -93,6 +95,7 @@ impl Context {
             streamed: false,
             upstream: None,
             personality: None,
+            memory: None,
             answer: None,
             failure: None,
             tries: 0,

@@ -27,9 +27,10 @@ use super::{Gateway, body, headers, relay};
 use crate::chat::{Composed, coalesce};
 use crate::config::model::Upstream;
 use crate::error::ApiError;
+use crate::memory;
 use crate::snapshot::Caller;
 use crate::telemetry::Phase;
-use crate::turn::{self, Turn};
+use crate::turn::{self, Asked, Turn};
 
 /// Pieces of a body smaller than this are copied together before they are written …
 const PIECE: usize = 64 * 1024;
@@ -48,11 +49,39 @@ pub async fn run(
     let snapshot = context.snapshot.clone();
     context.ledger.enter(Phase::ReadBody);
     let body = body::read_json(session, &snapshot.config).await?;
-    let headers = &session.req_header().headers;
-    let turn = turn::prepare(&snapshot, headers, body, &mut context.ledger)?;
+    let asked = Asked {
+        snapshot: &snapshot,
+        memory: gateway.shared.memory.as_deref(),
+        caller,
+        headers: &session.req_header().headers,
+    };
+    let turn = turn::prepare(asked, body, &mut context.ledger).await?;
     context.personality = turn.personality_id().map(str::to_owned);
+    context.memory = Some(turn.remembered().header());
     let connection = leg(gateway, session, context, &turn, caller).await?;
-    relay::run(gateway, session, context, connection).await
+    let answered = connection
+        .session
+        .response_header()
+        .is_some_and(|header| header.status.is_success());
+    let relayed = relay::run(gateway, session, context, connection).await;
+    if answered {
+        remember(gateway, context, &turn);
+    }
+    relayed
+}
+
+/// Hands what is to be kept to memory, off the request's path. An answer that broke off has left
+/// none in the context, so that only what the user said is kept.
+fn remember(gateway: &Gateway, context: &Context, turn: &Turn) {
+    let Some(memory) = &gateway.shared.memory else {
+        return;
+    };
+    if let Some(exchange) = turn.exchange(&context.snapshot, context.answer.as_ref()) {
+        memory.save(memory::Turn {
+            request_id: context.request_id.to_string(),
+            ..exchange
+        });
+    }
 }
 
 /// Sends the turn to the first upstream that serves its model and can be reached, and waits for

@@ -26,6 +26,7 @@ pub fn finish(gateway: &Gateway, context: &mut Context) {
         tenant = context.caller.as_ref().map(|caller| caller.tenant.as_ref()),
         upstream = context.upstream,
         personality = context.personality,
+        memory = context.memory,
         prompt_tokens = usage.and_then(|usage| usage.prompt_tokens),
         completion_tokens = usage.and_then(|usage| usage.completion_tokens),
         total_ms = milliseconds(context.ledger.total()),

@@ -44,6 +44,7 @@ use self::context::{Context, Route};
 use self::local::Local;
 pub use self::trust::system_has_authorities;
 use self::upstream::Dialer;
+use crate::memory::Memory;
 use crate::snapshot;
 use crate::telemetry::Metrics;
 
@@ -52,6 +53,8 @@ use crate::telemetry::Metrics;
 pub struct Shared {
     pub snapshots: Arc<snapshot::Store>,
     pub metrics: Arc<Metrics>,
+    /// Absent where memory is switched off.
+    pub memory: Option<Arc<Memory>>,
     /// The live requests, which the drain waits for.
     pub live: TaskTracker,
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
+use pingora::protocols::http::client::HttpSession;
 use pingora::proxy::Session;
 
 use super::context::Context;
@@ -43,7 +44,7 @@ pub async fn run(
             Err(error) => return Err(truncated(gateway, context, &error)),
         }
     }
-    pass_on(session, Bytes::new(), true).await?;
+    finish_body(session, &mut connection).await?;
     context.ledger.enter(Phase::Other);
     context.answer = reader.finish();
     gateway.dialer.release(connection, timeouts).await;
@@ -94,6 +95,18 @@ async fn head(
         .await
         .map_err(|error| Failure::client(&error))?;
     Ok(reader)
+}
+
+/// Ends the answer, with the upstream's trailers where both sides speak HTTP/2.
+async fn finish_body(session: &mut Session, connection: &mut Connection) -> Result<(), Failure> {
+    if let HttpSession::H2(h2) = &mut connection.session
+        && let Ok(Some(trailers)) = h2.read_trailers().await
+        && session.as_downstream().is_http2()
+    {
+        let written = session.as_downstream_mut().write_response_trailers(trailers);
+        return written.await.map_err(|error| Failure::client(&error));
+    }
+    pass_on(session, Bytes::new(), true).await
 }
 
 async fn pass_on(session: &mut Session, chunk: Bytes, end: bool) -> Result<(), Failure> {

@@ -96,6 +96,9 @@ pub fn sign(header: &mut ResponseHeader, context: &Context) {
     if let Some(personality) = &context.personality {
         put(header, "x-yychat-personality", &visible(personality));
     }
+    if let Some(memory) = &context.memory {
+        put(header, "x-yychat-memory", memory);
+    }
     if let Some(upstream) = &context.upstream {
         put(header, "x-yychat-upstream", upstream);
     }

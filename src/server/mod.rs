@@ -21,6 +21,7 @@ pub use signals::{Order, Shutdown, Signals};
 use crate::api;
 use crate::config::model::{Config, Server as Listen};
 use crate::error::Fault;
+use crate::memory::Memory;
 use crate::proxy::listener::Guard;
 use crate::proxy::local::Local;
 use crate::proxy::{Gateway, Shared, Surface, system_has_authorities};
@@ -46,9 +47,14 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
     let conf = server.configuration.clone();
     let draining = Arc::new(AtomicBool::new(false));
 
+    let memory = match config.memory.enabled {
+        true => Some(Arc::new(Memory::open(&config.memory)?)),
+        false => None,
+    };
     let shared = Shared {
         snapshots: store.clone(),
         metrics: metrics.clone(),
+        memory: memory.clone(),
         live: TaskTracker::new(),
     };
     let api = Surface::Api(local(api::owns, api::public()));

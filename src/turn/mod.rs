@@ -4,6 +4,7 @@
 //! preview cannot lie.
 
 mod ask;
+mod remember;
 
 use std::sync::Arc;
 
@@ -11,12 +12,27 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use self::ask::Ask;
-use crate::chat::{self, ChatRequest, Composed, Injection, compose};
+pub use self::remember::Remembered;
+use crate::chat::{self, Answer, ChatRequest, Composed, Injection, compose};
 use crate::config::model;
 use crate::error::ApiError;
+use crate::memory::{self, Memory};
 use crate::personality::{AssembleContext, Persona};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::{Ledger, Phase};
+
+/// What a turn is prepared from.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The generation that the request keeps.
+    pub snapshot: &'a Snapshot,
+    /// Absent where memory is switched off.
+    pub memory: Option<&'a Memory>,
+    /// Whose key was proven.
+    pub caller: &'a Caller,
+    /// The request's header fields.
+    pub headers: &'a HeaderMap,
+}
 
 /// A chat request with everything that will be put into it.
 pub struct Turn {
@@ -24,6 +40,7 @@ pub struct Turn {
     model: Option<String>,
     injection: Injection,
     persona: Option<Arc<Persona>>,
+    remembered: Remembered,
 }
 
 /// Reads a chat request and decides what is put into it.
@@ -31,15 +48,15 @@ pub struct Turn {
 /// # Errors
 ///
 /// 400 for a body or header that cannot be read, 404 for an unknown personality.
-pub fn prepare(
-    snapshot: &Snapshot,
-    headers: &HeaderMap,
+pub async fn prepare(
+    asked: Asked<'_>,
     body: Bytes,
     ledger: &mut Ledger,
 ) -> Result<Turn, ApiError> {
+    let snapshot = asked.snapshot;
     ledger.enter(Phase::Compose);
     let request = ChatRequest::parse(body, snapshot.config.limits.json_depth)?;
-    let ask = Ask::read(headers, &request)?;
+    let ask = Ask::read(asked.headers, &request)?;
     ledger.enter(Phase::Personality);
     let persona = choose(snapshot, ask.personality.as_deref())?;
     let mut injection = Injection::default();
@@ -47,12 +64,18 @@ pub fn prepare(
         let mode = snapshot.config.personality.mode;
         apply(&mut injection, persona, mode, &request);
     }
+    ledger.enter(Phase::Memory);
+    let config = &snapshot.config.memory;
+    let whose = (&*asked.caller.tenant, &ask);
+    let (remembered, text) = Remembered::recall(asked.memory, config, whose, &request).await;
+    injection.memory = text;
     ledger.enter(Phase::Compose);
     Ok(Turn {
         model: request.model().map(|model| model.into_owned()),
         request,
         injection,
         persona,
+        remembered,
     })
 }
 
@@ -65,6 +88,22 @@ impl Turn {
     /// The id of the personality in force.
     pub fn personality_id(&self) -> Option<&str> {
         self.persona.as_ref().map(|persona| persona.id.as_str())
+    }
+
+    /// What memory did for it.
+    pub fn remembered(&self) -> &Remembered {
+        &self.remembered
+    }
+
+    /// What memory is to keep of it, once an upstream has answered; an answer that did not come
+    /// whole is none.
+    pub fn exchange(&self, snapshot: &Snapshot, answer: Option<&Answer>) -> Option<memory::Turn> {
+        let config = &snapshot.config.memory;
+        let turn = self.remembered.exchange(config, &self.request, answer)?;
+        Some(memory::Turn {
+            generation: snapshot.generation,
+            ..turn
+        })
     }
 
     /// The body for an upstream that takes one system message at the head (`strict_roles`), or

@@ -9,8 +9,7 @@ use super::{ChatRequest, Content, Field, Fields, Member, MemoryUse, Message, Rol
 use crate::chat::json::{Container, Kind, Scanner, Span, Text};
 use crate::error::ApiError;
 
-/// The error is boxed so that what comes back from each of the many calls a body stays small; it
-/// halves the time that a message costs.
+/// The error is boxed to keep small what the several calls for each message give back.
 type Result<T> = std::result::Result<T, Box<ApiError>>;
 
 pub(super) fn read(body: Bytes, max_depth: usize) -> Result<ChatRequest> {

@@ -6,6 +6,8 @@
 
 mod read;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use super::terms::Term;
 
 /// A date as far as a text names it; at least one part is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PartialDate {
+pub(super) struct PartialDate {
     pub year: Option<u16>,
     pub month: Option<u8>,
     pub day: Option<u8>,
@@ -80,7 +80,7 @@ enum Piece {
     Other,
 }
 
-fn dates_in(text: &str) -> Vec<PartialDate> {
+pub(super) fn dates_in(text: &str) -> Vec<PartialDate> {
     let pieces = pieces(text);
     let mut dates = Vec::new();
     let mut at = 0;

@@ -28,6 +28,9 @@ const B: f32 = 0.4;
 const USUAL_LENGTH: f32 = 20.0;
 /// Part of its score that a turn lends to the turns next to it, and to the next but one.
 const LENT: [f32; 2] = [0.3, 0.15];
+/// What a question lends to the turns behind it instead, if they are of usual length: a short
+/// answer hardly holds a word of what was asked. A longer one gets less, down to `LENT`.
+const ASKED: [f32; 2] = [0.7, 0.3];
 /// Milliseconds between turns that lend to each other, at most.
 const WINDOW_MS: i64 = 600_000;
 /// Weights of the last and the last but one turn of the running conversation.
@@ -119,6 +122,7 @@ struct Doc {
     before: u32,
     after: u32,
     at: i64,
+    asks: bool,
 }
 
 /// Documents are numbered from 0 in the order of time.
@@ -186,6 +190,7 @@ impl Index {
             before,
             after: NONE,
             at: document.at,
+            asks: document.text.contains(['?', '？']),
         });
         self.total_length += u64::from(length);
         doc
@@ -265,17 +270,25 @@ impl Index {
 
     /// The neighbours of a document, with the part of their score that they lend.
     fn around(&self, doc: u32) -> [(u32, f32); 4] {
+        let Some(this) = self.docs.get(doc as usize) else {
+            return [(NONE, 0.0); 4];
+        };
         let of = |doc: u32, step: fn(&Doc) -> u32| self.docs.get(doc as usize).map_or(NONE, step);
         let near = |other: u32| match self.docs.get(other as usize) {
-            Some(o) if (o.at - self.docs[doc as usize].at).abs() <= WINDOW_MS => other,
+            Some(o) if (o.at - this.at).abs() <= WINDOW_MS => other,
             _ => NONE,
         };
-        let (before, after) = (of(doc, |d| d.before), of(doc, |d| d.after));
+        let short = (USUAL_LENGTH / this.length.max(1) as f32).min(1.0);
+        let answer = |other: u32, far: usize| match self.docs.get(other as usize) {
+            Some(o) if o.asks => LENT[far] + short * (ASKED[far] - LENT[far]),
+            _ => LENT[far],
+        };
+        let (one, two) = (this.before, near(of(this.before, |d| d.before)));
         [
-            (before, LENT[0]),
-            (after, LENT[0]),
-            (near(of(before, |d| d.before)), LENT[1]),
-            (near(of(after, |d| d.after)), LENT[1]),
+            (one, answer(one, 0)),
+            (two, answer(two, 1)),
+            (this.after, LENT[0]),
+            (near(of(this.after, |d| d.after)), LENT[1]),
         ]
     }
 }

@@ -1,1 +1,149 @@
+use proptest::prelude::*;
 
+use super::*;
+
+fn document(text: &str, at: i64) -> Document<'_> {
+    Document {
+        text,
+        speaker: "user",
+        conversation: Some(1),
+        at,
+    }
+}
+
+fn hours(n: i64) -> i64 {
+    n * 3_600_000
+}
+
+fn index(texts: &[&str]) -> Index {
+    Index::build(
+        texts
+            .iter()
+            .enumerate()
+            .map(|(n, text)| document(text, hours(n as i64))),
+    )
+}
+
+fn ranked(index: &Index, query: &str) -> Vec<u32> {
+    let scored = index.rank(&Query::new(query, &[]), 10);
+    scored.iter().map(|s| s.doc).collect()
+}
+
+#[test]
+fn words_are_found_by_stem_and_ideographs_without_a_dictionary() {
+    let index = index(&[
+        "I was hiking in the Alps",
+        "我喜欢喝龙井茶",
+        "ｆｕｌｌ　ｗｉｄｔｈ",
+        "東京タワーに行きました",
+        "저는 서울에 살아요",
+    ]);
+    assert_eq!(ranked(&index, "Do you like hikes?"), [0]);
+    assert_eq!(ranked(&index, "龙井"), [1]);
+    assert_eq!(ranked(&index, "FULL"), [2]);
+    assert_eq!(ranked(&index, "タワー"), [3]);
+    assert_eq!(ranked(&index, "서울"), [4]);
+    assert_eq!(ranked(&index, "what is the"), [] as [u32; 0]);
+}
+
+#[test]
+fn of_equal_facts_the_newest_is_first() {
+    let index = index(&["I live in Paris", "I live in Berlin", "I live in Rome"]);
+    assert_eq!(ranked(&index, "Where do I live?"), [2, 1, 0]);
+}
+
+#[test]
+fn a_short_answer_is_found_by_its_question_within_ten_minutes_only() {
+    let minutes = |n: i64| n * 60_000;
+    let texts = [
+        ("How often do you work out?", 0),
+        ("Three times a week", 1),
+        ("Nice weather", 30),
+    ];
+    let near = Index::build(texts.iter().map(|(t, at)| document(t, minutes(*at))));
+    assert_eq!(ranked(&near, "workout: how often do they work out"), [0, 1]);
+    let far = Index::build(texts.iter().map(|(t, at)| document(t, minutes(at * 20))));
+    assert_eq!(ranked(&far, "workout: how often do they work out"), [0]);
+}
+
+#[test]
+fn a_named_date_finds_its_day() {
+    // 2023-05-02 and 2023-05-04, at noon UTC.
+    let days = [1_683_028_800_000, 1_683_201_600_000];
+    let index = Index::build(days.iter().map(|at| document("went to a museum", *at)));
+    for query in [
+        "museum on May 2, 2023",
+        "museum on the 2nd of May",
+        "museum 2023-05-02",
+        "museum 我在5月2日说了什么",
+        "museum 2023年5月2号",
+    ] {
+        assert_eq!(ranked(&index, query)[0], 0, "{query}");
+    }
+    assert_eq!(ranked(&index, "museum on May 4")[0], 1);
+}
+
+#[test]
+fn impossible_dates_are_no_dates() {
+    for text in ["2023-13-45", "99月99日", "May 32", "4294967296月1日", "0年0月0日"] {
+        for date in dates::dates_in(text) {
+            assert!(date.month.is_none_or(|m| (1..=12).contains(&m)), "{text}");
+            assert!(date.day.is_none_or(|d| (1..=31).contains(&d)), "{text}");
+        }
+    }
+}
+
+#[test]
+fn context_weighs_less_than_the_question() {
+    let index = index(&["apples", "pears"]);
+    let query = Query::new("apples", &["pears".into()]);
+    let docs: Vec<u32> = index.rank(&query, 2).iter().map(|s| s.doc).collect();
+    assert_eq!(docs, [0, 1]);
+}
+
+#[test]
+fn small_variations_of_a_query_are_one() {
+    let print = |text| Query::new(text, &[]).fingerprint();
+    assert_eq!(print("What's my dog's name?"), print("what is  my DOG name"));
+    assert_eq!(print("我的狗叫什么名字？"), print("我的狗叫什么名字"));
+    assert_ne!(print("my dog"), print("my cat"));
+}
+
+fn words() -> impl Strategy<Value = String> {
+    prop::collection::vec("[a-e]{1,2}[?]?|[甲乙丙]{1,3}|May 2", 0..8).prop_map(|w| w.join(" "))
+}
+
+proptest! {
+    #[test]
+    fn an_index_that_grew_ranks_as_one_built_at_once(
+        texts in prop::collection::vec((words(), 0i64..20), 1..60),
+        split in 0usize..60,
+        query in words(),
+    ) {
+        let mut at = 0;
+        let documents: Vec<_> = texts
+            .iter()
+            .map(|(text, minutes)| {
+                at += minutes * 60_000;
+                (text.as_str(), at)
+            })
+            .collect();
+        let split = split.min(documents.len());
+        let whole = Index::build(documents.iter().map(|(t, at)| document(t, *at)));
+        let mut grown = Index::build(documents[..split].iter().map(|(t, at)| document(t, *at)));
+        for (text, at) in &documents[split..] {
+            grown.push(&document(text, *at));
+        }
+        let query = Query::new(&query, &[]);
+        prop_assert_eq!(whole.rank(&query, 20), grown.rank(&query, 20));
+        // Scoring some documents alone gives the very same scores.
+        let all = 0..documents.len() as u32;
+        prop_assert_eq!(whole.rank_these(&query, all, 20), whole.rank(&query, 20));
+    }
+
+    #[test]
+    fn no_text_breaks_the_analysis(text in any::<String>()) {
+        let index = Index::build([document(&text, 0)].into_iter());
+        index.rank(&Query::new(&text, std::slice::from_ref(&text)), 5);
+    }
+}

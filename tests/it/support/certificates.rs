@@ -1,11 +1,16 @@
 //! Certificates of a private authority, made for one test.
 
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use tokio_rustls::rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned,
+};
+
+use super::STUCK;
 
 /// An authority that vouches for servers on 127.0.0.1.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -42,6 +47,22 @@ impl Authority {
         let protocols = protocols.iter().map(|name| name.as_bytes().to_vec());
         config.alpn_protocols = protocols.collect();
         Arc::new(config)
+    }
+
+    /// A TLS client that trusts this authority alone.
+    pub fn connect(&self, address: SocketAddr) -> StreamOwned<ClientConnection, TcpStream> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).expect("a valid authority");
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions that ring speaks")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::from(address.ip());
+        let session = ClientConnection::new(Arc::new(config), name).expect("a valid name");
+        let stream = TcpStream::connect(address).expect("the gateway listens");
+        stream.set_read_timeout(Some(STUCK)).expect("an open socket");
+        StreamOwned::new(session, stream)
     }
 
     fn certify(&self) -> (rcgen::Certificate, KeyPair) {

@@ -190,6 +190,11 @@ impl Client {
         linger.expect("an open socket");
     }
 
+    /// Another handle to write with.
+    pub fn writer(&self) -> TcpStream {
+        self.reader.stream.try_clone().expect("an open socket")
+    }
+
     /// The bare socket, with nothing read and kept.
     pub fn into_stream(self) -> TcpStream {
         self.reader.stream

@@ -241,6 +241,16 @@ impl Visit {
         stream.write_all(bytes.as_ref()).is_ok()
     }
 
+    /// Reads whatever comes; a TLS handshake may fail here.
+    pub fn try_read(&mut self) -> io::Result<usize> {
+        self.reader.stream.read(&mut [0; 4096])
+    }
+
+    /// The connection itself, for protocols other than HTTP.
+    pub fn stream(&mut self) -> &mut (impl Read + Write + use<>) {
+        &mut self.reader.stream
+    }
+
     /// Sends one chunk.
     pub fn chunk(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();

@@ -1,0 +1,413 @@
+//! Tools that are one HTTP request: templates of URL, headers and body, and a pointer to the
+//! result.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+use minijinja::Value as Context;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::call::{Failure, Outcome};
+use super::egress::{self, AllowedHosts, Refused};
+use super::manifest::Section;
+use super::schema::Schema;
+use super::template::{Place, SECRETS, Template, Templates};
+
+/// Bytes of a response at most, of which the result may be a part.
+const MAX_BODY: usize = 4 << 20;
+
+/// Bytes of an error's body that the model is shown.
+const MAX_EXCERPT: usize = 1024;
+
+/// Bytes of a secret that is looked for in results: shorter ones are part of ordinary words.
+const MIN_SECRET: usize = 8;
+
+/// What the requests of one plugin share.
+#[derive(Debug, Clone)]
+pub(super) struct Egress {
+    /// Absent in a plugin that is not enabled.
+    pub client: Option<reqwest::Client>,
+    pub allowed: AllowedHosts,
+    pub secrets: Arc<BTreeMap<String, SecretString>>,
+}
+
+impl Egress {
+    /// Reads `allow_hosts` and `secrets`.
+    pub fn read(root: &mut Section<'_>, enabled: bool) -> Self {
+        let allowed = AllowedHosts::new(root.texts("allow_hosts").unwrap_or_default());
+        let secrets = Arc::new(root.secrets("secrets"));
+        let client = enabled.then(|| egress::client(allowed.clone()));
+        let client = client.and_then(|client| match client {
+            Ok(client) => Some(client),
+            Err(why) => {
+                let what = format!("no HTTPS connection can be made: {why}");
+                let mend = "install the system's certificate authorities (ca-certificates), or \
+                            set SSL_CERT_FILE";
+                root.source.fault(root.at, what, mend);
+                None
+            }
+        });
+        Self {
+            client,
+            allowed,
+            secrets,
+        }
+    }
+
+    /// Takes the plugin's secrets out of what a server answered.
+    fn redact(&self, mut text: String) -> String {
+        for secret in self.secrets.values().map(ExposeSecret::expose_secret) {
+            if secret.len() >= MIN_SECRET && text.contains(secret) {
+                text = text.replace(secret, "[redacted]");
+            }
+        }
+        text
+    }
+}
+
+/// One tool's request.
+pub(super) struct Request {
+    egress: Egress,
+    method: Method,
+    templates: Templates,
+    /// The URL as far as no template changes it: its origin at least.
+    base: String,
+    url: Template,
+    headers: Vec<(HeaderName, Template)>,
+    body: Option<Body>,
+    /// A JSON pointer; empty is the whole body as it is.
+    result: String,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The templates hold secrets.
+        write!(f, "Request({} {})", self.method, self.base)
+    }
+}
+
+/// A JSON document whose texts are templates. It is built as a value and printed by serde_json,
+/// so an argument cannot leave the text that it stands in.
+#[derive(Debug)]
+enum Body {
+    Constant(Value),
+    /// Text around values.
+    Text(Template),
+    /// One value alone, which keeps its type; absent, it takes its key along.
+    Value(Template),
+    List(Vec<Body>),
+    Object(Vec<(String, Body)>),
+}
+
+impl Request {
+    /// Reads `method`, `url`, `headers`, `body` and `result` of one of `[[tools]]`.
+    pub fn read(tool: &mut Section<'_>, egress: Egress, schema: Option<&Schema>) -> Option<Self> {
+        let known = schema.and_then(Schema::parameters);
+        let known = known.as_deref();
+        if known.is_some_and(|known| known.iter().any(|name| name == SECRETS)) {
+            let what = "has a parameter `secrets`, by which templates name the plugin's secrets";
+            tool.fault("parameters", what, "give the parameter another name");
+        }
+        let method = tool.choice(
+            "method",
+            [
+                ("GET", Method::GET),
+                ("POST", Method::POST),
+                ("PUT", Method::PUT),
+                ("PATCH", Method::PATCH),
+                ("DELETE", Method::DELETE),
+            ],
+        );
+        let mut templates = Templates::new(&egress.secrets);
+        let url = read_url(tool, &egress, &mut templates, known);
+        let mut headers = Vec::new();
+        for (name, text) in tool.pairs("headers") {
+            headers.extend(read_header(tool, (name, text.value), &mut templates, known));
+        }
+        let body = tool.json("body").and_then(|body| {
+            let compiled = Body::compile(&body.value, &mut templates, known);
+            let mend = "write a template such as \"{{ query }}\"";
+            compiled.map_err(|why| tool.fault("body", why, mend)).ok()
+        });
+        let result = tool.text("result").map_or("", |text| text.value);
+        if !result.is_empty() && !result.starts_with('/') {
+            let what = format!("is {result:?}, not a JSON pointer");
+            tool.fault("result", what, "write it as in \"/results/0/text\"");
+        }
+        let (base, url) = url?;
+        Some(Self {
+            egress,
+            method: method?,
+            templates,
+            base,
+            url,
+            headers,
+            body,
+            result: result.to_owned(),
+        })
+    }
+
+    /// Sends the request and gives what `result` points to.
+    pub async fn send(&self, arguments: Map<String, Value>, cap: usize) -> Result<String, Failure> {
+        let request = self.prepare(&arguments)?;
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        // Without a pointer all of the body is the result.
+        let bound = if self.result.is_empty() { cap } else { MAX_BODY };
+        if !status.is_success() {
+            return Err(self.refused(status, read(response, MAX_EXCERPT).await?.0));
+        }
+        let (body, whole) = read(response, bound).await?;
+        if !whole {
+            return Err(Failure::too_large(bound));
+        }
+        Ok(self.egress.redact(self.point(&body)?))
+    }
+
+    fn prepare(&self, arguments: &Map<String, Value>) -> Result<reqwest::RequestBuilder, Failure> {
+        let invalid = |why: String| Failure::new(Outcome::InvalidArguments, why);
+        let Some(client) = &self.egress.client else {
+            let why = "the tool's plugin is not enabled";
+            return Err(Failure::new(Outcome::Failed, why));
+        };
+        let context = self.templates.context(arguments);
+        let url = self.url(&context).map_err(invalid)?;
+        let refused = |refused: Refused| Failure::new(Outcome::RefusedEgress, refused.to_string());
+        self.egress.allowed.judge(&url).map_err(refused)?;
+        let mut headers = HeaderMap::new();
+        for (name, template) in &self.headers {
+            let text = self.templates.render(template, &context).map_err(invalid)?;
+            let mut value = HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
+                invalid(format!("the header {name} may not hold line breaks or control characters"))
+            })?;
+            value.set_sensitive(true);
+            headers.append(name, value);
+        }
+        let mut request = client.request(self.method.clone(), url);
+        if let Some(body) = &self.body {
+            let body = body.fill(&self.templates, &context).map_err(invalid)?;
+            headers
+                .entry(header::CONTENT_TYPE)
+                .or_insert(HeaderValue::from_static("application/json"));
+            request = request.body(body.unwrap_or_default().to_string());
+        }
+        Ok(request.headers(headers))
+    }
+
+    /// The URL, which has to be as it was rendered: a value that changes how a URL is read, such
+    /// as `..`, is refused.
+    fn url(&self, context: &Context) -> Result<Url, String> {
+        let rendered = self.templates.render(&self.url, context)?;
+        let url = Url::parse(&rendered).ok();
+        url.filter(|url| url.as_str() == rendered && rendered.starts_with(&self.base))
+            .ok_or("an argument does not fit into the URL; it may not be \".\" or \"..\"".to_owned())
+    }
+
+    fn refused(&self, status: StatusCode, body: Vec<u8>) -> Failure {
+        let message = if status.is_redirection() {
+            format!("the tool's server answered {status}; redirects are not followed")
+        } else {
+            format!("the tool's server answered {status}")
+        };
+        let excerpt = self.egress.redact(String::from_utf8_lossy(&body).into_owned());
+        Failure::new(Outcome::UpstreamError, message).answer(excerpt)
+    }
+
+    fn point(&self, body: &[u8]) -> Result<String, Failure> {
+        if self.result.is_empty() {
+            return Ok(String::from_utf8_lossy(body).into_owned());
+        }
+        let garbage = |why: String| {
+            let message = format!("the tool's server answered something else than expected: {why}");
+            Failure::new(Outcome::UpstreamError, message)
+        };
+        let document: Value = serde_json::from_slice(body)
+            .map_err(|error| garbage(format!("it is not JSON ({error})")))?;
+        match document.pointer(&self.result) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(value) => Ok(value.to_string()),
+            None => Err(garbage(format!("there is nothing at {}", self.result))),
+        }
+    }
+}
+
+/// A response's first bytes, and whether they are all.
+async fn read(mut response: reqwest::Response, bound: usize) -> Result<(Vec<u8>, bool), Failure> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        let room = bound - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() > room {
+            return Ok((body, false));
+        }
+    }
+    Ok((body, true))
+}
+
+/// The failure of a request. The URL stays out of it: it may hold a secret.
+fn unreachable(error: reqwest::Error) -> Failure {
+    if let Some(refused) = Refused::behind(&error) {
+        return Failure::new(Outcome::RefusedEgress, refused.to_string());
+    }
+    let error = error.without_url();
+    let mut message = format!("the tool's server cannot be reached: {error}");
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        message.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    Failure::new(Outcome::UpstreamError, message)
+}
+
+/// The URL's template, and what stands in front of its first value. That has to hold the origin,
+/// so that no argument decides which server is asked.
+fn read_url(
+    tool: &mut Section<'_>,
+    egress: &Egress,
+    templates: &mut Templates,
+    known: Option<&[String]>,
+) -> Option<(String, Template)> {
+    let text = tool.required("url", "\"https://api.example.com/search?q={{ query }}\"").value;
+    if text.is_empty() {
+        return None;
+    }
+    let base = text.split('{').next().unwrap_or_default();
+    check_base(base, egress)
+        .map_err(|(what, mend)| tool.fault("url", what, mend))
+        .ok()?;
+    match templates.add(Place::Url, text, known) {
+        Ok(template) => Some((base.to_owned(), template)),
+        Err(why) => {
+            tool.fault("url", why, "write a template such as \"…?q={{ query }}\"");
+            None
+        }
+    }
+}
+
+/// A URL that needs no interpretation: what is written is what is sent.
+fn check_base(base: &str, egress: &Egress) -> Result<Url, (String, String)> {
+    let example = "write it as in \"https://api.example.com/search?q={{ query }}\"; scheme, host \
+                   and port cannot be templates";
+    let url = Url::parse(base)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let Some(url) = url else {
+        return Err(("is no http or https URL".to_owned(), example.to_owned()));
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        let mend = "put credentials into headers, by reference to [secrets]";
+        return Err(("holds credentials".to_owned(), mend.to_owned()));
+    }
+    if url.as_str() != base {
+        let mend = format!("write \"{url}\" for that part; {example}");
+        return Err(("is not in its normal form".to_owned(), mend));
+    }
+    if let Err(refused) = egress.allowed.judge(&url) {
+        let mend = format!("if that is meant, add allow_hosts = [\"{}\"]", url.host_str().unwrap_or_default());
+        return Err((format!("cannot be reached: {refused}"), mend));
+    }
+    Ok(url)
+}
+
+fn read_header(
+    tool: &Section<'_>,
+    (name, text): (&str, &str),
+    templates: &mut Templates,
+    known: Option<&[String]>,
+) -> Option<(HeaderName, Template)> {
+    let name = header_name(name).map_err(|why| tool.fault("headers", why, HEADER_MEND)).ok()?;
+    let template = templates.add(Place::Text, text, known);
+    let template = template.map_err(|why| {
+        tool.fault("headers", format!("at {name} {why}"), "name parameters and secrets.… alone");
+    });
+    Some((name, template.ok()?))
+}
+
+/// How to mend a header's name.
+pub(super) const HEADER_MEND: &str = "give the name of a header field, such as Authorization";
+
+/// A header field that an operator may set.
+pub(super) fn header_name(name: &str) -> Result<HeaderName, String> {
+    let parsed = HeaderName::from_bytes(name.as_bytes());
+    let parsed = parsed.map_err(|_| format!("names {name:?}, which is no header field"))?;
+    let framing = [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::HOST,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ];
+    if framing.contains(&parsed) {
+        return Err(format!("names {name}, which the client sets itself"));
+    }
+    Ok(parsed)
+}
+
+impl Body {
+    fn compile(
+        value: &Value,
+        templates: &mut Templates,
+        known: Option<&[String]>,
+    ) -> Result<Self, String> {
+        Ok(match value {
+            Value::String(text) if is_one_value(text) => {
+                Self::Value(templates.add(Place::Json, text.trim(), known)?)
+            }
+            Value::String(text) if text.contains('{') => {
+                Self::Text(templates.add(Place::Text, text, known)?)
+            }
+            Value::Array(items) => {
+                let items = items.iter();
+                let items = items.map(|item| Self::compile(item, templates, known));
+                Self::List(items.collect::<Result<_, _>>()?)
+            }
+            Value::Object(entries) => {
+                let entries = entries.iter().map(|(key, value)| {
+                    let value = Self::compile(value, templates, known);
+                    Ok((key.clone(), value.map_err(|why| format!("at {key} {why}"))?))
+                });
+                Self::Object(entries.collect::<Result<_, String>>()?)
+            }
+            constant => Self::Constant(constant.clone()),
+        })
+    }
+
+    /// The document for one call; `None` where it is one value that is absent.
+    fn fill(&self, templates: &Templates, context: &Context) -> Result<Option<Value>, String> {
+        Ok(Some(match self {
+            Self::Constant(value) => value.clone(),
+            Self::Text(template) => Value::String(templates.render(template, context)?),
+            Self::Value(template) => match templates.render(template, context)?.as_str() {
+                "" => return Ok(None),
+                json => serde_json::from_str(json).map_err(|error| error.to_string())?,
+            },
+            Self::List(items) => {
+                let items = items.iter().map(|item| item.fill(templates, context));
+                items.filter_map(Result::transpose).collect::<Result<_, _>>()?
+            }
+            Self::Object(entries) => {
+                let entries = entries.iter().filter_map(|(key, value)| {
+                    let value = value.fill(templates, context).transpose()?;
+                    Some(value.map(|value| (key.clone(), value)))
+                });
+                Value::Object(entries.collect::<Result<_, _>>()?)
+            }
+        }))
+    }
+}
+
+/// Whether a text is `{{ … }}` and nothing else.
+fn is_one_value(text: &str) -> bool {
+    let inner = text.trim();
+    let inner = inner.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
+    inner.is_some_and(|inner| !inner.contains(['{', '}']))
+}
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;
