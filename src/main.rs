@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use yychat::cli;
 use yychat::config::{self, Sources};
 use yychat::demo;
 use yychat::error::{Fault, Faults};
@@ -30,6 +31,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Works on the memory store
+    #[command(subcommand)]
+    Memory(cli::memory::Command),
     /// Runs the proxy (as does no command at all)
     Run,
     /// Loads configuration, personalities and plugins, and prints every fault
@@ -39,12 +43,17 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let done = match arguments.command.as_ref().unwrap_or(&Command::Run) {
-        Command::Run => run(arguments),
-        Command::Check => check(arguments),
-        Command::Demo => sources(arguments).and_then(demo::run),
-    };
+    let Arguments {
+        command,
+        config,
+        set,
+    } = Arguments::parse();
+    let done = sources(config, set).and_then(|sources| match command.unwrap_or(Command::Run) {
+        Command::Run => run(sources),
+        Command::Check => check(sources),
+        Command::Demo => demo::run(sources),
+        Command::Memory(command) => cli::memory::run(&Store::open(sources)?.0, command),
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(faults) => {
@@ -54,8 +63,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Faults> {
-    let (store, warnings) = Store::open(sources(arguments)?)?;
+fn run(sources: Sources) -> Result<(), Faults> {
+    let (store, warnings) = Store::open(sources)?;
     let snapshot = store.load();
     let log = &snapshot.config.log;
     logs::start(&log.level, log.format == config::model::LogFormat::Json)
@@ -68,8 +77,8 @@ fn run(arguments: Arguments) -> Result<(), Faults> {
     Ok(())
 }
 
-fn check(arguments: Arguments) -> Result<(), Faults> {
-    let (store, warnings) = Store::open(sources(arguments)?)?;
+fn check(sources: Sources) -> Result<(), Faults> {
+    let (store, warnings) = Store::open(sources)?;
     let snapshot = store.load();
     for warning in warnings {
         println!("warning: {warning}");
@@ -82,11 +91,11 @@ fn check(arguments: Arguments) -> Result<(), Faults> {
     Ok(())
 }
 
-fn sources(arguments: Arguments) -> Result<Sources, Faults> {
+fn sources(file: Option<PathBuf>, set: Vec<(String, String)>) -> Result<Sources, Faults> {
     Ok(Sources {
-        file: arguments.config,
+        file,
         env: config::environment()?,
-        overrides: arguments.set,
+        overrides: set,
     })
 }
 

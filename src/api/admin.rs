@@ -10,6 +10,7 @@ use axum::routing::get;
 use http::{StatusCode, header};
 
 use super::reply;
+use crate::memory::Memory;
 use crate::snapshot::Store;
 use crate::telemetry::Metrics;
 
@@ -18,6 +19,8 @@ use crate::telemetry::Metrics;
 pub struct Admin {
     pub snapshots: Arc<Store>,
     pub metrics: Arc<Metrics>,
+    /// Absent where memory is switched off.
+    pub memory: Option<Arc<Memory>>,
     /// The gateway is shutting down and takes no more requests.
     pub draining: Arc<AtomicBool>,
 }
@@ -51,6 +54,33 @@ async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Respons
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
+    if let Some(memory) = &admin.memory {
+        show_memory(&admin.metrics, memory).await;
+    }
     let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (headers, admin.metrics.render()).into_response()
+}
+
+/// Memory counts for itself; its numbers are taken over when they are asked for.
+async fn show_memory(metrics: &Metrics, memory: &Memory) {
+    let stats = memory.stats();
+    for (outcome, total) in [
+        ("saved", stats.saved),
+        ("merged", stats.merged),
+        ("repeated", stats.repeated),
+        ("failed", stats.save_failed),
+        ("overflow", stats.overflow),
+        ("corrupt", stats.corrupt),
+    ] {
+        metrics.memory_writes(outcome, total);
+    }
+    metrics
+        .memory_queue
+        .set(i64::try_from(stats.queue).unwrap_or(i64::MAX));
+    // A store that does not answer leaves the last number standing.
+    if let Ok(records) = memory.count().await {
+        metrics
+            .memory_records
+            .set(i64::try_from(records).unwrap_or(i64::MAX));
+    }
 }

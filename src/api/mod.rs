@@ -4,32 +4,61 @@
 //! [`admin`] answers on a listener of its own.
 
 mod admin;
+mod memories;
 mod personalities;
 mod reply;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 pub use admin::{Admin, admin};
 use reply::no_such_endpoint;
 
-use crate::snapshot::Snapshot;
+use crate::memory::Memory;
+use crate::snapshot::{Caller, Snapshot};
 
 /// Whether `path` is one of [`public`]'s.
 pub fn owns(path: &str) -> bool {
-    path == "/v1/personalities" || path.starts_with("/v1/personalities/")
+    let under = |root: &str| {
+        path.strip_prefix(root)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    // `/v1/conversations/…` is OpenAI's own but for this one.
+    let conversation_memory =
+        path.starts_with("/v1/conversations/") && path.ends_with("/memory");
+    under("/v1/personalities") || under("/v1/memories") || conversation_memory
 }
 
 /// The endpoints of the API listener. A request carries its `Arc<Snapshot>` and its `Caller`
 /// among its extensions.
-pub fn public() -> Router {
+pub fn public(memory: Option<Arc<Memory>>) -> Router {
     Router::new()
+        .route(
+            "/v1/memories",
+            get(memories::list)
+                .post(memories::create)
+                .delete(memories::delete_selected),
+        )
+        .route("/v1/memories/search", post(memories::search))
+        .route("/v1/memories/export", get(memories::export))
+        .route(
+            "/v1/memories/{id}",
+            get(memories::get)
+                .put(memories::update)
+                .delete(memories::delete),
+        )
+        .route(
+            "/v1/conversations/{id}/memory",
+            get(memories::conversation).delete(memories::delete_conversation),
+        )
         .route("/v1/personalities", get(personalities::list))
         .route("/v1/personalities/{id}", get(personalities::show))
         .fallback(no_such_endpoint)
         .method_not_allowed_fallback(reply::method_not_allowed)
+        .with_state(memory)
 }
 
 type Generation = axum::Extension<Arc<Snapshot>>;
+type Who = axum::Extension<Caller>;

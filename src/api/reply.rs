@@ -3,6 +3,7 @@
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
+use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
 
@@ -11,6 +12,16 @@ impl IntoResponse for ApiError {
         let headers = [(header::CONTENT_TYPE, "application/json")];
         (self.status, headers, self.body()).into_response()
     }
+}
+
+/// Reads a JSON body.
+///
+/// # Errors
+///
+/// 400 that says where it went wrong.
+pub fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::bad_request(format!("The request body is not valid: {error}.")))
 }
 
 pub async fn no_such_endpoint(request: Request) -> ApiError {

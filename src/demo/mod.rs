@@ -61,6 +61,8 @@ pub fn run(mut sources: Sources) -> Result<(), Faults> {
         ),
         ("tools.dir".to_owned(), folder.path().to_string_lossy().into_owned()),
     ];
+    let memory = folder.path().join("memory").to_string_lossy().into_owned();
+    own.push(("memory.path".to_owned(), memory));
     own.append(&mut sources.overrides);
     sources.overrides = own;
     // A demo must not send a key that lies about in the environment anywhere.

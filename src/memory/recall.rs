@@ -92,13 +92,6 @@ pub struct Ranking {
     limit: usize,
 }
 
-impl Ranking {
-    /// Bytes that it holds, about.
-    pub fn weight(&self) -> usize {
-        size_of::<Self>() + self.candidates.len() * size_of::<Scored>()
-    }
-}
-
 /// The index of a scope with its records, as of a version of the store.
 pub struct ScopeIndex {
     id: Uuid,
@@ -124,10 +117,6 @@ impl ScopeIndex {
             built.keep(record);
         }
         built
-    }
-
-    pub fn version(&self) -> u64 {
-        self.version
     }
 
     /// Bytes that it holds, about.
@@ -194,10 +183,11 @@ impl ScopeIndex {
         if ranking.documents == documents {
             return Some(ranking.clone());
         }
-        // With every record the weights of terms shift a little; within some tens no candidate
-        // from beyond the spare ones comes to the front.
-        let fresh = documents.checked_sub(ranking.documents)?;
-        if fresh as usize > SPARE.min(self.records.len() / 4) {
+        // With every record the weights of terms shift a little, so that after some tens one from
+        // beyond the candidates might come to the front, unless they are all that there are.
+        let fresh = documents.checked_sub(ranking.documents)? as usize;
+        let all = ranking.candidates.len() < ranking.limit + SPARE;
+        if fresh > if all { 8 * SPARE } else { SPARE.min(self.records.len() / 4) } {
             return None;
         }
         // A new turn lends to the two before it as well.

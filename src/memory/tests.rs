@@ -70,7 +70,7 @@ async fn texts(memory: &Memory, scope: &Scope) -> Vec<String> {
 async fn a_turn_is_recalled_in_another_conversation_with_where_it_came_from() {
     let (memory, _folder) = open();
     let ann = scope("ann");
-    saved(&memory, turn(&ann, "c1", "My dog is called Rex.", "What a good name!")).await;
+    saved(&memory, turn(&ann, "c1", "My dog is called Rex.", "Lovely!")).await;
     let recall = memory.recall(&ann, &query("what is my dog's name")).await;
     assert_eq!(recall.outcome, Outcome::Hit);
     let record = &recall.records[0].record;
@@ -100,7 +100,7 @@ async fn the_same_said_again_updates_the_old_record() {
     saved(&memory, turn(&ann, "c2", "i like GREEN tea", "")).await;
     saved(&memory, turn(&ann, "c2", &format!("{long} on the hill"), "")).await;
     saved(&memory, turn(&ann, "c3", long, "")).await;
-    assert_eq!(texts(&memory, &ann).await, ["i like GREEN tea", long]);
+    assert_eq!(texts(&memory, &ann).await, ["I like green tea.", long]);
     assert_eq!(memory.stats().merged, 2);
     let recall = memory.recall(&ann, &query("address")).await;
     let history = &recall.records[0].record.history;

@@ -213,7 +213,7 @@ impl Writer {
 
     fn updated(&self, mut old: Record, new: Record) -> Record {
         self.counters.merged();
-        if old.text != new.text {
+        if fingerprint(&old.text) != fingerprint(&new.text) {
             old.replace_text(new.text, Reason::NearDuplicate, new.updated_at);
         }
         old.updated_at = old.updated_at.max(new.updated_at);

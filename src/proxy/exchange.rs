@@ -57,7 +57,12 @@ pub async fn run(
     };
     let turn = turn::prepare(asked, body, &mut context.ledger).await?;
     context.personality = turn.personality_id().map(str::to_owned);
-    context.memory = Some(turn.remembered().header());
+    let remembered = turn.remembered();
+    context.memory = Some(remembered.header());
+    if let Some(outcome) = remembered.outcome {
+        let cached = remembered.was_answered().then_some(remembered.cached);
+        gateway.metrics().memory_recall(outcome.name(), cached);
+    }
     let connection = leg(gateway, session, context, &turn, caller).await?;
     let answered = connection
         .session

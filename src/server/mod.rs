@@ -6,6 +6,7 @@ mod signals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use pingora::listeners::tls::TlsSettings;
 use pingora::proxy::HttpProxy;
@@ -32,6 +33,9 @@ use drain::Drained;
 /// Idle connections to upstreams that are kept, over all upstreams.
 const KEPT_CONNECTIONS: usize = 1024;
 
+/// How long the store may take to save what is queued at shutdown.
+const SAVING: Duration = Duration::from_secs(10);
+
 /// Serves until `shutdown` says that it is enough, then finishes what is live.
 ///
 /// Blocks; must not be called from within a tokio runtime, since pingora makes its own.
@@ -57,7 +61,7 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
         memory: memory.clone(),
         live: TaskTracker::new(),
     };
-    let api = Surface::Api(local(api::owns, api::public()));
+    let api = Surface::Api(local(api::owns, api::public(memory.clone())));
     let mut api_service = service("api", Gateway::new(shared.clone(), api, &conf), &conf);
     api_service.threads = Some(config.server.workers);
     listen(&mut api_service, &config.server, &bound)?;
@@ -67,6 +71,7 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
         api::admin(api::Admin {
             snapshots: store.clone(),
             metrics: metrics.clone(),
+            memory: memory.clone(),
             draining: draining.clone(),
         }),
     ));
@@ -105,8 +110,22 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
     server.run(RunArgs {
         shutdown_signal: Box::new(drain.on(shutdown, reload)),
     });
+    if let Some(memory) = memory {
+        finish_saving(&memory);
+    }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Saves what is still queued.
+fn finish_saving(memory: &Memory) {
+    let waiting = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .is_ok_and(|runtime| runtime.block_on(memory.drain(SAVING)));
+    if !waiting {
+        tracing::error!(queue = memory.stats().queue, within = ?SAVING, "not everything was saved");
+    }
 }
 
 fn server_conf(config: &Config) -> Result<ServerConf, Fault> {

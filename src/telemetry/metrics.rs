@@ -41,6 +41,13 @@ pub struct Metrics {
     /// `yychat_connections`
     pub connections: IntGauge,
     rejected: IntCounterVec,
+    memory_recalls: IntCounterVec,
+    memory_cache: IntCounterVec,
+    memory_writes: IntCounterVec,
+    /// `yychat_memory_records`
+    pub memory_records: IntGauge,
+    /// `yychat_memory_queue`
+    pub memory_queue: IntGauge,
 }
 
 impl Metrics {
@@ -117,6 +124,34 @@ impl Metrics {
                 "Connections and requests refused before they were served, by reason",
                 &["reason"],
             ),
+            memory_recalls: counters(
+                &registry,
+                "yychat_memory_recall_total",
+                "Recalls for chat requests, by outcome",
+                &["outcome"],
+            ),
+            memory_cache: counters(
+                &registry,
+                "yychat_memory_cache_total",
+                "Look-ups of the recall cache, by outcome",
+                &["outcome"],
+            ),
+            memory_writes: counters(
+                &registry,
+                "yychat_memory_writes_total",
+                "What became of texts to be saved: saved, merged, repeated, failed, overflow",
+                &["outcome"],
+            ),
+            memory_records: gauge(
+                &registry,
+                "yychat_memory_records",
+                "Records in the memory store",
+            ),
+            memory_queue: gauge(
+                &registry,
+                "yychat_memory_queue",
+                "Turns and writes that wait for the memory store",
+            ),
             registry,
         };
         metrics.register_process();
@@ -163,6 +198,21 @@ impl Metrics {
     /// Counts a connection or request refused before it was served.
     pub fn reject(&self, reason: &'static str) {
         self.rejected.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a recall, and where it was answered whether the cache had it.
+    pub fn memory_recall(&self, outcome: &'static str, cached: Option<bool>) {
+        self.memory_recalls.with_label_values(&[outcome]).inc();
+        if let Some(cached) = cached {
+            let outcome = if cached { "hit" } else { "miss" };
+            self.memory_cache.with_label_values(&[outcome]).inc();
+        }
+    }
+
+    /// Takes over a total that memory counts itself.
+    pub fn memory_writes(&self, outcome: &'static str, total: u64) {
+        let counter = self.memory_writes.with_label_values(&[outcome]);
+        counter.inc_by(total.saturating_sub(counter.get()));
     }
 
     /// The exposition text of `/metrics`.

@@ -1,14 +1,11 @@
 //! Tools that are one HTTP request: templates of URL, headers and body, and a pointer to the
 //! result.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use minijinja::Value as Context;
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -16,6 +13,7 @@ use super::call::{Failure, Outcome};
 use super::egress::{self, AllowedHosts, Refused};
 use super::manifest::Section;
 use super::schema::Schema;
+use super::secrets::Secrets;
 use super::template::{Place, SECRETS, Template, Templates};
 
 /// Bytes of a response at most, of which the result may be a part.
@@ -24,23 +22,20 @@ const MAX_BODY: usize = 4 << 20;
 /// Bytes of an error's body that the model is shown.
 const MAX_EXCERPT: usize = 1024;
 
-/// Bytes of a secret that is looked for in results: shorter ones are part of ordinary words.
-const MIN_SECRET: usize = 8;
-
 /// What the requests of one plugin share.
 #[derive(Debug, Clone)]
 pub(super) struct Egress {
     /// Absent in a plugin that is not enabled.
     pub client: Option<reqwest::Client>,
     pub allowed: AllowedHosts,
-    pub secrets: Arc<BTreeMap<String, SecretString>>,
+    pub secrets: Secrets,
 }
 
 impl Egress {
     /// Reads `allow_hosts` and `secrets`.
     pub fn read(root: &mut Section<'_>, enabled: bool) -> Self {
         let allowed = AllowedHosts::new(root.texts("allow_hosts").unwrap_or_default());
-        let secrets = Arc::new(root.secrets("secrets"));
+        let secrets = root.secrets("secrets");
         let client = enabled.then(|| egress::client(allowed.clone()));
         let client = client.and_then(|client| match client {
             Ok(client) => Some(client),
@@ -57,16 +52,6 @@ impl Egress {
             allowed,
             secrets,
         }
-    }
-
-    /// Takes the plugin's secrets out of what a server answered.
-    fn redact(&self, mut text: String) -> String {
-        for secret in self.secrets.values().map(ExposeSecret::expose_secret) {
-            if secret.len() >= MIN_SECRET && text.contains(secret) {
-                text = text.replace(secret, "[redacted]");
-            }
-        }
-        text
     }
 }
 
@@ -123,12 +108,9 @@ impl Request {
                 ("DELETE", Method::DELETE),
             ],
         );
-        let mut templates = Templates::new(&egress.secrets);
+        let mut templates = Templates::new(egress.secrets.clone());
         let url = read_url(tool, &egress, &mut templates, known);
-        let mut headers = Vec::new();
-        for (name, text) in tool.pairs("headers") {
-            headers.extend(read_header(tool, (name, text.value), &mut templates, known));
-        }
+        let headers = read_headers(tool, &mut templates, known);
         let body = tool.json("body").and_then(|body| {
             let compiled = Body::compile(&body.value, &mut templates, known);
             let mend = "write a template such as \"{{ query }}\"";
@@ -166,7 +148,7 @@ impl Request {
         if !whole {
             return Err(Failure::too_large(bound));
         }
-        Ok(self.egress.redact(self.point(&body)?))
+        Ok(self.egress.secrets.redact(self.point(&body)?))
     }
 
     fn prepare(&self, arguments: &Map<String, Value>) -> Result<reqwest::RequestBuilder, Failure> {
@@ -182,10 +164,7 @@ impl Request {
         let mut headers = HeaderMap::new();
         for (name, template) in &self.headers {
             let text = self.templates.render(template, &context).map_err(invalid)?;
-            let mut value = HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
-                invalid(format!("the header {name} may not hold line breaks or control characters"))
-            })?;
-            value.set_sensitive(true);
+            let value = header_value(name, &text).map_err(invalid)?;
             headers.append(name, value);
         }
         let mut request = client.request(self.method.clone(), url);
@@ -214,7 +193,7 @@ impl Request {
         } else {
             format!("the tool's server answered {status}")
         };
-        let excerpt = self.egress.redact(String::from_utf8_lossy(&body).into_owned());
+        let excerpt = self.egress.secrets.redact(String::from_utf8_lossy(&body).into_owned());
         Failure::new(Outcome::UpstreamError, message).answer(excerpt)
     }
 
@@ -266,24 +245,24 @@ fn unreachable(error: reqwest::Error) -> Failure {
 
 /// The URL's template, and what stands in front of its first value. That has to hold the origin,
 /// so that no argument decides which server is asked.
-fn read_url(
-    tool: &mut Section<'_>,
+pub(super) fn read_url(
+    section: &mut Section<'_>,
     egress: &Egress,
     templates: &mut Templates,
     known: Option<&[String]>,
 ) -> Option<(String, Template)> {
-    let text = tool.required("url", "\"https://api.example.com/search?q={{ query }}\"").value;
+    let text = section.required("url", "\"https://api.example.com/search?q={{ query }}\"").value;
     if text.is_empty() {
         return None;
     }
     let base = text.split('{').next().unwrap_or_default();
     check_base(base, egress)
-        .map_err(|(what, mend)| tool.fault("url", what, mend))
+        .map_err(|(what, mend)| section.fault("url", what, mend))
         .ok()?;
     match templates.add(Place::Url, text, known) {
         Ok(template) => Some((base.to_owned(), template)),
         Err(why) => {
-            tool.fault("url", why, "write a template such as \"…?q={{ query }}\"");
+            section.fault("url", why, "write a template such as \"…?q={{ query }}\"");
             None
         }
     }
@@ -314,25 +293,42 @@ fn check_base(base: &str, egress: &Egress) -> Result<Url, (String, String)> {
     Ok(url)
 }
 
-fn read_header(
-    tool: &Section<'_>,
-    (name, text): (&str, &str),
+/// `headers`, a template each.
+pub(super) fn read_headers(
+    section: &mut Section<'_>,
     templates: &mut Templates,
     known: Option<&[String]>,
-) -> Option<(HeaderName, Template)> {
-    let name = header_name(name).map_err(|why| tool.fault("headers", why, HEADER_MEND)).ok()?;
-    let template = templates.add(Place::Text, text, known);
-    let template = template.map_err(|why| {
-        tool.fault("headers", format!("at {name} {why}"), "name parameters and secrets.… alone");
-    });
-    Some((name, template.ok()?))
+) -> Vec<(HeaderName, Template)> {
+    let mut headers = Vec::new();
+    for (name, text) in section.pairs("headers") {
+        let template = templates.add(Place::Text, text.value, known);
+        match (header_name(name), template) {
+            (Ok(name), Ok(template)) => headers.push((name, template)),
+            (Err(why), _) => {
+                let mend = "give the name of a header field, such as Authorization";
+                section.fault("headers", why, mend);
+            }
+            (_, Err(why)) => {
+                let mend = "name parameters of the tool, and secrets as in {{ secrets.key }}";
+                section.fault("headers", format!("at {name} {why}"), mend);
+            }
+        }
+    }
+    headers
 }
 
-/// How to mend a header's name.
-pub(super) const HEADER_MEND: &str = "give the name of a header field, such as Authorization";
+/// The value of a header field, which never shows in a log.
+pub(super) fn header_value(name: &HeaderName, text: &str) -> Result<HeaderValue, String> {
+    let value = HeaderValue::from_bytes(text.as_bytes());
+    let mut value = value.map_err(|_| {
+        format!("the header {name} may not hold line breaks or control characters")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
 
 /// A header field that an operator may set.
-pub(super) fn header_name(name: &str) -> Result<HeaderName, String> {
+fn header_name(name: &str) -> Result<HeaderName, String> {
     let parsed = HeaderName::from_bytes(name.as_bytes());
     let parsed = parsed.map_err(|_| format!("names {name:?}, which is no header field"))?;
     let framing = [

@@ -1,15 +1,16 @@
 //! Templates of an operator (minijinja) that a model's arguments are filled into. A value is
 //! escaped for the place where it stands, whatever the template says.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use secrecy::{ExposeSecret, SecretString};
+
+use super::secrets::Secrets;
 
 /// All but RFC 3986's unreserved characters.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+pub(super) const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
@@ -41,23 +42,18 @@ pub(super) struct Template(String);
 pub(super) struct Templates {
     environment: Environment<'static>,
     added: usize,
-    secrets: Value,
-    secret_names: Vec<String>,
+    secrets: Secrets,
 }
 
 impl Templates {
-    pub fn new(secrets: &BTreeMap<String, SecretString>) -> Self {
+    pub fn new(secrets: Secrets) -> Self {
         let mut environment = Environment::new();
         environment.set_formatter(format);
         environment.set_fuel(Some(FUEL));
-        let exposed = secrets.iter();
         Self {
             environment,
             added: 0,
-            secrets: exposed
-                .map(|(name, secret)| (name.clone(), secret.expose_secret().to_owned()))
-                .collect(),
-            secret_names: secrets.keys().cloned().collect(),
+            secrets,
         }
     }
 
@@ -82,7 +78,7 @@ impl Templates {
         for name in &used {
             let top = name.split('.').next().unwrap_or(name);
             let is_known = match name.strip_prefix("secrets.") {
-                Some(secret) => self.secret_names.iter().any(|name| name == secret),
+                Some(secret) => self.secrets.has(secret),
                 None => top != SECRETS && known.is_none_or(|known| known.iter().any(|it| it == top)),
             };
             if !is_known {
@@ -97,7 +93,7 @@ impl Templates {
         let entries = arguments.iter();
         entries
             .map(|(name, value)| (name.clone(), Value::from_serialize(value)))
-            .chain([(SECRETS.to_owned(), self.secrets.clone())])
+            .chain([(SECRETS.to_owned(), self.secrets.value())])
             .collect()
     }
 

@@ -67,6 +67,11 @@ impl Remembered {
         (remembered, text)
     }
 
+    /// Whether the store or the cache answered, with something or with nothing.
+    pub fn was_answered(&self) -> bool {
+        matches!(self.outcome, Some(Outcome::Hit | Outcome::Miss))
+    }
+
     /// The value of `x-yychat-memory`: `hit;count=3;bytes=512`, `miss`, `off`, …
     pub fn header(&self) -> String {
         match self.outcome {

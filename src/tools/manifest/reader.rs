@@ -14,6 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Fault, Faults};
 use crate::tools::nearest;
+use crate::tools::secrets::Secrets;
 
 /// Bytes of a manifest, schema or secret file at most.
 const MAX_BYTES: u64 = 1 << 20;
@@ -324,11 +325,11 @@ impl<'a> Section<'a> {
 
     /// A table of secrets, each `{ env = "NAME" }` or `{ file = "path" }`; what is missing is a
     /// fault where the plugin is enabled.
-    pub fn secrets(&mut self, key: &'static str) -> BTreeMap<String, SecretString> {
-        let mut secrets = BTreeMap::new();
+    pub fn secrets(&mut self, key: &'static str) -> Secrets {
         let Some(section) = self.table(key) else {
-            return secrets;
+            return Secrets::default();
         };
+        let mut secrets = BTreeMap::new();
         for (name, item) in section.table.iter() {
             let name = name.get_ref();
             let text = match secret(self.source, item.get_ref()) {
@@ -345,9 +346,9 @@ impl<'a> Section<'a> {
                     "set the secret where the key says, or write enabled = false",
                 );
             }
-            secrets.insert(name.to_string(), text.unwrap_or_default().into());
+            secrets.insert(name.to_string(), SecretString::from(text.unwrap_or_default()));
         }
-        secrets
+        secrets.into_iter().collect()
     }
 
     /// `enabled`: a switch, or `{ env = "NAME" }` for "when that variable is set". Gives whether

@@ -1,0 +1,341 @@
+//! `/v1/memories…` and `/v1/conversations/{id}/memory`: a tenant's own records, and nobody
+//! else's.
+//!
+//! The tenant is the one that the caller's key proves. A user, where one is named (the query's
+//! `user_id` or `X-YYChat-User-Id`), narrows it further; another's record is a 404.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Who;
+use super::reply::body;
+use crate::error::ApiError;
+use crate::memory::{Line, Memory, Page, Record, RecallQuery, Scope, Selection, Source, valid_id};
+
+/// Records on a page where the caller does not say.
+const PAGE: usize = 50;
+/// Records on a page at most.
+const PAGE_MOST: usize = 1000;
+
+/// Memory, or `None` where it is switched off.
+pub type Remembering = State<Option<Arc<Memory>>>;
+
+/// What narrows a list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Narrow {
+    user_id: Option<String>,
+    conversation_id: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// A record as these endpoints show it. The tenant is the caller's own and left out.
+fn show(record: &Record, score: Option<f32>) -> Value {
+    #[derive(Serialize)]
+    struct Shown {
+        object: &'static str,
+        #[serde(flatten)]
+        line: Line,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        score: Option<f32>,
+    }
+    let mut line = Line::from(record);
+    line.tenant = None;
+    json!(Shown {
+        object: "memory",
+        line,
+        score,
+    })
+}
+
+/// `GET /v1/memories?user_id=&conversation_id=&limit=&cursor=`:
+/// `{object:"list",data:[…],total,has_more,next_cursor}`, the newest first.
+pub async fn list(
+    State(memory): Remembering,
+    who: Who,
+    headers: HeaderMap,
+    Query(narrow): Query<Narrow>,
+) -> Result<Json<Value>, ApiError> {
+    let selection = selection(&who, &headers, &narrow)?;
+    page(on(&memory)?, &who, &selection, &narrow).await
+}
+
+/// `POST /v1/memories` `{user_id,conversation_id,role,text,created_at}`: 201 and the record, once
+/// it is synced to disk.
+pub async fn create(
+    State(memory): Remembering,
+    who: Who,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Response, ApiError> {
+    let mut line: Line = body(&bytes)?;
+    line.id = None;
+    line.tenant = Some(who.tenant.to_string());
+    line.source = Some(Source::Api);
+    line.history = Vec::new();
+    if let Some(user) = named_user(&headers)? {
+        line.user_id = Some(user);
+    }
+    let record = line.into_record(&who.tenant, now())?;
+    let stored = on(&memory)?.create(record).await?;
+    Ok((StatusCode::CREATED, Json(show(&stored, None))).into_response())
+}
+
+/// `GET /v1/memories/{id}`.
+pub async fn get(
+    State(memory): Remembering,
+    who: Who,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let user = named_user(&headers)?;
+    let record = on(&memory)?.get(&who.tenant, user.as_deref(), &id).await?;
+    Ok(Json(show(&record, None)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Edit {
+    text: String,
+}
+
+/// `PUT /v1/memories/{id}` `{text}`; the old text stays in the record's history.
+pub async fn update(
+    State(memory): Remembering,
+    who: Who,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    bytes: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let edit: Edit = body(&bytes)?;
+    let user = named_user(&headers)?;
+    let record = on(&memory)?
+        .update(&who.tenant, user.as_deref(), (&id, edit.text))
+        .await?;
+    Ok(Json(show(&record, None)))
+}
+
+/// `DELETE /v1/memories/{id}`: `{id,deleted}`.
+pub async fn delete(
+    State(memory): Remembering,
+    who: Who,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let user = named_user(&headers)?;
+    on(&memory)?.delete(&who.tenant, user.as_deref(), &id).await?;
+    Ok(Json(json!({ "id": id, "object": "memory", "deleted": true })))
+}
+
+/// `DELETE /v1/memories?user_id=`: everything of a user, `{deleted_count}`. Without a user or a
+/// conversation it is refused: a slip must not empty a tenant.
+pub async fn delete_selected(
+    State(memory): Remembering,
+    who: Who,
+    headers: HeaderMap,
+    Query(narrow): Query<Narrow>,
+) -> Result<Json<Value>, ApiError> {
+    let selection = selection(&who, &headers, &narrow)?;
+    if selection == Selection::All {
+        return Err(ApiError::bad_request(
+            "Whose memories? Name a user_id or a conversation_id in the query.",
+        )
+        .param("user_id"));
+    }
+    let count = on(&memory)?.delete_all(&who.tenant, selection).await?;
+    Ok(Json(json!({ "deleted_count": count })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Search {
+    query: String,
+    user_id: Option<String>,
+    conversation_id: Option<String>,
+    #[serde(default)]
+    context: Vec<String>,
+    limit: Option<usize>,
+}
+
+/// `POST /v1/memories/search` `{query,user_id,conversation_id,context,limit}`: the ranking that a
+/// chat request would use, with scores. Of no user and no conversation there is nothing to find.
+pub async fn search(
+    State(memory): Remembering,
+    who: Who,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let search: Search = body(&bytes)?;
+    let user = named_user(&headers)?.or(search.user_id);
+    let scope = scope(&who, user.as_deref(), search.conversation_id.as_deref())?;
+    let query = RecallQuery {
+        text: search.query,
+        context: search.context,
+        already_sent: Vec::new(),
+        limit: search.limit.unwrap_or(10).clamp(1, PAGE_MOST),
+        deadline: std::time::Duration::from_secs(10),
+        now: now(),
+    };
+    let recall = on(&memory)?.recall(&scope, &query).await;
+    let data: Vec<_> = recall
+        .records
+        .iter()
+        .map(|found| show(&found.record, Some(found.score)))
+        .collect();
+    Ok(Json(json!({
+        "object": "list",
+        "outcome": recall.outcome.name(),
+        "cached": recall.cached,
+        "data": data,
+    })))
+}
+
+/// `GET /v1/memories/export?user_id=`: every record of a user as lines of JSON, which
+/// `yychat memory import` takes back.
+pub async fn export(
+    State(memory): Remembering,
+    who: Who,
+    headers: HeaderMap,
+    Query(narrow): Query<Narrow>,
+) -> Result<Response, ApiError> {
+    let selection = selection(&who, &headers, &narrow)?;
+    let mut lines = Vec::new();
+    on(&memory)?
+        .export(Some((&who.tenant, &selection)), &mut lines)
+        .await
+        .map_err(|error| {
+            ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("The export broke off: {error}. Try again."),
+            )
+            .code("memory_unavailable")
+        })?;
+    Ok(([(header::CONTENT_TYPE, "application/jsonl")], lines).into_response())
+}
+
+/// `GET /v1/conversations/{id}/memory?limit=&cursor=`.
+pub async fn conversation(
+    State(memory): Remembering,
+    who: Who,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    Query(narrow): Query<Narrow>,
+) -> Result<Json<Value>, ApiError> {
+    let narrow = Narrow {
+        conversation_id: Some(id),
+        ..narrow
+    };
+    let selection = selection(&who, &headers, &narrow)?;
+    page(on(&memory)?, &who, &selection, &narrow).await
+}
+
+/// `DELETE /v1/conversations/{id}/memory`: `{deleted_count}`.
+pub async fn delete_conversation(
+    State(memory): Remembering,
+    who: Who,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    Query(narrow): Query<Narrow>,
+) -> Result<Json<Value>, ApiError> {
+    let narrow = Narrow {
+        conversation_id: Some(id),
+        ..narrow
+    };
+    let selection = selection(&who, &headers, &narrow)?;
+    let count = on(&memory)?.delete_all(&who.tenant, selection).await?;
+    Ok(Json(json!({ "deleted_count": count })))
+}
+
+async fn page(
+    memory: &Memory,
+    who: &Who,
+    selection: &Selection,
+    narrow: &Narrow,
+) -> Result<Json<Value>, ApiError> {
+    let limit = narrow.limit.unwrap_or(PAGE);
+    if limit == 0 || limit > PAGE_MOST {
+        return Err(ApiError::bad_request(format!(
+            "limit is {limit}. Send 1 to {PAGE_MOST}."
+        ))
+        .param("limit"));
+    }
+    let Page {
+        records,
+        total,
+        more,
+    } = memory
+        .list(&who.tenant, selection, narrow.cursor.as_deref(), limit)
+        .await?;
+    let data: Vec<_> = records.iter().map(|record| show(record, None)).collect();
+    let next = records.last().filter(|_| more).map(|record| record.id);
+    Ok(Json(json!({
+        "object": "list",
+        "data": data,
+        "total": total,
+        "has_more": more,
+        "next_cursor": next,
+    })))
+}
+
+fn selection(who: &Who, headers: &HeaderMap, narrow: &Narrow) -> Result<Selection, ApiError> {
+    let user = named_user(headers)?.or_else(|| narrow.user_id.clone());
+    if let Some(user) = &user {
+        valid_id("user_id", user.as_bytes())?;
+    }
+    if let Some(conversation) = &narrow.conversation_id {
+        valid_id("conversation_id", conversation.as_bytes())?;
+        return Ok(Selection::Conversation {
+            id: conversation.clone(),
+            user,
+        });
+    }
+    Ok(match Scope::of(&who.tenant, user.as_deref(), None) {
+        Some(scope) => Selection::Scope(scope),
+        None => Selection::All,
+    })
+}
+
+fn scope(who: &Who, user: Option<&str>, conversation: Option<&str>) -> Result<Scope, ApiError> {
+    for (what, id) in [("user_id", user), ("conversation_id", conversation)] {
+        if let Some(id) = id {
+            valid_id(what, id.as_bytes())?;
+        }
+    }
+    Scope::of(&who.tenant, user, conversation).ok_or_else(|| {
+        ApiError::bad_request("Whose memory? Name a user_id or a conversation_id.").param("user_id")
+    })
+}
+
+fn named_user(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get("x-yychat-user-id") else {
+        return Ok(None);
+    };
+    let decoded = percent_encoding::percent_decode(value.as_bytes().trim_ascii());
+    let user = decoded.decode_utf8().map_err(|_| {
+        ApiError::bad_request("X-YYChat-User-Id is not UTF-8.").param("X-YYChat-User-Id")
+    })?;
+    valid_id("X-YYChat-User-Id", user.as_bytes())?;
+    Ok(Some(user.into_owned()))
+}
+
+fn on(memory: &Option<Arc<Memory>>) -> Result<&Memory, ApiError> {
+    memory.as_deref().ok_or_else(|| {
+        ApiError::new(
+            StatusCode::NOT_FOUND,
+            "Memory is switched off here. Set memory.enabled = true and restart.",
+        )
+        .code("memory_disabled")
+    })
+}
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}

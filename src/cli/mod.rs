@@ -1,0 +1,3 @@
+//! Commands that work on the store and not on requests.
+
+pub mod memory;
