@@ -70,7 +70,10 @@ async fn run(
     }
     let mut of_id = HashMap::new();
     for (user, turns) in users {
-        let ask: Vec<_> = questions.iter().filter(|q| text(q, "user") == user).collect();
+        let ask: Vec<_> = questions
+            .iter()
+            .filter(|q| text(q, "user") == user)
+            .collect();
         for session in turns.chunk_by(|a, b| a["session"] == b["session"]) {
             for question in &ask {
                 if text(question, "before_session") == text(session[0], "session") {
@@ -94,7 +97,11 @@ async fn import(
     of_id: &mut HashMap<Uuid, String>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let mut lines = Vec::new();
-    for turn in session {
+    // A few turns are empty, which no memory may be.
+    for turn in session
+        .iter()
+        .filter(|t| !text(t, "text").trim().is_empty())
+    {
         let id = Uuid::now_v7();
         of_id.insert(id, text(turn, "turn").to_owned());
         let line = json!({
@@ -122,7 +129,10 @@ async fn answer(
     let context = question["context"].as_array().into_iter().flatten().rev();
     let query = RecallQuery {
         text: text(question, "question").to_owned(),
-        context: context.filter_map(Value::as_str).map(str::to_owned).collect(),
+        context: context
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         limit: RANKED,
         deadline: Duration::from_secs(60),
         ..RecallQuery::default()
@@ -132,7 +142,14 @@ async fn answer(
     let start = Instant::now();
     let recall = memory.recall(&scope, &query).await;
     let ms = start.elapsed().as_secs_f64() * 1e3;
-    let ranked: Vec<_> = recall.records.iter().map(|r| &of_id[&r.record.id]).collect();
-    println!("{}", json!({"qid": question["qid"], "ranked": ranked, "ms": ms}));
+    let ranked: Vec<_> = recall
+        .records
+        .iter()
+        .map(|r| &of_id[&r.record.id])
+        .collect();
+    println!(
+        "{}",
+        json!({"qid": question["qid"], "ranked": ranked, "ms": ms})
+    );
     Ok(())
 }

@@ -35,7 +35,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Err(e) => return Err(e),
         }
     };
-    println!("open {:.3} s, resident {} MiB", start.elapsed().as_secs_f64(), resident());
+    println!(
+        "open {:.3} s, resident {} MiB",
+        start.elapsed().as_secs_f64(),
+        resident()
+    );
     runtime.block_on(reads(&memory, scopes, records));
     println!("resident {} MiB", resident());
     Ok(())
@@ -75,7 +79,9 @@ impl Words {
             let mut rank = rank * 7 + 11;
             let mut word = String::new();
             while rank > 0 {
-                word.push_str(["ka", "lo", "mi", "ten", "ru", "sha", "vo", "dne"][rank as usize % 8]);
+                word.push_str(
+                    ["ka", "lo", "mi", "ten", "ru", "sha", "vo", "dne"][rank as usize % 8],
+                );
                 rank /= 8;
             }
             word
@@ -115,7 +121,10 @@ async fn fill(
         }
     }
     let count = (scopes * records) as f64;
-    println!("import {:.0} records/s", count / start.elapsed().as_secs_f64());
+    println!(
+        "import {:.0} records/s",
+        count / start.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 

@@ -7,13 +7,19 @@ use serde_json::Value;
 use super::model::Config;
 
 /// Keys that are read once, when the program starts. One that ends in a dot stands for its section.
-const NEED_RESTART: [&str; 7] = [
-    "server.",
+const NEED_RESTART: [&str; 13] = [
+    "server.listen",
+    "server.admin_listen",
+    "server.workers",
+    "server.insecure_no_auth",
+    "server.tls",
+    "server.tls.",
     "limits.connections",
     "limits.h2_streams",
     "memory.store",
     "memory.path",
     "memory.url",
+    "memory.cache_capacity",
     "log.format",
 ];
 

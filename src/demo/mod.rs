@@ -63,10 +63,17 @@ pub fn run(mut sources: Sources) -> Result<(), Faults> {
     ];
     let memory = folder.path().join("memory").to_string_lossy().into_owned();
     own.push(("memory.path".to_owned(), memory));
+    // The demo upstream's answers only describe requests: they are nothing to remember.
+    own.push(("memory.save".to_owned(), "user".to_owned()));
     own.append(&mut sources.overrides);
     sources.overrides = own;
-    // A demo must not send a key that lies about in the environment anywhere.
-    sources.env.retain(|name, _| !name.starts_with("OPENAI_"));
+    // It is a world of its own: what lies about in the environment or in conf/ is for others.
+    sources.env.clear();
+    if sources.file.is_none() {
+        let file = folder.path().join("yychat.toml");
+        std::fs::write(&file, "").map_err(|error| unwritable(&file, &error))?;
+        sources.file = Some(file);
+    }
 
     let (store, _) = Store::open(sources)?;
     let bound = Bound::bind(&store.load().config.server)?;

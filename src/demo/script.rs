@@ -1,6 +1,7 @@
 //! The chat that the demo plays, as any app would: over HTTP, knowing only a `base_url`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use reqwest::{Client, Response};
@@ -18,12 +19,13 @@ pub fn play(screen: &mut Screen, api: SocketAddr) -> Played<()> {
     runtime.block_on(async {
         let app = App {
             client: Client::builder().no_proxy().build()?,
-            url: format!("http://{api}/v1/chat/completions"),
+            base_url: format!("http://{api}/v1"),
         };
         screen.line(&format!("An app talks to http://{api}/v1 instead of its model's API."));
         without_persona(screen, &app).await?;
         with_persona(screen, &app).await?;
-        streamed(screen, &app).await
+        streamed(screen, &app).await?;
+        remembered(screen, &app).await
     })
 }
 
@@ -63,9 +65,27 @@ async fn streamed(screen: &mut Screen, app: &App) -> Played<()> {
     Ok(())
 }
 
+async fn remembered(screen: &mut Screen, app: &App) -> Played<()> {
+    screen.heading("4. Memory: a fact told in one conversation …");
+    let fact = json!({
+        "user": "ada", "conversation_id": "monday",
+        "messages": user("My cat is called Pixel, and we live in Lisbon."),
+    });
+    app.ask(screen, fact).await?;
+    app.saved("ada").await?;
+    screen.heading("   … is there in another one, as quoted data just before the question");
+    let question = json!({
+        "user": "ada", "conversation_id": "tuesday",
+        "messages": user("What is my cat called?"),
+    });
+    let answer = app.ask(screen, question).await?;
+    screen.line(&text_of(&answer));
+    Ok(())
+}
+
 struct App {
     client: Client,
-    url: String,
+    base_url: String,
 }
 
 impl App {
@@ -73,12 +93,25 @@ impl App {
         Ok(self.post(screen, &body).await?.json().await?)
     }
 
+    /// Waits until what the user said is on disk: saving is off the request's path.
+    async fn saved(&self, user: &str) -> Played<()> {
+        let url = format!("{}/memories?user_id={user}", self.base_url);
+        for _ in 0..500 {
+            let list: Value = self.client.get(&url).send().await?.json().await?;
+            if list["total"].as_u64() > Some(0) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Err("the fact was not saved within five seconds".into())
+    }
+
     async fn post(&self, screen: &mut Screen, body: &Value) -> Played<Response> {
         let mut body = body.clone();
         body["model"] = json!("demo");
         screen.request(&format!("> {body}"));
-        let response = self.client.post(&self.url).json(&body).send().await?;
-        for name in ["x-yychat-personality", "server-timing"] {
+        let response = self.client.post(format!("{}/chat/completions", self.base_url)).json(&body).send().await?;
+        for name in ["x-yychat-personality", "x-yychat-memory", "server-timing"] {
             if let Some(value) = response.headers().get(name) {
                 screen.line(&format!("  {name}: {}", value.to_str()?));
             }

@@ -194,8 +194,8 @@ impl Memory {
         let old = found.into_value();
         let refreshed = entry.read().refresh(&old, &analysed, query.limit);
         let cached = refreshed.is_some();
-        let ranking = refreshed
-            .unwrap_or_else(|| Arc::new(entry.read().rank(&analysed, query.limit)));
+        let ranking =
+            refreshed.unwrap_or_else(|| Arc::new(entry.read().rank(&analysed, query.limit)));
         if !Arc::ptr_eq(&old, &ranking) {
             rankings.insert(key, ranking.clone()).await;
         }
@@ -290,12 +290,7 @@ impl Memory {
     /// # Errors
     ///
     /// As [`Memory::get`]; 503 when the store refuses.
-    pub async fn delete(
-        &self,
-        tenant: &str,
-        user: Option<&str>,
-        id: &str,
-    ) -> Result<(), ApiError> {
+    pub async fn delete(&self, tenant: &str, user: Option<&str>, id: &str) -> Result<(), ApiError> {
         let record = self.get(tenant, user, id).await?;
         self.write(|reply| Job::Remove(record.scope, record.id, reply))
             .await
@@ -400,8 +395,8 @@ fn too_late() -> ApiError {
 }
 
 fn unavailable(message: impl Into<String>) -> ApiError {
-    let mut error = ApiError::new(http::StatusCode::SERVICE_UNAVAILABLE, message)
-        .code("memory_unavailable");
+    let mut error =
+        ApiError::new(http::StatusCode::SERVICE_UNAVAILABLE, message).code("memory_unavailable");
     error.retry_after = Some(1);
     error
 }

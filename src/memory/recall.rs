@@ -17,6 +17,10 @@ use super::store::Loaded;
 /// weighed against more than the last winners.
 const SPARE: usize = 32;
 
+/// Milliseconds by which a record may be older than the newest and still count as new: turns
+/// that end together are queued in either order.
+const SKEW_MS: i64 = 10_000;
+
 /// What is looked for.
 #[derive(Debug, Clone, Default)]
 pub struct RecallQuery {
@@ -149,7 +153,8 @@ impl ScopeIndex {
                 continue;
             }
             // Documents stand in the order of time, which their links rest on.
-            if self.records.last().is_some_and(|l| l.created_at > record.created_at) {
+            let newest = self.records.last().map_or(i64::MIN, |r| r.created_at);
+            if record.created_at < newest.saturating_sub(SKEW_MS) {
                 return false;
             }
             self.index.push(&document(&record));
@@ -175,7 +180,12 @@ impl ScopeIndex {
 
     /// The ranking, brought up to date with the records saved since by weighing those and the old
     /// candidates alone; `None` when that would not do.
-    pub fn refresh(&self, ranking: &Arc<Ranking>, query: &Query, limit: usize) -> Option<Arc<Ranking>> {
+    pub fn refresh(
+        &self,
+        ranking: &Arc<Ranking>,
+        query: &Query,
+        limit: usize,
+    ) -> Option<Arc<Ranking>> {
         let documents = self.records.len() as u32;
         if ranking.index != self.id || ranking.limit < limit {
             return None;
@@ -187,7 +197,13 @@ impl ScopeIndex {
         // beyond the candidates might come to the front, unless they are all that there are.
         let fresh = documents.checked_sub(ranking.documents)? as usize;
         let all = ranking.candidates.len() < ranking.limit + SPARE;
-        if fresh > if all { 8 * SPARE } else { SPARE.min(self.records.len() / 4) } {
+        if fresh
+            > if all {
+                8 * SPARE
+            } else {
+                SPARE.min(self.records.len() / 4)
+            }
+        {
             return None;
         }
         // A new turn lends to the two before it as well.
@@ -204,7 +220,12 @@ impl ScopeIndex {
     }
 
     /// The records of a ranking without those that the client sends itself.
-    pub fn answer(&self, ranking: &Ranking, limit: usize, already_sent: &[String]) -> Vec<Recalled> {
+    pub fn answer(
+        &self,
+        ranking: &Ranking,
+        limit: usize,
+        already_sent: &[String],
+    ) -> Vec<Recalled> {
         let sent: HashSet<u64> = already_sent.iter().map(|text| fingerprint(text)).collect();
         ranking
             .candidates
@@ -245,7 +266,10 @@ fn document(record: &Record) -> Document<'_> {
     Document {
         text: &record.text,
         speaker: &record.role,
-        conversation: record.conversation.as_ref().map(|id| xxh3_64(id.as_bytes())),
+        conversation: record
+            .conversation
+            .as_ref()
+            .map(|id| xxh3_64(id.as_bytes())),
         at: record.created_at,
     }
 }

@@ -299,7 +299,9 @@ impl Line {
         let source = self.source.unwrap_or(Source::Import);
         let mut record = Record::new(&scope, &self.role, self.text, source, created_at);
         record.conversation = conversation.map(Arc::from);
-        record.updated_at = self.updated_at.map_or(created_at, Timestamp::as_millisecond);
+        record.updated_at = self
+            .updated_at
+            .map_or(created_at, Timestamp::as_millisecond);
         record.request_id = self.request_id;
         record.generation = self.generation;
         record.history = self.history;

@@ -28,6 +28,14 @@ pub fn fingerprint(text: &str) -> u64 {
 /// Hashes of a text's words: runs of letters and digits, and every ideograph and sign alone. A
 /// sign counts, since -5 is not 5 and C++ not C; only what ends or parts sentences does not.
 fn words(text: &str) -> Vec<u64> {
+    if text.is_ascii() {
+        scan(text.chars().map(|c| c.to_ascii_lowercase()))
+    } else {
+        scan(text.nfkc().flat_map(char::to_lowercase))
+    }
+}
+
+fn scan(chars: impl Iterator<Item = char>) -> Vec<u64> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut end = |word: &mut String| {
@@ -36,7 +44,7 @@ fn words(text: &str) -> Vec<u64> {
             word.clear();
         }
     };
-    for c in text.nfkc().flat_map(char::to_lowercase) {
+    for c in chars {
         if c.is_alphanumeric() && !is_ideographic(c) {
             word.push(c);
             continue;

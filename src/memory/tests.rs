@@ -62,7 +62,10 @@ async fn saved(memory: &Memory, turn: Turn) {
 
 async fn texts(memory: &Memory, scope: &Scope) -> Vec<String> {
     let selection = Selection::Scope(scope.clone());
-    let page = memory.list(scope.tenant(), &selection, None, 100).await.unwrap();
+    let page = memory
+        .list(scope.tenant(), &selection, None, 100)
+        .await
+        .unwrap();
     page.records.into_iter().rev().map(|r| r.text).collect()
 }
 
@@ -70,14 +73,21 @@ async fn texts(memory: &Memory, scope: &Scope) -> Vec<String> {
 async fn a_turn_is_recalled_in_another_conversation_with_where_it_came_from() {
     let (memory, _folder) = open();
     let ann = scope("ann");
-    saved(&memory, turn(&ann, "c1", "My dog is called Rex.", "Lovely!")).await;
+    saved(
+        &memory,
+        turn(&ann, "c1", "My dog is called Rex.", "Lovely!"),
+    )
+    .await;
     let recall = memory.recall(&ann, &query("what is my dog's name")).await;
     assert_eq!(recall.outcome, Outcome::Hit);
     let record = &recall.records[0].record;
     assert_eq!(record.text, "My dog is called Rex.");
     assert_eq!(record.conversation.as_deref(), Some("c1"));
     assert_eq!((&*record.role, record.source), ("user", Source::Chat));
-    assert_eq!((record.request_id.as_deref(), record.generation), (Some("r1"), 3));
+    assert_eq!(
+        (record.request_id.as_deref(), record.generation),
+        (Some("r1"), 3)
+    );
     assert_eq!(record.created_at, NOW);
 }
 
@@ -95,10 +105,15 @@ async fn what_the_client_sends_itself_is_left_out() {
 async fn the_same_said_again_updates_the_old_record() {
     let (memory, _folder) = open();
     let ann = scope("ann");
-    let long = "My address is Long Street in the old town near the river and the green church tower";
+    let long =
+        "My address is Long Street in the old town near the river and the green church tower";
     saved(&memory, turn(&ann, "c1", "I like green tea.", "")).await;
     saved(&memory, turn(&ann, "c2", "i like GREEN tea", "")).await;
-    saved(&memory, turn(&ann, "c2", &format!("{long} on the hill"), "")).await;
+    saved(
+        &memory,
+        turn(&ann, "c2", &format!("{long} on the hill"), ""),
+    )
+    .await;
     saved(&memory, turn(&ann, "c3", long, "")).await;
     assert_eq!(texts(&memory, &ann).await, ["I like green tea.", long]);
     assert_eq!(memory.stats().merged, 2);
@@ -134,7 +149,10 @@ async fn an_answer_that_only_repeats_what_was_recalled_is_not_stored() {
     let ann = scope("ann");
     let fact = "Ann works as a marine biologist at the aquarium in Lisbon since 2019";
     saved(&memory, turn(&ann, "c1", fact, "")).await;
-    let recalled = memory.recall(&ann, &query("where does Ann work")).await.records;
+    let recalled = memory
+        .recall(&ann, &query("where does Ann work"))
+        .await
+        .records;
     let mut repeated = turn(&ann, "c2", "where do I work again", fact);
     repeated.recalled = recalled.into_iter().map(|r| r.record).collect();
     saved(&memory, repeated).await;
@@ -150,7 +168,10 @@ async fn nothing_short_is_stored_and_nothing_beyond_the_cap() {
     assert_eq!(texts(&memory, &ann).await, [] as [&str; 0]);
     let long = "长".repeat(record::MAX_TEXT_BYTES);
     saved(&memory, turn(&ann, "c1", &long, "")).await;
-    assert_eq!(texts(&memory, &ann).await[0].len(), record::MAX_TEXT_BYTES - 1);
+    assert_eq!(
+        texts(&memory, &ann).await[0].len(),
+        record::MAX_TEXT_BYTES - 1
+    );
     let new = Record::new(&ann, "user", long, Source::Api, NOW);
     let error = memory.create(new).await.unwrap_err();
     assert_eq!(error.status, 413);
@@ -164,34 +185,72 @@ async fn another_tenants_or_users_record_is_not_found() {
     let id = memory.create(new).await.unwrap().id.to_string();
     assert!(memory.get("tenant", None, &id).await.is_ok());
     assert!(memory.get("tenant", Some("ann"), &id).await.is_ok());
-    for (tenant, user) in [("other", None), ("tenant", Some("bob")), ("other", Some("ann"))] {
+    for (tenant, user) in [
+        ("other", None),
+        ("tenant", Some("bob")),
+        ("other", Some("ann")),
+    ] {
         assert_eq!(memory.get(tenant, user, &id).await.unwrap_err().status, 404);
-        assert_eq!(memory.delete(tenant, user, &id).await.unwrap_err().status, 404);
+        assert_eq!(
+            memory.delete(tenant, user, &id).await.unwrap_err().status,
+            404
+        );
         let edit = memory.update(tenant, user, (&id, "mine".into())).await;
         assert_eq!(edit.unwrap_err().status, 404);
     }
-    let edited = memory.update("tenant", None, (&id, "no secret".into())).await.unwrap();
+    let edited = memory
+        .update("tenant", None, (&id, "no secret".into()))
+        .await
+        .unwrap();
     assert_eq!(edited.history[0].text, "a secret");
     let found = memory.recall(&scope("ann"), &query("secret")).await;
     assert_eq!(found.records[0].record.text, "no secret");
     memory.delete("tenant", Some("ann"), &id).await.unwrap();
-    assert_eq!(memory.recall(&scope("ann"), &query("secret")).await.outcome, Outcome::Miss);
+    assert_eq!(
+        memory.recall(&scope("ann"), &query("secret")).await.outcome,
+        Outcome::Miss
+    );
 }
 
 #[tokio::test]
 async fn an_export_imported_is_the_same() {
     let (memory, _folder) = open();
     let ann = scope("ann");
-    saved(&memory, turn(&ann, "c\u{1F600}", "I moved to \"Oslo\"\n\\ yesterday", "今天好")).await;
-    saved(&memory, turn(&scope("bob"), "c", "i MOVED to Rome", "fine by me")).await;
+    saved(
+        &memory,
+        turn(
+            &ann,
+            "c\u{1F600}",
+            "I moved to \"Oslo\"\n\\ yesterday",
+            "今天好",
+        ),
+    )
+    .await;
+    saved(
+        &memory,
+        turn(&scope("bob"), "c", "i MOVED to Rome", "fine by me"),
+    )
+    .await;
     let mut lines = Vec::new();
     assert_eq!(memory.export(None, &mut lines).await.unwrap(), 4);
     let (other, _other_folder) = open();
-    assert_eq!(other.import(&mut lines.as_slice(), "unused", 0).await.unwrap(), 4);
+    assert_eq!(
+        other
+            .import(&mut lines.as_slice(), "unused", 0)
+            .await
+            .unwrap(),
+        4
+    );
     let mut again = Vec::new();
     other.export(None, &mut again).await.unwrap();
-    assert_eq!(String::from_utf8(again).unwrap(), String::from_utf8(lines).unwrap());
-    let bad = other.import(&mut &b"\n{\"text\":\"x\"}\n"[..], "t", 0).await.unwrap_err();
+    assert_eq!(
+        String::from_utf8(again).unwrap(),
+        String::from_utf8(lines).unwrap()
+    );
+    let bad = other
+        .import(&mut &b"\n{\"text\":\"x\"}\n"[..], "t", 0)
+        .await
+        .unwrap_err();
     assert!(bad.to_string().starts_with("line 2: "), "{bad}");
 }
 
@@ -248,7 +307,10 @@ async fn the_deadline_holds_and_the_queue_is_bounded_while_the_store_hangs() {
     query.deadline = Duration::from_millis(50);
     let start = tokio::time::Instant::now();
     for _ in 0..3 {
-        assert_eq!(memory.recall(&scope("ann"), &query).await.outcome, Outcome::Timeout);
+        assert_eq!(
+            memory.recall(&scope("ann"), &query).await.outcome,
+            Outcome::Timeout
+        );
     }
     assert_eq!(start.elapsed().as_millis() / 3, 50);
     // One batch is with the writer at most, and one queue behind it.
@@ -256,7 +318,10 @@ async fn the_deadline_holds_and_the_queue_is_bounded_while_the_store_hangs() {
         memory.save(turn(&scope("ann"), "c", &format!("fact {n}"), ""));
     }
     let stats = memory.stats();
-    assert!(stats.overflow > 0 && stats.queue <= QUEUE as u64, "{stats:?}");
+    assert!(
+        stats.overflow > 0 && stats.queue <= QUEUE as u64,
+        "{stats:?}"
+    );
     assert!(!memory.drain(Duration::from_millis(10)).await);
     assert_eq!(stats.recall_timeout, 3);
 }
@@ -265,8 +330,16 @@ async fn the_deadline_holds_and_the_queue_is_bounded_while_the_store_hangs() {
 async fn users_who_repeat_themselves_hit_the_cache_though_every_turn_saves() {
     let (memory, _folder) = open();
     let variations = [
-        ["what is my dog's name", "What's my dog's name?", "my DOG's name, what is it?"],
-        ["where do I work", "Where do i work??", "where do I work again"],
+        [
+            "what is my dog's name",
+            "What's my dog's name?",
+            "my DOG's name, what is it?",
+        ],
+        [
+            "where do I work",
+            "Where do i work??",
+            "where do I work again",
+        ],
         ["我住在哪里", "我住在哪里？", "我住在哪里呢"],
     ];
     for round in 0..30 {

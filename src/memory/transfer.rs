@@ -4,10 +4,10 @@ use std::io::{BufRead, Write};
 
 use tokio::sync::oneshot;
 
+use super::Memory;
 use super::record::{Line, Record};
 use super::store::{Position, Selection, StoreError};
 use super::writer::Job;
-use super::Memory;
 
 /// Records that are read or written at once.
 const CHUNK: usize = 1000;

@@ -69,13 +69,16 @@ pub struct Writer {
     pub save: Save,
 }
 
+type Told = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
 /// A change set in the making.
 #[derive(Default)]
 struct Plan {
     changes: Vec<Change>,
     /// Where in `changes` a scope says what: role, then fingerprint.
     said: HashMap<(Scope, Arc<str>, u64), usize>,
-    replies: Vec<Box<dyn FnOnce(Result<(), StoreError>) + Send>>,
+    /// Each is told how the change set went.
+    replies: Vec<Told>,
 }
 
 impl Plan {
@@ -202,7 +205,10 @@ impl Writer {
             return Ok(self.updated(old.clone(), new));
         }
         let entry = self.scopes.get(&new.scope).await?;
-        let old = entry.read().duplicate_of(&new.role, &new.text, near).cloned();
+        let old = entry
+            .read()
+            .duplicate_of(&new.role, &new.text, near)
+            .cloned();
         Ok(match old {
             Some(old) if near || old.conversation == new.conversation => {
                 self.updated(Record::clone(&old), new)
@@ -260,7 +266,11 @@ impl Writer {
 fn is_short(text: &str) -> bool {
     let mut weight = 0;
     for c in text.chars().filter(|c| c.is_alphanumeric()) {
-        weight += if super::index::is_ideographic(c) { 2 } else { 1 };
+        weight += if super::index::is_ideographic(c) {
+            2
+        } else {
+            1
+        };
         if weight >= SHORTEST {
             return false;
         }

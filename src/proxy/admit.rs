@@ -55,6 +55,7 @@ pub fn admit(
     } else if local.owns(path) {
         Route::Local
     } else {
+        headers::expect_resolved(path)?;
         Route::PassThrough
     };
     Ok((context.route, caller))

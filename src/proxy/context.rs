@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
@@ -41,13 +42,23 @@ pub struct Context {
     /// Upstreams of the pass-through route that could not be reached. Set by `pass_through`.
     pub tries: usize,
     /// Holds the drain at shutdown, and the gauge, until the context is dropped.
-    _in_flight: InFlight,
+    _in_flight: Option<InFlight>,
 }
 
 /// A request in the count for as long as it lives.
 struct InFlight {
     metrics: Arc<Metrics>,
     _token: TaskTrackerToken,
+}
+
+impl InFlight {
+    fn new(metrics: &Arc<Metrics>, live: &TaskTracker) -> Self {
+        metrics.in_flight.inc();
+        Self {
+            metrics: metrics.clone(),
+            _token: live.token(),
+        }
+    }
 }
 
 impl Drop for InFlight {
@@ -84,7 +95,6 @@ impl Route {
 impl Context {
     /// A context for a request that begins now, with the generation in force.
     pub fn new(shared: &Shared) -> Self {
-        shared.metrics.in_flight.inc();
         Self {
             snapshot: shared.snapshots.load(),
             request_id: Uuid::now_v7(),
@@ -99,10 +109,10 @@ impl Context {
             answer: None,
             failure: None,
             tries: 0,
-            _in_flight: InFlight {
-                metrics: shared.metrics.clone(),
-                _token: shared.live.token(),
-            },
+            _in_flight: shared
+                .live
+                .as_ref()
+                .map(|live| InFlight::new(&shared.metrics, live)),
         }
     }
 }

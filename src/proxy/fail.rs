@@ -202,6 +202,12 @@ pub async fn pass_through(
 
 /// The innermost cause, which is the one that says what happened.
 fn root_cause(error: &Error) -> String {
+    // Under a failed handshake pingora 0.9.1 puts the local address; what happened is in the
+    // text of the error itself.
+    if let (UpstreamErrorKind::Tls, Some(context)) = (UpstreamErrorKind::of(error), &error.context) {
+        let text = context.as_str();
+        return text.rsplit("cause: ").next().unwrap_or(text).trim().to_owned();
+    }
     let root = error.root_cause();
     let mut cause: &dyn std::error::Error = root;
     while let Some(next) = cause.source() {

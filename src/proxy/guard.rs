@@ -26,7 +26,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::framing;
+use crate::config::model::Config;
 use crate::error::ApiError;
+use crate::telemetry::Metrics;
 
 /// Bytes and time that a refused client is given to finish sending, so that the close does not
 /// reset the answer away.
@@ -44,6 +46,17 @@ pub struct HeaderLimits {
     pub time: Duration,
 }
 
+impl HeaderLimits {
+    /// Those that an operator has set.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            bytes: config.limits.header_bytes,
+            fields: config.limits.header_fields,
+            time: config.timeouts.header,
+        }
+    }
+}
+
 /// A client's connection with the guard in front.
 pub struct Guarded {
     inner: Stream,
@@ -56,6 +69,7 @@ pub struct Guarded {
     deadline: Option<Pin<Box<Sleep>>>,
     opened: Instant,
     shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
 }
 
 /// What the request's side may read and set while pingora owns the stream.
@@ -82,7 +96,7 @@ enum State {
 
 impl Guarded {
     /// Puts the guard before `inner`. It lets everything pass until [`Guarded::arm`].
-    pub fn new(inner: Stream, limits: HeaderLimits) -> Self {
+    pub fn new(inner: Stream, limits: HeaderLimits, metrics: Arc<Metrics>) -> Self {
         Self {
             inner,
             limits,
@@ -92,6 +106,7 @@ impl Guarded {
             deadline: None,
             opened: Instant::now(),
             shared: Arc::default(),
+            metrics,
         }
     }
 
@@ -147,7 +162,12 @@ impl Guarded {
     }
 
     fn refuse(&mut self, refusal: &ApiError) {
-        tracing::debug!(status = refusal.status.as_u16(), reason = %refusal, "request refused before parsing");
+        tracing::info!(status = refusal.status.as_u16(), reason = %refusal, "request refused before parsing");
+        self.metrics.reject(match refusal.status {
+            StatusCode::REQUEST_TIMEOUT => "header_timeout",
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "header_size",
+            _ => "framing",
+        });
         let body = refusal.body();
         let head = format!(
             "HTTP/1.1 {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",

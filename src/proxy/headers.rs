@@ -41,7 +41,7 @@ pub fn chat_request(
             "The request cannot be forwarded: {error}"
         )))
     };
-    let path = upstream_path(client, upstream)?;
+    let path = upstream_path(client, upstream);
     let mut request = RequestHeader::build(Method::POST, path.as_bytes(), Some(24))
         .map_err(internal)?;
     let nominated = nominated(&client.headers);
@@ -85,23 +85,30 @@ pub fn pass_through_request(
     request.insert_header(header::HOST, host(upstream))
 }
 
-/// The upstream's path for the client's: what follows `/v1`, under the path of `base_url`.
-pub fn upstream_path(client: &RequestHeader, upstream: &Upstream) -> Result<String, ApiError> {
-    let path = client.uri.path();
-    let rest = path.strip_prefix("/v1").unwrap_or(path);
-    // An encoded or plain `..` could climb out of the path that base_url confines callers to.
-    let climbs = rest.split(['/', '\\']).any(|segment| {
-        let plain = segment.to_ascii_lowercase().replace("%2e", ".");
-        plain == ".." || plain == "." || plain.contains("%2f") && plain.contains("..")
-    });
-    if climbs {
+/// Refuses a path that could climb out of the one that `base_url` confines callers to: a `..`,
+/// plain, encoded, or with parameters behind it.
+pub fn expect_resolved(path: &str) -> Result<(), ApiError> {
+    if !path.contains(['.', '%']) {
+        return Ok(());
+    }
+    let plain = path.to_ascii_lowercase().replace("%2e", ".");
+    let plain = plain.replace("%2f", "/").replace("%5c", "/");
+    let mut segments = plain.split(['/', '\\']).map(|segment| segment.split(';').next());
+    if segments.any(|segment| matches!(segment, Some("." | ".."))) {
         return Err(ApiError::bad_request(
             "The path holds a `.` or `..` segment. Send it resolved.",
         ));
     }
+    Ok(())
+}
+
+/// The upstream's path for the client's: what follows `/v1`, under the path of `base_url`.
+pub fn upstream_path(client: &RequestHeader, upstream: &Upstream) -> String {
+    let path = client.uri.path();
+    let rest = path.strip_prefix("/v1").unwrap_or(path);
     let prefix = upstream.base_url.path().trim_end_matches('/');
     let query = client.uri.query().map(|query| format!("?{query}"));
-    Ok(format!("{prefix}{rest}{}", query.unwrap_or_default()))
+    format!("{prefix}{rest}{}", query.unwrap_or_default())
 }
 
 /// The response header as the client gets it, framing apart.
@@ -109,17 +116,23 @@ pub fn response(upstream: &ResponseHeader) -> ResponseHeader {
     let mut header = upstream.clone();
     // One connection's HTTP version says nothing of the other's.
     header.set_version(http::Version::HTTP_11);
-    let nominated = nominated(&upstream.headers);
-    let dropped: Vec<_> = upstream
-        .headers
-        .keys()
-        .filter(|name| is_hop_by_hop(name, &nominated))
+    end_hop(&mut header);
+    header.remove_header(&header::TRANSFER_ENCODING);
+    header
+}
+
+/// Takes out the fields that are for the upstream's own connection, `Transfer-Encoding` apart,
+/// which whoever frames the body answers for.
+pub fn end_hop(header: &mut ResponseHeader) {
+    let nominated = nominated(&header.headers);
+    let names = header.headers.keys();
+    let dropped: Vec<_> = names
+        .filter(|name| is_hop_by_hop(name, &nominated) && *name != header::TRANSFER_ENCODING)
         .cloned()
         .collect();
     for name in dropped {
         header.remove_header(&name);
     }
-    header
 }
 
 fn authorize(

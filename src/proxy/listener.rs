@@ -13,8 +13,8 @@ use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 
 use super::guard::{Guarded, HeaderLimits};
-use crate::config::model::Config;
 use crate::error::ApiError;
+use crate::snapshot::Store;
 use crate::telemetry::Metrics;
 
 /// HTTP/2 windows to clients: pingora's 64 KiB make an upload wait for a round trip each.
@@ -24,7 +24,7 @@ const H2_CONNECTION_WINDOW: u32 = 8 << 20;
 /// Wraps an HTTP application: its connections are counted and guarded.
 pub struct Guard<A> {
     app: Arc<Armed<A>>,
-    limits: HeaderLimits,
+    snapshots: Arc<Store>,
     most: usize,
     open: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
@@ -38,8 +38,10 @@ struct Armed<A> {
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> Guard<A> {
-    /// Guards `app` by the limits and timeouts of `config`.
-    pub fn new(app: A, config: &Config, metrics: Arc<Metrics>) -> Self {
+    /// Guards `app` by the limits and timeouts of the generation that a connection begins with;
+    /// those of HTTP/2, and how many connections there may be, are the first generation's.
+    pub fn new(app: A, snapshots: Arc<Store>, metrics: Arc<Metrics>) -> Self {
+        let config = &snapshots.load().config;
         let mut options = HttpServerOptions::default();
         options.h2c = true;
         options.h2_idle_timeout = Some(config.timeouts.keepalive);
@@ -54,12 +56,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guard<A> {
                 options,
                 h2,
             }),
-            limits: HeaderLimits {
-                bytes: config.limits.header_bytes,
-                fields: config.limits.header_fields,
-                time: config.timeouts.header,
-            },
             most: config.limits.connections,
+            snapshots,
             open: Arc::default(),
             metrics,
         }
@@ -79,7 +77,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
             turn_away(&mut stream, self.most).await;
             return None;
         }
-        let guarded = Box::new(Guarded::new(stream, self.limits));
+        let limits = HeaderLimits::of(&self.snapshots.load().config);
+        let guarded = Box::new(Guarded::new(stream, limits, self.metrics.clone()));
         self.app.process_new(guarded, shutdown).await
     }
 

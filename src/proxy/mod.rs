@@ -55,8 +55,9 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Absent where memory is switched off.
     pub memory: Option<Arc<Memory>>,
-    /// The live requests, which the drain waits for.
-    pub live: TaskTracker,
+    /// The live requests, which are counted and which the drain waits for. Absent where neither
+    /// is wanted, as for whoever watches the dashboard.
+    pub live: Option<TaskTracker>,
 }
 
 /// Which listener a gateway serves.

@@ -1,7 +1,7 @@
 //! The pass-through route: everything under `/v1/` that is not the gateway's own goes on
 //! untouched, uploads and WebSocket upgrades included, through pingora's own loop.
 
-use http::HeaderValue;
+use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
@@ -58,13 +58,10 @@ pub fn request(request: &mut RequestHeader, context: &mut Context) -> pingora::R
     else {
         return Err(Error::new(ErrorType::InternalError));
     };
-    let refused = |error: crate::error::ApiError| {
-        Error::explain(ErrorType::HTTPStatus(400), error.to_string())
-    };
-    let path = headers::upstream_path(request, upstream).map_err(refused)?;
-    let uri = path
+    // It is made of a URI and a URL's path, so it is one.
+    let uri = headers::upstream_path(request, upstream)
         .parse()
-        .map_err(|_| Error::explain(ErrorType::HTTPStatus(400), "the path is not a URI"))?;
+        .map_err(|_| Error::explain(ErrorType::InternalError, "the path is not a URI"))?;
     request.set_uri(uri);
     headers::pass_through_request(request, upstream, caller)?;
     context.ledger.enter(Phase::UpstreamTtfb);
@@ -73,13 +70,16 @@ pub fn request(request: &mut RequestHeader, context: &mut Context) -> pingora::R
 
 /// Signs the answer.
 pub fn response(response: &mut ResponseHeader, context: &mut Context) {
+    // The fields of an upgrade are for both hops.
+    if response.status != StatusCode::SWITCHING_PROTOCOLS {
+        headers::end_hop(response);
+    }
     context.ledger.enter(Phase::Stream);
     context.ledger.mark_first_chunk();
     context.status = response.status.as_u16();
     context.streamed = respond::is_event_stream(response);
-    if context.streamed && !response.headers.contains_key(respond::X_ACCEL_BUFFERING) {
-        // The name and value are constants of valid form.
-        let _ = response.insert_header(respond::X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    if context.streamed {
+        respond::unbuffered(response);
     }
     respond::sign(response, context);
 }

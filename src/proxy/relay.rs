@@ -1,7 +1,7 @@
 //! Relaying an answer: the same bytes as they come, while an observer reads a copy.
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use pingora::protocols::http::client::HttpSession;
 use pingora::proxy::Session;
 
@@ -65,16 +65,7 @@ async fn head(
     context.status = header.status.as_u16();
     context.streamed = respond::is_event_stream(&header);
     if context.streamed {
-        for (name, value) in [
-            (header::CACHE_CONTROL, "no-cache"),
-            // nginx and its kin hold a stream back unless they are told not to.
-            (respond::X_ACCEL_BUFFERING, "no"),
-        ] {
-            if !header.headers.contains_key(&name) {
-                // The names and values are constants of valid form.
-                let _ = header.insert_header(name, HeaderValue::from_static(value));
-            }
-        }
+        respond::unbuffered(&mut header);
     }
     let bodyless = matches!(
         header.status,

@@ -10,9 +10,6 @@ use pingora::proxy::Session;
 use super::context::Context;
 use crate::error::ApiError;
 
-/// nginx and its kin hold a stream back unless this field tells them not to.
-pub const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-
 /// An answer of the gateway's own endpoints; its body may be a stream.
 pub type LocalResponse = http::Response<UnsyncBoxBody<Bytes, axum_core::Error>>;
 
@@ -119,6 +116,16 @@ pub fn is_event_stream(header: &ResponseHeader) -> bool {
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.as_bytes().get(..EVENT_STREAM.len()))
         .is_some_and(|essence| essence.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+/// Keeps others on the way from holding a stream back, where its upstream says nothing of that.
+pub fn unbuffered(header: &mut ResponseHeader) {
+    // nginx and its kin buffer unless the second tells them not to.
+    for (name, value) in [("cache-control", "no-cache"), ("x-accel-buffering", "no")] {
+        if !header.headers.contains_key(name) {
+            put(header, name, value);
+        }
+    }
 }
 
 /// Frames an answer of unknown length as the client's HTTP version has it.

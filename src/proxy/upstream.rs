@@ -1,6 +1,7 @@
 //! Where upstreams are and how they are reached: names, peers, connections.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use pingora::connectors::http::Connector;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::protocols::ALPN;
+use pingora::protocols::tls::CaType;
 use tokio::time::{Instant, timeout_at};
 
 use super::fail::{UpstreamError, UpstreamErrorKind};
@@ -27,6 +29,8 @@ const H2_CONNECTION_WINDOW: u32 = 8 << 20;
 pub struct Dialer {
     connector: Connector,
     names: Cache<(String, u16), Arc<[SocketAddr]>>,
+    /// Parsed `upstreams.ca` files.
+    authorities: Cache<PathBuf, Arc<CaType>>,
 }
 
 /// A connection to an upstream, ready for a request.
@@ -58,6 +62,10 @@ impl Dialer {
                 .max_capacity(1024)
                 .time_to_live(NAME_TTL)
                 .build(),
+            authorities: Cache::builder()
+                .max_capacity(64)
+                .time_to_live(NAME_TTL)
+                .build(),
         }
     }
 
@@ -78,7 +86,7 @@ impl Dialer {
             let addresses = self.resolve(upstream).await?;
             let mut failure = None;
             for &address in addresses.iter() {
-                let peer = peer(upstream, timeouts, address)?;
+                let peer = self.peer(upstream, timeouts, address).await?;
                 match self.connector.get_http_session(&peer).await {
                     Ok((session, reused)) => {
                         return Ok(Connection {
@@ -124,7 +132,26 @@ impl Dialer {
         let first = addresses
             .first()
             .ok_or_else(|| unresolved(upstream, "its name has no address"))?;
-        peer(upstream, timeouts, *first)
+        self.peer(upstream, timeouts, *first).await
+    }
+
+    async fn peer(
+        &self,
+        upstream: &Upstream,
+        timeouts: &Timeouts,
+        address: SocketAddr,
+    ) -> Result<HttpPeer, UpstreamError> {
+        let mut peer = peer(upstream, timeouts, address);
+        if let Some(file) = &upstream.ca {
+            let reading = async { trust::authorities(file) };
+            let authorities = self.authorities.try_get_with(file.clone(), reading).await;
+            peer.options.ca = Some(authorities.map_err(|why| UpstreamError {
+                upstream: upstream.name.clone(),
+                kind: UpstreamErrorKind::Tls,
+                why: why.to_string(),
+            })?);
+        }
+        Ok(peer)
     }
 
     async fn resolve(&self, upstream: &Upstream) -> Result<Arc<[SocketAddr]>, UpstreamError> {
@@ -155,11 +182,7 @@ fn unresolved(upstream: &Upstream, why: &str) -> UpstreamError {
     }
 }
 
-fn peer(
-    upstream: &Upstream,
-    timeouts: &Timeouts,
-    address: SocketAddr,
-) -> Result<HttpPeer, UpstreamError> {
+fn peer(upstream: &Upstream, timeouts: &Timeouts, address: SocketAddr) -> HttpPeer {
     let tls = upstream.base_url.scheme() == "https";
     let sni = match upstream.base_url.host() {
         Some(url::Host::Domain(name)) => name.to_owned(),
@@ -182,12 +205,5 @@ fn peer(
         HttpVersion::Auto if !tls => ALPN::H1,
         HttpVersion::Auto => ALPN::H2H1,
     };
-    if let Some(file) = &upstream.ca {
-        options.ca = Some(trust::authorities(file).map_err(|why| UpstreamError {
-            upstream: upstream.name.clone(),
-            kind: UpstreamErrorKind::Tls,
-            why,
-        })?);
-    }
-    Ok(peer)
+    peer
 }

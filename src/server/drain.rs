@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::server::{ListenFds, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
@@ -16,23 +15,43 @@ use tokio_util::task::TaskTracker;
 
 use super::raise;
 use super::signals::{Order, Shutdown};
+use crate::snapshot::Store;
 
 /// What the drain needs to know.
 pub struct Drain {
     live: TaskTracker,
     draining: Arc<AtomicBool>,
-    cap: Duration,
+    store: Arc<Store>,
     close: watch::Sender<bool>,
 }
 
 impl Drain {
-    /// Waits for `live` requests for at most `cap`, and shows others that it is `draining`.
-    pub fn new(live: TaskTracker, draining: Arc<AtomicBool>, cap: Duration) -> Self {
+    /// Waits for `live` requests for at most `timeouts.drain`, and shows others that it is
+    /// `draining`.
+    pub fn new(live: TaskTracker, draining: Arc<AtomicBool>, store: Arc<Store>) -> Self {
         Self {
             live,
             draining,
-            cap,
+            store,
             close: watch::channel(false).0,
+        }
+    }
+
+    /// Lets `service` listen on the sockets `fds` until the drain begins.
+    pub fn first<S>(&self, service: S, fds: ListenFds) -> Drained<S> {
+        Drained {
+            service,
+            fds,
+            close: Some(self.close.subscribe()),
+        }
+    }
+
+    /// Lets `service` listen on the sockets `fds` until the drain is over.
+    pub fn last<S>(&self, service: S, fds: ListenFds) -> Drained<S> {
+        Drained {
+            service,
+            fds,
+            close: None,
         }
     }
 
@@ -51,8 +70,9 @@ impl Drain {
         // The services may have ended already; then nobody needs to hear it.
         let _ = self.close.send(true);
         self.live.close();
-        if tokio::time::timeout(self.cap, self.live.wait()).await.is_err() {
-            tracing::warn!(live = self.live.len(), cap = ?self.cap, "drain cut short");
+        let cap = self.store.load().config.timeouts.drain;
+        if tokio::time::timeout(cap, self.live.wait()).await.is_err() {
+            tracing::warn!(live = self.live.len(), ?cap, "drain cut short");
         }
     }
 }
@@ -79,22 +99,12 @@ impl<R: Fn() + Send + Sync> ShutdownSignalWatch for Orders<R> {
     }
 }
 
-/// A service whose listeners close when the drain begins.
+/// A service that listens on sockets bound before, and closes when the drain says so.
 pub struct Drained<S> {
     service: S,
     fds: ListenFds,
-    close: ShutdownWatch,
-}
-
-impl<S> Drained<S> {
-    /// Lets `service` listen on the sockets `fds`.
-    pub fn new(service: S, fds: ListenFds, drain: &Drain) -> Self {
-        Self {
-            service,
-            fds,
-            close: drain.close.subscribe(),
-        }
-    }
+    /// `None`: when pingora stops.
+    close: Option<ShutdownWatch>,
 }
 
 #[async_trait]
@@ -102,12 +112,12 @@ impl<S: Service> Service for Drained<S> {
     async fn start_service(
         &mut self,
         _fds: Option<ListenFds>,
-        _shutdown: ShutdownWatch,
+        shutdown: ShutdownWatch,
         listeners_per_fd: usize,
     ) {
-        let (fds, close) = (self.fds.clone(), self.close.clone());
+        let close = self.close.clone().unwrap_or(shutdown);
         self.service
-            .start_service(Some(fds), close, listeners_per_fd)
+            .start_service(Some(self.fds.clone()), close, listeners_per_fd)
             .await;
     }
 

@@ -27,12 +27,13 @@ use crate::proxy::listener::Guard;
 use crate::proxy::local::Local;
 use crate::proxy::{Gateway, Shared, Surface, system_has_authorities};
 use crate::snapshot::{Outcome, Store, Watcher};
-use crate::telemetry::Metrics;
-use drain::Drained;
+use crate::telemetry::{Metrics, logs};
 
 /// Idle connections to upstreams that are kept, over all upstreams.
 const KEPT_CONNECTIONS: usize = 1024;
 
+/// Upstreams that one request may be tried on, on the pass-through route.
+const MOST_TRIES: usize = 16;
 /// How long the store may take to save what is queued at shutdown.
 const SAVING: Duration = Duration::from_secs(10);
 
@@ -55,11 +56,12 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
         true => Some(Arc::new(Memory::open(&config.memory)?)),
         false => None,
     };
+    let live = TaskTracker::new();
     let shared = Shared {
         snapshots: store.clone(),
         metrics: metrics.clone(),
         memory: memory.clone(),
-        live: TaskTracker::new(),
+        live: Some(live.clone()),
     };
     let api = Surface::Api(local(api::owns, api::public(memory.clone())));
     let mut api_service = service("api", Gateway::new(shared.clone(), api, &conf), &conf);
@@ -77,8 +79,8 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
     ));
     // Whoever watches the dashboard does not hold up the drain.
     let unwatched = Shared {
-        live: TaskTracker::new(),
-        ..shared.clone()
+        live: None,
+        ..shared
     };
     let mut admin_service = service("admin", Gateway::new(unwatched, admin, &conf), &conf);
     admin_service.threads = Some(1);
@@ -96,15 +98,12 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
         .inspect_err(|error| tracing::warn!(%error, "files are not watched; edits need SIGHUP"));
 
     server.bootstrap();
-    let drain = drain::Drain::new(shared.live, draining, config.timeouts.drain);
-    server.add_service(Drained::new(api_service, bound.fds(), &drain));
-    server.add_service(Drained::new(admin_service, bound.fds(), &drain));
+    let drain = drain::Drain::new(live, draining, store.clone());
+    server.add_service(drain.first(api_service, bound.fds()));
+    // Whoever asks during the drain is told that it drains.
+    server.add_service(drain.last(admin_service, bound.fds()));
     let reload = move || {
-        let outcome = store.reload();
-        if outcome == Outcome::Unchanged {
-            tracing::info!("reload asked for; nothing changed");
-        }
-        reloaded(outcome);
+        reloaded(store.reload_anyway());
     };
     tracing::info!(api = %bound.api(), admin = %bound.admin(), "listening");
     server.run(RunArgs {
@@ -132,7 +131,8 @@ fn server_conf(config: &Config) -> Result<ServerConf, Fault> {
     let mut conf = ServerConf::default();
     conf.threads = config.server.workers;
     conf.upstream_keepalive_pool_size = KEPT_CONNECTIONS;
-    conf.max_retries = config.upstreams.len().max(1);
+    // The list of upstreams ends the tries.
+    conf.max_retries = MOST_TRIES;
     // The drain is our own: by the time pingora is told to stop, nothing is live.
     conf.grace_period_seconds = Some(0);
     conf.graceful_shutdown_timeout_seconds = Some(1);
@@ -176,8 +176,8 @@ fn service(
     let shared = gateway.shared().clone();
     let mut proxy = HttpProxy::new(gateway, conf.clone());
     proxy.handle_init_modules();
-    let config = &shared.snapshots.load().config;
-    Service::new(name.to_owned(), Guard::new(proxy, config, shared.metrics))
+    let guard = Guard::new(proxy, shared.snapshots, shared.metrics);
+    Service::new(name.to_owned(), guard)
 }
 
 fn listen<A>(service: &mut Service<A>, server: &Listen, bound: &Bound) -> Result<(), Fault> {
@@ -201,6 +201,9 @@ fn listen<A>(service: &mut Service<A>, server: &Listen, bound: &Bound) -> Result
 
 fn show_generation(store: &Store, metrics: &Metrics, outcome: Outcome) {
     let status = store.status();
+    if let Err(why) = logs::set_level(&store.load().config.log.level) {
+        tracing::error!(why, "the log's level stays as it was");
+    }
     metrics
         .config_generation
         .set(i64::try_from(status.generation).unwrap_or(i64::MAX));

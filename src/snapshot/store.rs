@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::{KeyRing, Snapshot};
+use crate::config::model::{Config, Server};
 use crate::config::{self, Loaded, Sources};
 use crate::error::{Fault, Faults};
 use crate::personality::Personalities;
@@ -86,6 +87,16 @@ impl Store {
     /// Reads the files again, and puts what they say in force if all of it is valid. What was
     /// read before is not judged again, so a broken edit is logged once.
     pub fn reload(&self) -> Outcome {
+        self.read_again(false)
+    }
+
+    /// As [`Store::reload`], though the files be as they were: a secret that they only refer to
+    /// may have changed.
+    pub fn reload_anyway(&self) -> Outcome {
+        self.read_again(true)
+    }
+
+    fn read_again(&self, anyway: bool) -> Outcome {
         let mut last = self.last.lock();
         let current = self.load();
         let loaded = config::load(&self.sources);
@@ -94,7 +105,7 @@ impl Store {
             Err(_) => self.paths_in_force(&current),
         };
         let read = fingerprint(&watched);
-        if read == *last {
+        if read == *last && !anyway {
             return Outcome::Unchanged;
         }
         *last = read;
@@ -132,8 +143,7 @@ impl Store {
         let waiting = config::needs_restart(&current.config, &next.config);
         if !waiting.is_empty() {
             tracing::warn!(keys = waiting.join(", "), "changed, and waits for a restart");
-            // What is bound stays what it says it is, and the next reload compares with that.
-            next.config.server = current.config.server.clone();
+            keep_fixed(&current.config, &mut next.config);
         }
         let generation = next.generation;
         self.current.store(Arc::new(next));
@@ -213,6 +223,18 @@ fn paths(loaded: &Loaded) -> Vec<PathBuf> {
     paths.push(loaded.config.personality.dir.clone());
     paths.push(loaded.config.tools.dir.clone());
     paths
+}
+
+/// What a reload cannot change stays what it is, and the next reload compares with that.
+fn keep_fixed(current: &Config, next: &mut Config) {
+    next.server = Server {
+        body_limit: next.server.body_limit,
+        ..current.server.clone()
+    };
+    next.limits.connections = current.limits.connections;
+    next.limits.h2_streams = current.limits.h2_streams;
+    next.memory.store = current.memory.store.clone();
+    next.log.format = current.log.format;
 }
 
 /// A digest of everything under `paths`: names and contents, links followed.

@@ -1,25 +1,26 @@
 //! The log: one event is one line, as text or JSON, on standard error.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
 
-/// Changes the log's level while the program runs.
-#[derive(Clone)]
-pub struct LogLevel(reload::Handle<EnvFilter, Registry>);
+/// A program has one log, and so one level.
+static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
-impl LogLevel {
-    /// Puts a `tracing` filter such as `info,yychat::proxy=debug` in force.
-    pub fn set(&self, filter: &str) -> Result<(), String> {
-        let filter = parse(filter)?;
-        self.0.reload(filter).map_err(|error| error.to_string())
-    }
+/// Puts a `tracing` filter such as `info,yychat::proxy=debug` in force, if the log was started.
+pub fn set_level(filter: &str) -> Result<(), String> {
+    let Some(level) = LEVEL.get() else {
+        return Ok(());
+    };
+    let filter = parse(filter)?;
+    level.reload(filter).map_err(|error| error.to_string())
 }
 
 /// Starts the log. Fails when the filter does not parse or a log is running already.
-pub fn start(filter: &str, json: bool) -> Result<LogLevel, String> {
+pub fn start(filter: &str, json: bool) -> Result<(), String> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
@@ -34,7 +35,9 @@ pub fn start(filter: &str, json: bool) -> Result<LogLevel, String> {
         .with(lines)
         .try_init()
         .map_err(|error| error.to_string())?;
-    Ok(LogLevel(handle))
+    // Only the first log can have been started.
+    let _ = LEVEL.set(handle);
+    Ok(())
 }
 
 /// pingora speaks of each connection at `info`, as a library would to its own developers: it is

@@ -82,7 +82,10 @@ pub(super) struct Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, address, why } = self;
-        write!(f, "{host} is at {address}, which tools may not reach: {why}")
+        write!(
+            f,
+            "{host} is at {address}, which tools may not reach: {why}"
+        )
     }
 }
 
@@ -115,7 +118,9 @@ impl AllowedHosts {
 
     fn contains(&self, host: &str) -> bool {
         let host = host.trim_matches(['[', ']']);
-        self.0.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
+        self.0
+            .iter()
+            .any(|allowed| allowed.eq_ignore_ascii_case(host))
     }
 
     /// Judges a URL whose host is an address, since no resolver is asked about it. [`Url`] has
@@ -138,7 +143,7 @@ impl AllowedHosts {
     }
 
     /// The addresses that may be dialled; refused if there are only others.
-    fn vet(&self, host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Refused> {
+    pub fn vet(&self, host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Refused> {
         if self.contains(host) {
             return Ok(found);
         }
@@ -201,7 +206,3 @@ pub(super) fn client(allowed: AllowedHosts) -> Result<reqwest::Client, String> {
         .build()
         .map_err(|error| error.to_string())
 }
-
-#[cfg(test)]
-#[path = "egress_tests.rs"]
-mod tests;

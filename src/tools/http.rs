@@ -140,7 +140,11 @@ impl Request {
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         // Without a pointer all of the body is the result.
-        let bound = if self.result.is_empty() { cap } else { MAX_BODY };
+        let bound = if self.result.is_empty() {
+            cap
+        } else {
+            MAX_BODY
+        };
         if !status.is_success() {
             return Err(self.refused(status, read(response, MAX_EXCERPT).await?.0));
         }
@@ -184,7 +188,9 @@ impl Request {
         let rendered = self.templates.render(&self.url, context)?;
         let url = Url::parse(&rendered).ok();
         url.filter(|url| url.as_str() == rendered && rendered.starts_with(&self.base))
-            .ok_or("an argument does not fit into the URL; it may not be \".\" or \"..\"".to_owned())
+            .ok_or(
+                "an argument does not fit into the URL; it may not be \".\" or \"..\"".to_owned(),
+            )
     }
 
     fn refused(&self, status: StatusCode, body: Vec<u8>) -> Failure {
@@ -193,7 +199,10 @@ impl Request {
         } else {
             format!("the tool's server answered {status}")
         };
-        let excerpt = self.egress.secrets.redact(String::from_utf8_lossy(&body).into_owned());
+        let excerpt = self
+            .egress
+            .secrets
+            .redact(String::from_utf8_lossy(&body).into_owned());
         Failure::new(Outcome::UpstreamError, message).answer(excerpt)
     }
 
@@ -251,7 +260,9 @@ pub(super) fn read_url(
     templates: &mut Templates,
     known: Option<&[String]>,
 ) -> Option<(String, Template)> {
-    let text = section.required("url", "\"https://api.example.com/search?q={{ query }}\"").value;
+    let text = section
+        .required("url", "\"https://api.example.com/search?q={{ query }}\"")
+        .value;
     if text.is_empty() {
         return None;
     }
@@ -287,7 +298,10 @@ fn check_base(base: &str, egress: &Egress) -> Result<Url, (String, String)> {
         return Err(("is not in its normal form".to_owned(), mend));
     }
     if let Err(refused) = egress.allowed.judge(&url) {
-        let mend = format!("if that is meant, add allow_hosts = [\"{}\"]", url.host_str().unwrap_or_default());
+        let mend = format!(
+            "if that is meant, add allow_hosts = [\"{}\"]",
+            url.host_str().unwrap_or_default()
+        );
         return Err((format!("cannot be reached: {refused}"), mend));
     }
     Ok(url)
@@ -320,9 +334,8 @@ pub(super) fn read_headers(
 /// The value of a header field, which never shows in a log.
 pub(super) fn header_value(name: &HeaderName, text: &str) -> Result<HeaderValue, String> {
     let value = HeaderValue::from_bytes(text.as_bytes());
-    let mut value = value.map_err(|_| {
-        format!("the header {name} may not hold line breaks or control characters")
-    })?;
+    let mut value = value
+        .map_err(|_| format!("the header {name} may not hold line breaks or control characters"))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -384,7 +397,9 @@ impl Body {
             },
             Self::List(items) => {
                 let items = items.iter().map(|item| item.fill(templates, context));
-                items.filter_map(Result::transpose).collect::<Result<_, _>>()?
+                items
+                    .filter_map(Result::transpose)
+                    .collect::<Result<_, _>>()?
             }
             Self::Object(entries) => {
                 let entries = entries.iter().filter_map(|(key, value)| {
@@ -400,10 +415,8 @@ impl Body {
 /// Whether a text is `{{ … }}` and nothing else.
 fn is_one_value(text: &str) -> bool {
     let inner = text.trim();
-    let inner = inner.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
+    let inner = inner
+        .strip_prefix("{{")
+        .and_then(|rest| rest.strip_suffix("}}"));
     inner.is_some_and(|inner| !inner.contains(['{', '}']))
 }
-
-#[cfg(test)]
-#[path = "http_tests.rs"]
-mod tests;

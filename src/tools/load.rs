@@ -61,7 +61,11 @@ fn check_names(plugins: &[Arc<Plugin>], faults: &mut Faults) {
     let mut tools: BTreeMap<&str, (&Plugin, usize)> = BTreeMap::new();
     for plugin in plugins {
         if let Some(first) = by_name.insert(&plugin.name, plugin) {
-            let what = format!("`name` is {:?}, as in {}", plugin.name, first.source.display());
+            let what = format!(
+                "`name` is {:?}, as in {}",
+                plugin.name,
+                first.source.display()
+            );
             faults.push(clash(plugin, 1, what, "give one of them another name"));
         }
         if !plugin.enabled {
@@ -70,7 +74,10 @@ fn check_names(plugins: &[Arc<Plugin>], faults: &mut Faults) {
         for (tool, line) in plugin.tools() {
             let name = tool.name();
             if let Some((first, at)) = tools.insert(name, (plugin, *line)) {
-                let what = format!("the tool {name:?} is in {}:{at} too", first.source.display());
+                let what = format!(
+                    "the tool {name:?} is in {}:{at} too",
+                    first.source.display()
+                );
                 let mend = "give one of them another name, or disable one of the plugins";
                 faults.push(clash(plugin, *line, what, mend));
             }

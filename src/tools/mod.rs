@@ -158,7 +158,11 @@ impl Toolbox {
 
     /// Every tool, by name, as `GET /v1/tools` shows it.
     pub fn list(&self) -> Vec<ToolInfo> {
-        self.table().tools.values().map(|tool| tool.info()).collect()
+        self.table()
+            .tools
+            .values()
+            .map(|tool| tool.info())
+            .collect()
     }
 
     /// Runs the tool of that name; see [`Tool::call`].
@@ -184,9 +188,13 @@ impl Toolbox {
     pub fn check_name(&self, name: &str) -> Result<(), Option<&str>> {
         let declared = || self.plugins.iter().flat_map(|plugin| plugin.tools());
         let from_server = self.plugins.iter().any(|plugin| {
-            let own = name.strip_prefix(&*plugin.name).and_then(|rest| rest.strip_prefix("__"));
+            let own = name
+                .strip_prefix(&*plugin.name)
+                .and_then(|rest| rest.strip_prefix("__"));
             let server = plugin.server();
-            server.is_some_and(|server| server.may_list(name) || own.is_some_and(|own| server.may_list(own)))
+            server.is_some_and(|server| {
+                server.may_list(name) || own.is_some_and(|own| server.may_list(own))
+            })
         });
         if from_server || declared().any(|(tool, _)| tool.name() == name) {
             return Ok(());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use minijinja::Value;
 use percent_encoding::utf8_percent_encode;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -21,11 +22,9 @@ impl Secrets {
     }
 
     /// What templates see.
-    pub fn value(&self) -> minijinja::Value {
+    pub fn value(&self) -> Value {
         let secrets = self.0.iter();
-        secrets
-            .map(|(name, secret)| (name.clone(), secret.expose_secret().to_owned()))
-            .collect()
+        Value::from_pairs(secrets.map(|(name, secret)| (name.as_str(), secret.expose_secret())))
     }
 
     /// Takes the secrets out of what a server said.

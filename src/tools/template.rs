@@ -2,8 +2,8 @@
 //! escaped for the place where it stands, whatever the template says.
 
 use std::collections::HashSet;
-use std::fmt::Write;
 
+use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -79,7 +79,9 @@ impl Templates {
             let top = name.split('.').next().unwrap_or(name);
             let is_known = match name.strip_prefix("secrets.") {
                 Some(secret) => self.secrets.has(secret),
-                None => top != SECRETS && known.is_none_or(|known| known.iter().any(|it| it == top)),
+                None => {
+                    top != SECRETS && known.is_none_or(|known| known.iter().any(|it| it == top))
+                }
             };
             if !is_known {
                 return Err(format!("uses `{name}`, which is no parameter or secret"));
@@ -91,10 +93,8 @@ impl Templates {
     /// What a template sees: the arguments and the secrets.
     pub fn context(&self, arguments: &serde_json::Map<String, serde_json::Value>) -> Value {
         let entries = arguments.iter();
-        entries
-            .map(|(name, value)| (name.clone(), Value::from_serialize(value)))
-            .chain([(SECRETS.to_owned(), self.secrets.value())])
-            .collect()
+        let entries = entries.map(|(name, value)| (name.as_str(), Value::from(Serde(value))));
+        Value::from_pairs(entries.chain([(SECRETS, self.secrets.value())]))
     }
 
     /// # Errors
@@ -117,7 +117,7 @@ fn describe(error: &Error) -> String {
 
 /// Writes a value as its template's place wants it. Neither `|safe` nor a captured block gets
 /// around this: what is escaped twice is wrong, but not dangerous.
-fn format(output: &mut Output<'_>, state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
+fn format(output: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
     let place = state.name().split('.').next();
     if value.is_undefined() || (value.is_none() && place != Some("Json")) {
         return Ok(());
@@ -131,7 +131,11 @@ fn format(output: &mut Output<'_>, state: &State<'_, '_>, value: &Value) -> Resu
         }
         Some("Text") => write!(output, "{value}"),
         // What is not known to stand elsewhere gets the strictest.
-        _ => write!(output, "{}", utf8_percent_encode(&value.to_string(), COMPONENT)),
+        _ => write!(
+            output,
+            "{}",
+            utf8_percent_encode(&value.to_string(), COMPONENT)
+        ),
     }
     .map_err(Error::from)
 }

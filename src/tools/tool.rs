@@ -218,96 +218,11 @@ impl Tool {
                 let outcome = failure.outcome.label();
                 tracing::info!(tool = name, %plugin, outcome, seconds, request_id, "tool call");
             }
-            Some(Failure { outcome, message, .. }) => {
+            Some(Failure {
+                outcome, message, ..
+            }) => {
                 let outcome = outcome.label();
                 tracing::warn!(tool = name, %plugin, outcome, seconds, request_id, error = message, "tool call");
-            }
-        }
-    }
-}
-
-fn definition(&self, hint: &str) -> Bytes {
-        if hint.is_empty() {
-            return self.definition.clone();
-        }
-        if let Some(ready) = self.hinted.read().get(hint) {
-            return ready.clone();
-        }
-        let description = format!("{}\n{hint}", self.description);
-        let ready = definition(&self.name, &description, &self.schema.source);
-        let mut hinted = self.hinted.write();
-        if hinted.len() >= MAX_HINTS {
-            hinted.clear();
-        }
-        hinted.insert(hint.to_owned(), ready.clone());
-        ready
-    }
-
-    /// Runs the tool with the arguments as the model wrote them. Dropping the future cancels the
-    /// call, at an MCP server too.
-    pub async fn call(&self, arguments: &str, context: CallContext<'_>) -> CallResult {
-        let started = Instant::now();
-        let answer = self.attempt(arguments, context).await;
-        let answer = answer.and_then(|content| match content.len() > context.result_cap {
-            true => Err(Failure::too_large(context.result_cap)),
-            false => Ok(content),
-        });
-        let duration = started.elapsed();
-        self.log(answer.as_ref().err(), duration, context.request_id);
-        match answer {
-            Ok(content) => CallResult {
-                content,
-                outcome: Outcome::Ok,
-                duration,
-            },
-            Err(failure) => failure.into_result(duration),
-        }
-    }
-
-    async fn attempt(&self, arguments: &str, context: CallContext<'_>) -> Result<String, Failure> {
-        let arguments = self
-            .schema
-            .arguments(arguments)
-            .map_err(|message| Failure::new(Outcome::InvalidArguments, message))?;
-        self.rate.admit(Instant::now()).map_err(|wait| {
-            let seconds = wait.as_secs() + 1;
-            let message = format!("the tool is called too often; wait {seconds} s or do without");
-            Failure::new(Outcome::RateLimited, message)
-        })?;
-        self.run(arguments, context).await
-    }
-
-    async fn run(
-        &self,
-        arguments: Map<String, Value>,
-        context: CallContext<'_>,
-    ) -> Result<String, Failure> {
-        let timeout: Duration = context.timeout;
-        match &self.run {
-            Run::Builtin(builtin) => builtin.call(&arguments),
-            Run::Http(request) => {
-                let answer = request.send(arguments, context.result_cap);
-                match tokio::time::timeout(timeout, answer).await {
-                    Ok(answer) => answer,
-                    Err(_) => Err(Failure::timeout(timeout)),
-                }
-            }
-            Run::Mcp(remote) => remote.call(arguments, timeout).await,
-        }
-    }
-
-    fn log(&self, result: &CallResult, request_id: &str) {
-        let Self { name, plugin, .. } = self;
-        let outcome = result.outcome.label();
-        let seconds = result.duration.as_secs_f64();
-        match result.outcome {
-            Outcome::Ok | Outcome::InvalidArguments => {
-                tracing::info!(tool = name, %plugin, outcome, seconds, request_id, "tool call");
-            }
-            // What the model was told of it is what the operator needs, too.
-            _ => {
-                let detail = &result.content;
-                tracing::warn!(tool = name, %plugin, outcome, seconds, request_id, detail, "tool call");
             }
         }
     }

@@ -28,8 +28,14 @@ fn without_a_right_key_nothing_is_let_in() {
         &["Authorization: Bearer key-of-app-a-01234567890"],
         &["Authorization: Basic a2V5LW9mLWFwcC1hLTAxMjM0NTY3ODk="],
         &["Authorization: key-of-app-a-0123456789"],
-        &["X-YYChat-Api-Key: nonsense", "Authorization: Bearer key-of-app-a-0123456789"],
-        &["X-YYChat-Api-Key:", "Authorization: Bearer key-of-app-a-0123456789"],
+        &[
+            "X-YYChat-Api-Key: nonsense",
+            "Authorization: Bearer key-of-app-a-0123456789",
+        ],
+        &[
+            "X-YYChat-Api-Key:",
+            "Authorization: Bearer key-of-app-a-0123456789",
+        ],
     ];
     let count = wrong.len();
     for fields in wrong {
@@ -46,7 +52,10 @@ fn without_a_right_key_nothing_is_let_in() {
         }
     }
     assert_eq!(upstream.connections(), 0);
-    assert_eq!(proxy.metric("yychat_auth_failures_total"), 3.0 * count as f64);
+    assert_eq!(
+        proxy.metric("yychat_auth_failures_total"),
+        3.0 * count as f64
+    );
 }
 
 #[test]
@@ -126,14 +135,23 @@ fn an_address_open_to_the_network_needs_keys() {
     let open = || Setup::new().set("server.listen", "0.0.0.0:0");
     let faults = open().upstream_at("http://127.0.0.1:9/v1", "").open().err();
     let text = faults.expect("a fault").to_string();
-    assert!(text.contains("server.listen") && text.contains("auth.keys"), "{text}");
-    let keyed = open().upstream_at("http://127.0.0.1:9/v1", "").key("a", KEY_A, "a");
+    assert!(
+        text.contains("server.listen") && text.contains("auth.keys"),
+        "{text}"
+    );
+    let keyed = open()
+        .upstream_at("http://127.0.0.1:9/v1", "")
+        .key("a", KEY_A, "a");
     assert!(keyed.open().is_ok());
     let insecure = open()
         .config("server.insecure_no_auth = true")
         .upstream_at("http://127.0.0.1:9/v1", "");
     let (_, warnings) = insecure.open().expect("it was asked for");
-    assert!(warnings.iter().any(|warning| warning.what.contains("insecure_no_auth")));
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning.what.contains("insecure_no_auth"))
+    );
 }
 
 #[test]
@@ -176,14 +194,21 @@ fn secrets_show_nowhere() {
     }
     let config = &yychat::config::load(&yychat::config::Sources {
         file: Some(proxy.root().join("conf/yychat.toml")),
-        env: [("KEY_A", KEY_A), ("KEY_B", KEY_B), ("UPSTREAM_KEY", "sk-secret-of-the-upstream")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
+        env: [
+            ("KEY_A", KEY_A),
+            ("KEY_B", KEY_B),
+            ("UPSTREAM_KEY", "sk-secret-of-the-upstream"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into(),
         overrides: vec![],
     })
     .expect("valid")
     .config;
-    seen.push_str(&format!("{config:?}{}", serde_json::to_string(config).unwrap()));
+    seen.push_str(&format!(
+        "{config:?}{}",
+        serde_json::to_string(config).unwrap()
+    ));
     for secret in [KEY_A, KEY_B, "sk-secret"] {
         assert!(!seen.contains(secret), "{secret} shows");
     }

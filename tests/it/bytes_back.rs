@@ -138,7 +138,12 @@ fn status_and_headers_come_back_and_those_of_the_hop_do_not() {
     assert_eq!(head.get("openai-processing-ms"), Some("12"));
     assert_eq!(head.get("x-ratelimit-remaining-requests"), Some("99"));
     assert_eq!(head.all("server-timing").first(), Some(&"model;dur=3"));
-    for gone in ["x-of-this-hop", "keep-alive", "proxy-authenticate", "trailer"] {
+    for gone in [
+        "x-of-this-hop",
+        "keep-alive",
+        "proxy-authenticate",
+        "trailer",
+    ] {
         assert_eq!(head.get(gone), None, "{gone}");
     }
 }
@@ -167,7 +172,10 @@ fn a_stream_is_told_not_to_be_buffered_where_the_upstream_said_nothing() {
     let head = Proxy::before(&upstream).chat(CHAT).head;
     assert_eq!(head.get("x-accel-buffering"), Some("no"));
     assert_eq!(head.get("cache-control"), Some("no-cache"));
-    assert_eq!(head.get("content-type"), Some("text/event-stream; charset=utf-8"));
+    assert_eq!(
+        head.get("content-type"),
+        Some("text/event-stream; charset=utf-8")
+    );
 
     let own = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Accel-Buffering: yes\r\nCache-Control: no-store\r\nContent-Length: 0\r\n\r\n";
     let upstream = Upstream::answering(own);
@@ -184,12 +192,32 @@ fn a_stream_is_told_not_to_be_buffered_where_the_upstream_said_nothing() {
 #[test]
 fn an_upstreams_errors_pass_through_as_they_are() {
     for (status, fields, body) in [
-        ("400 Bad Request", vec!["Content-Type: application/json"], "{ \"error\" : {\"message\":\"no\"}}"),
-        ("401 Unauthorized", vec!["WWW-Authenticate: Bearer", "Content-Type: text/plain"], "who?"),
+        (
+            "400 Bad Request",
+            vec!["Content-Type: application/json"],
+            "{ \"error\" : {\"message\":\"no\"}}",
+        ),
+        (
+            "401 Unauthorized",
+            vec!["WWW-Authenticate: Bearer", "Content-Type: text/plain"],
+            "who?",
+        ),
         ("404 Not Found", vec![], ""),
-        ("429 Too Many Requests", vec!["Retry-After: 17", "Content-Type: application/json"], "{\"error\":{}}"),
-        ("500 Internal Server Error", vec!["Content-Type: text/html"], "<h1>\u{fffd}</h1>"),
-        ("503 Service Unavailable", vec!["Retry-After: Wed, 21 Oct 2099 07:28:00 GMT"], "later"),
+        (
+            "429 Too Many Requests",
+            vec!["Retry-After: 17", "Content-Type: application/json"],
+            "{\"error\":{}}",
+        ),
+        (
+            "500 Internal Server Error",
+            vec!["Content-Type: text/html"],
+            "<h1>\u{fffd}</h1>",
+        ),
+        (
+            "503 Service Unavailable",
+            vec!["Retry-After: Wed, 21 Oct 2099 07:28:00 GMT"],
+            "later",
+        ),
     ] {
         let upstream = Upstream::answering(answer(status, &fields, body));
         let proxy = Proxy::before(&upstream);
@@ -242,7 +270,10 @@ fn an_http2_client_gets_the_same_bytes_of_a_stream() {
         .body(CHAT.as_bytes().to_vec())
         .unwrap();
     let answer = http2::exchange(proxy.api, request);
-    assert_eq!(answer.head.headers["content-type"], "text/event-stream; charset=utf-8");
+    assert_eq!(
+        answer.head.headers["content-type"],
+        "text/event-stream; charset=utf-8"
+    );
     assert_eq!(answer.head.headers.get("transfer-encoding"), None);
     assert_eq!(answer.body, odd_events());
 }

@@ -36,7 +36,10 @@ fn without_a_persona_the_body_is_forwarded_as_it_came() {
     assert_eq!(answer.text(), COMPLETION);
     let request = upstream.request();
     assert_eq!(request.text(), ODD);
-    assert_eq!(request.head.first_line, "POST /v1/chat/completions HTTP/1.1");
+    assert_eq!(
+        request.head.first_line,
+        "POST /v1/chat/completions HTTP/1.1"
+    );
     let length = ODD.len().to_string();
     assert_eq!(request.head.get("content-length"), Some(length.as_str()));
     assert_eq!(request.head.get("transfer-encoding"), None);
@@ -45,7 +48,11 @@ fn without_a_persona_the_body_is_forwarded_as_it_came() {
 #[test]
 fn a_persona_is_put_before_the_clients_system_message() {
     assert_eq!(
-        sent("prepend", "", r#"[{"role":"system","content":"Be brief."},{"role":"user","content":"hi"}]"#),
+        sent(
+            "prepend",
+            "",
+            r#"[{"role":"system","content":"Be brief."},{"role":"user","content":"hi"}]"#
+        ),
         r#"{"messages":[{"role":"system","content":"You are \"Ada\"."},{"role":"system","content":"Be brief."},{"role":"user","content":"hi"}]}"#
     );
 }
@@ -53,7 +60,11 @@ fn a_persona_is_put_before_the_clients_system_message() {
 #[test]
 fn a_persona_is_put_after_the_clients_system_message() {
     assert_eq!(
-        sent("append", "", r#"[{"role":"developer","content":"Be brief."},{"role":"user","content":"hi"}]"#),
+        sent(
+            "append",
+            "",
+            r#"[{"role":"developer","content":"Be brief."},{"role":"user","content":"hi"}]"#
+        ),
         r#"{"messages":[{"role":"developer","content":"Be brief."},{"role":"system","content":"You are \"Ada\"."},{"role":"user","content":"hi"}]}"#
     );
 }
@@ -61,7 +72,11 @@ fn a_persona_is_put_after_the_clients_system_message() {
 #[test]
 fn a_persona_takes_the_place_of_the_clients_system_message() {
     assert_eq!(
-        sent("replace", "", r#"[{"role":"system","content":"Be brief."},{"role":"user","content":"hi"}]"#),
+        sent(
+            "replace",
+            "",
+            r#"[{"role":"system","content":"Be brief."},{"role":"user","content":"hi"}]"#
+        ),
         r#"{"messages":[{"role":"system","content":"You are \"Ada\"."},{"role":"user","content":"hi"}]}"#
     );
 }
@@ -69,7 +84,11 @@ fn a_persona_takes_the_place_of_the_clients_system_message() {
 #[test]
 fn an_upstream_of_strict_roles_gets_one_system_message() {
     assert_eq!(
-        sent("prepend", "strict_roles = true", r#"[{"role":"system","content":"Be brief."},{"role":"user","content":"hi"}]"#),
+        sent(
+            "prepend",
+            "strict_roles = true",
+            r#"[{"role":"system","content":"Be brief."},{"role":"user","content":"hi"}]"#
+        ),
         r#"{"messages":[{"role":"system","content":"You are \"Ada\".\n\nBe brief."},{"role":"user","content":"hi"}]}"#
     );
 }
@@ -160,10 +179,20 @@ fn the_gateways_request_headers_end_here_and_others_go_on() {
     names.sort();
     assert_eq!(
         names,
-        ["content-length", "content-type", "host", "openai-organization", "x-twice", "x-twice"]
+        [
+            "content-length",
+            "content-type",
+            "host",
+            "openai-organization",
+            "x-twice",
+            "x-twice"
+        ]
     );
     assert_eq!(head.all("x-twice"), ["1", "2"]);
-    assert_eq!(head.get("host"), Some(upstream.address().to_string().as_str()));
+    assert_eq!(
+        head.get("host"),
+        Some(upstream.address().to_string().as_str())
+    );
 }
 
 #[test]
@@ -191,7 +220,10 @@ fn a_client_that_waits_to_be_invited_is_invited_and_keeps_its_connection() {
         client.send(body);
         let answer = client.response();
         assert_eq!((answer.status(), answer.text().as_str()), (200, COMPLETION));
-        assert_eq!(answer.head.get("connection").unwrap_or("keep-alive"), "keep-alive");
+        assert_eq!(
+            answer.head.get("connection").unwrap_or("keep-alive"),
+            "keep-alive"
+        );
     }
     let requests = upstream.requests();
     assert_eq!(requests.len(), 2);
@@ -223,9 +255,8 @@ fn an_http2_client_with_prior_knowledge_is_served() {
     assert_eq!(answer.head.status, 200);
     assert_eq!(answer.head.headers["x-yychat-upstream"], "u0");
     assert_eq!(answer.body, COMPLETION.as_bytes());
-    let request = upstream.request();
-    assert!(request.text().starts_with(&ODD[..40]));
-    assert!(request.text().contains("You are"));
+    let inserted = r#"{"role":"system","content":"You are \"Ada\"."},"#;
+    assert_eq!(upstream.request().text().replacen(inserted, "", 1), ODD);
 }
 
 #[test]
@@ -286,7 +317,10 @@ fn too_large_a_body_is_refused_by_its_announced_length() {
     let mut client = proxy.client();
     client.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n");
     let error = client.response().error(413);
-    assert!(error["message"].as_str().unwrap().contains("65536"), "{error}");
+    assert!(
+        error["message"].as_str().unwrap().contains("65536"),
+        "{error}"
+    );
     assert_eq!(upstream.connections(), 0);
 }
 
@@ -298,7 +332,9 @@ fn too_large_a_chunked_body_is_refused_while_it_is_read() {
         .upstream(&upstream, "")
         .start();
     let mut client = proxy.client();
-    client.send("POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+    );
     client.try_send(chunked(&vec![b' '; 1 << 20], 9000));
     client.response().error(413);
     assert!(client.is_closed());
@@ -323,7 +359,10 @@ fn other_content_types_and_encodings_are_refused() {
     let proxy = Proxy::before(&upstream);
     for (field, param) in [
         ("Content-Type: text/plain", "Content-Type"),
-        ("Content-Type: multipart/form-data; boundary=x", "Content-Type"),
+        (
+            "Content-Type: multipart/form-data; boundary=x",
+            "Content-Type",
+        ),
         ("Content-Encoding: gzip", "Content-Encoding"),
         ("Content-Encoding: br", "Content-Encoding"),
     ] {
@@ -356,19 +395,30 @@ fn faults_in_the_body_name_the_place() {
         (b"{\"messages\":[],\"a\":\"\xff\"}", Value::Null, "byte 20"),
         (b"{\"messages\":[],\"a\":01}", Value::Null, "byte 20"),
         (b"{\"messages\":[],\"a\":\"\t\"}", Value::Null, "byte 20"),
-        (b"{\"messages\":[],\"a\":\"\\ud800\"}", Value::Null, "byte 2"),
+        (
+            b"{\"messages\":[],\"a\":\"\\ud800\"}",
+            Value::Null,
+            "byte 2",
+        ),
         (b"{}", json!("messages"), "messages"),
         (b"{\"messages\":{}}", json!("messages"), "array"),
         (b"{\"messages\":[1]}", json!("messages[0]"), "object"),
         (b"{\"messages\":[{}]}", json!("messages[0].role"), "role"),
-        (b"{\"messages\":[],\"memory\":\"no\"}", json!("memory"), "readonly"),
+        (
+            b"{\"messages\":[],\"memory\":\"no\"}",
+            json!("memory"),
+            "readonly",
+        ),
     ];
     for (body, param, says) in cases {
         let shown = String::from_utf8_lossy(body);
         let error = proxy.chat(body).error(400);
         assert_eq!(error["type"], "invalid_request_error", "{shown}");
         assert_eq!(error["param"], param, "{shown}: {error}");
-        assert!(error["message"].as_str().unwrap().contains(says), "{shown}: {error}");
+        assert!(
+            error["message"].as_str().unwrap().contains(says),
+            "{shown}: {error}"
+        );
     }
     assert_eq!(upstream.connections(), 0);
 }
@@ -382,7 +432,10 @@ fn an_unknown_personality_is_not_found_and_never_none() {
         .start();
     for request in [
         chat(&[], r#"{"personality_id":"bob","messages":[]}"#),
-        chat(&["X-YYChat-Personality: bob"], r#"{"personality_id":"ada","messages":[]}"#),
+        chat(
+            &["X-YYChat-Personality: bob"],
+            r#"{"personality_id":"ada","messages":[]}"#,
+        ),
     ] {
         let error = proxy.exchange(request).error(404);
         assert_eq!(error["code"], "personality_not_found");
@@ -426,7 +479,11 @@ fn nesting_as_deep_as_the_limit_passes_and_one_deeper_is_refused() {
         .upstream(&upstream, "")
         .start();
     let nested = |depth: usize| {
-        format!("{{\"messages\":[],\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth))
+        format!(
+            "{{\"messages\":[],\"a\":{}{}}}",
+            "[".repeat(depth),
+            "]".repeat(depth)
+        )
     };
     assert_eq!(proxy.chat(nested(7)).status(), 200);
     proxy.chat(nested(8)).error(400);
@@ -441,7 +498,9 @@ fn a_body_that_stalls_is_given_up() {
         .upstream(&upstream, "")
         .start();
     let mut client = proxy.client();
-    client.send("POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{\"mess");
+    client.send(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{\"mess",
+    );
     client.response().error(408);
     assert_eq!(upstream.connections(), 0);
 }
@@ -474,5 +533,9 @@ fn a_client_keeps_its_connection_over_many_requests() {
         assert_eq!(client.exchange(chat(&[], ODD)).text(), COMPLETION);
     }
     assert_eq!(upstream.requests().len(), 20);
-    assert_eq!(upstream.connections(), 1, "the upstream's connection is kept too");
+    assert_eq!(
+        upstream.connections(),
+        1,
+        "the upstream's connection is kept too"
+    );
 }

@@ -32,7 +32,9 @@ fn a_live_stream_is_finished_and_then_the_server_is_gone() {
     client.head();
     client.chunks(event("one").len());
     proxy.order(Order::Drain);
-    eventually("nobody is let in any more", || TcpStream::connect(proxy.api).is_err().then_some(()));
+    eventually("nobody is let in any more", || {
+        TcpStream::connect(proxy.api).is_err().then_some(())
+    });
     assert!(!proxy.has_stopped());
     opener.open();
     assert_eq!(client.chunks(event("two").len()), event("two").as_bytes());

@@ -1,6 +1,10 @@
 //! The proxy as its users meet it: a real server, real sockets, one test for each behaviour.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may end in a panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may end in a panic"
+)]
 
 mod support;
 

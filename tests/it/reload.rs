@@ -23,7 +23,8 @@ fn given(proxy: &Proxy, upstream: &Upstream, prompt: &str) -> String {
         let answer = proxy.chat(CHAT);
         let sent = upstream.requests().pop().map(|request| request.text());
         let generation = answer.head.get("x-yychat-generation").map(str::to_owned);
-        sent.filter(|sent| answer.status() == 200 && sent.contains(prompt)).and(generation)
+        sent.filter(|sent| answer.status() == 200 && sent.contains(prompt))
+            .and(generation)
     })
 }
 
@@ -64,7 +65,10 @@ fn an_edit_of_the_configuration_file_takes_effect() {
     let other = Upstream::ok();
     let file = proxy.root().join("conf/yychat.toml");
     let table = |upstream: &Upstream| {
-        format!("[[upstreams]]\nname = \"edited\"\nbase_url = \"http://{}/v1\"\n", upstream.address())
+        format!(
+            "[[upstreams]]\nname = \"edited\"\nbase_url = \"http://{}/v1\"\n",
+            upstream.address()
+        )
     };
     fs::write(&file, table(&other)).unwrap();
     eventually("the other upstream serves", || {
@@ -147,7 +151,11 @@ fn a_personality_that_is_added_or_removed_is_there_or_gone() {
     let file = proxy.root().join("conf/personalities/bob.toml");
     let asks = || proxy.exchange(get("/v1/personalities/bob", &[])).status();
     assert_eq!(asks(), 404);
-    fs::write(&file, "id = \"bob\"\nname = \"Bob\"\nsystem_prompt = \"You are Bob.\"\n").unwrap();
+    fs::write(
+        &file,
+        "id = \"bob\"\nname = \"Bob\"\nsystem_prompt = \"You are Bob.\"\n",
+    )
+    .unwrap();
     eventually("Bob is there", || (asks() == 200).then_some(()));
     fs::remove_file(&file).unwrap();
     eventually("Bob is gone", || (asks() == 404).then_some(()));
@@ -161,23 +169,41 @@ fn a_broken_edit_keeps_the_last_good_state_and_is_shown() {
     assert_eq!(proxy.metric("yychat_config_last_good"), 1.0);
     for (path, text, shown) in [
         ("conf/yychat.toml", "[server\n".to_owned(), "yychat.toml:1"),
-        ("conf/yychat.toml", format!("\n\nserver.lisden = 1\n{good}"), "yychat.toml:3"),
-        ("conf/personalities/ada.json", "{\n\"id\": \"ada\",,\n}".to_owned(), "ada.json:2"),
+        (
+            "conf/yychat.toml",
+            format!("\n\nserver.lisden = 1\n{good}"),
+            "yychat.toml:3",
+        ),
+        (
+            "conf/personalities/ada.json",
+            "{\n\"id\": \"ada\",,\n}".to_owned(),
+            "ada.json:2",
+        ),
     ] {
         let file = proxy.root().join(path);
         let before = fs::read_to_string(&file).unwrap();
         fs::write(&file, text).unwrap();
         let said = proxy.readyz_says(shown);
-        assert!(said.starts_with("ok\n"), "the last good state serves: {said}");
+        assert!(
+            said.starts_with("ok\n"),
+            "the last good state serves: {said}"
+        );
         assert!(said.contains("broken edit"), "{said}");
-        assert_eq!(proxy.metric("yychat_config_last_good"), 0.0);
+        eventually("the metric says so too", || {
+            (proxy.metric("yychat_config_last_good") == 0.0).then_some(())
+        });
         assert!(proxy.metric("yychat_config_reload_total{outcome=\"refused\"}") >= 1.0);
         given(&proxy, &upstream, "first");
         fs::write(&file, before).unwrap();
         eventually("it is mended", || {
             (proxy.metric("yychat_config_last_good") == 1.0).then_some(())
         });
-        assert!(!proxy.admin("/readyz?verbose").text().contains("broken edit"));
+        assert!(
+            !proxy
+                .admin("/readyz?verbose")
+                .text()
+                .contains("broken edit")
+        );
     }
 }
 
@@ -186,9 +212,15 @@ fn an_order_reloads_what_is_there_and_says_when_nothing_changed() {
     let (upstream, proxy) = started();
     let unchanged = "yychat_config_reload_total{outcome=\"unchanged\"}";
     proxy.order(Order::Reload);
-    eventually("it was found unchanged", || (proxy.metric(unchanged) == 1.0).then_some(()));
+    eventually("it was found unchanged", || {
+        (proxy.metric(unchanged) == 1.0).then_some(())
+    });
     assert_eq!(given(&proxy, &upstream, "first"), "1");
-    fs::write(proxy.root().join("conf/personalities/ada.json"), persona("second")).unwrap();
+    fs::write(
+        proxy.root().join("conf/personalities/ada.json"),
+        persona("second"),
+    )
+    .unwrap();
     proxy.order(Order::Reload);
     given(&proxy, &upstream, "second");
 }
@@ -209,7 +241,11 @@ fn what_needs_a_restart_says_so_until_it_is_taken_back() {
         assert!(said.contains(key), "{said}");
         // An edit of something else does not make the wait forgotten.
         edit(&format!("{line}\nmemory.recall_limit = 3"));
-        let generation = said.lines().find(|line| line.starts_with("generation")).unwrap().to_owned();
+        let generation = said
+            .lines()
+            .find(|line| line.starts_with("generation"))
+            .unwrap()
+            .to_owned();
         let said = eventually("the next generation is in force", || {
             let said = proxy.admin("/readyz?verbose").text();
             (!said.contains(&generation)).then_some(said)
@@ -229,8 +265,14 @@ fn a_limit_that_needs_no_restart_takes_effect() {
     let good = fs::read_to_string(&file).unwrap();
     let nested = r#"{"messages":[],"a":[[[]]]}"#;
     assert_eq!(proxy.chat(nested).status(), 200);
-    fs::write(&file, format!("limits.json_depth = 2\nlimits.header_fields = 5\n{good}")).unwrap();
-    eventually("nesting is refused", || (proxy.chat(nested).status() == 400).then_some(()));
+    fs::write(
+        &file,
+        format!("limits.json_depth = 2\nlimits.header_fields = 5\n{good}"),
+    )
+    .unwrap();
+    eventually("nesting is refused", || {
+        (proxy.chat(nested).status() == 400).then_some(())
+    });
     let fields = ["A: 1", "B: 2", "C: 3", "D: 4", "E: 5"];
     proxy.exchange(get("/v1/models", &fields)).error(431);
 }
@@ -247,11 +289,19 @@ fn keys_change_with_a_reload() {
         let field = format!("Authorization: Bearer {key}");
         proxy.exchange(get("/v1/models", &[&field])).status()
     };
-    assert_eq!((asks("key-of-app-a-0123456789"), asks("key-of-app-b-0123456789")), (200, 401));
+    assert_eq!(
+        (
+            asks("key-of-app-a-0123456789"),
+            asks("key-of-app-b-0123456789")
+        ),
+        (200, 401)
+    );
     let file = proxy.root().join("conf/yychat.toml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("KEY_A", "OTHER")).unwrap();
-    eventually("the other key is let in", || (asks("key-of-app-b-0123456789") == 200).then_some(()));
+    eventually("the other key is let in", || {
+        (asks("key-of-app-b-0123456789") == 200).then_some(())
+    });
     assert_eq!(asks("key-of-app-a-0123456789"), 401);
 }
 
@@ -280,8 +330,14 @@ fn a_request_in_flight_keeps_its_generation() {
     let (head, rest) = request.split_at(request.len() - 10);
     let mut slow = proxy.client();
     slow.send(head);
-    eventually("it is in flight", || (proxy.metric("yychat_in_flight") == 1.0).then_some(()));
-    fs::write(proxy.root().join("conf/personalities/ada.json"), persona("second")).unwrap();
+    eventually("it is in flight", || {
+        (proxy.metric("yychat_in_flight") == 1.0).then_some(())
+    });
+    fs::write(
+        proxy.root().join("conf/personalities/ada.json"),
+        persona("second"),
+    )
+    .unwrap();
     assert_eq!(given(&proxy, &upstream, "second"), "2");
     slow.send(rest);
     read.pass();
@@ -289,6 +345,9 @@ fn a_request_in_flight_keeps_its_generation() {
     let answer = slow.response();
     assert_eq!(answer.head.get("x-yychat-generation"), Some("1"));
     let sent = upstream.requests();
-    let slow = sent.iter().find(|request| request.text().contains("slow")).unwrap();
+    let slow = sent
+        .iter()
+        .find(|request| request.text().contains("slow"))
+        .unwrap();
     assert!(slow.text().contains("first"));
 }

@@ -28,7 +28,11 @@ fn the_first_upstream_whose_globs_match_the_model_serves() {
         ("llama", "u2"),
     ] {
         let answer = proxy.chat(format!("{{\"model\":\"{model}\",\"messages\":[]}}"));
-        assert_eq!(answer.head.get("x-yychat-upstream"), Some(served), "{model}");
+        assert_eq!(
+            answer.head.get("x-yychat-upstream"),
+            Some(served),
+            "{model}"
+        );
     }
     let unnamed = proxy.chat(r#"{"messages":[]}"#);
     assert_eq!(unnamed.head.get("x-yychat-upstream"), Some("u0"));
@@ -39,7 +43,10 @@ fn a_model_that_no_upstream_serves_is_not_found() {
     let upstream = Upstream::ok();
     let proxy = Setup::new().upstream(&upstream, "models = [\"a\"]").start();
     let error = proxy.chat(CHAT).error(404);
-    assert_eq!((&error["code"], &error["param"]), (&"model_not_found".into(), &"model".into()));
+    assert_eq!(
+        (&error["code"], &error["param"]),
+        (&"model_not_found".into(), &"model".into())
+    );
     assert_eq!(upstream.connections(), 0);
 }
 
@@ -49,8 +56,14 @@ fn the_path_goes_on_under_the_base_urls_and_the_query_with_it() {
     let base_url = format!("http://{}/api/openai/v1/", upstream.address());
     let proxy = Setup::new().upstream_at(&base_url, "").start();
     for (request, target) in [
-        (post("/v1/chat/completions?api-version=1&a=%20b", &[], CHAT), "/api/openai/v1/chat/completions?api-version=1&a=%20b"),
-        (get("/v1/models?limit=2", &[]), "/api/openai/v1/models?limit=2"),
+        (
+            post("/v1/chat/completions?api-version=1&a=%20b", &[], CHAT),
+            "/api/openai/v1/chat/completions?api-version=1&a=%20b",
+        ),
+        (
+            get("/v1/models?limit=2", &[]),
+            "/api/openai/v1/models?limit=2",
+        ),
         (get("/v1/models/a%2Fb", &[]), "/api/openai/v1/models/a%2Fb"),
         (get("/v1/files//x", &[]), "/api/openai/v1/files//x"),
     ] {
@@ -67,7 +80,11 @@ fn the_gateways_key_for_the_upstream_takes_the_place_of_the_callers() {
         .upstream(&upstream, "api_key = { env = \"UPSTREAM_KEY\" }")
         .start();
     let field = ["Authorization: Bearer sk-caller"];
-    for request in [chat(&field, CHAT), get("/v1/models", &field), chat(&[], CHAT)] {
+    for request in [
+        chat(&field, CHAT),
+        get("/v1/models", &field),
+        chat(&[], CHAT),
+    ] {
         assert_eq!(proxy.exchange(request).status(), 200);
         let head = upstream.requests().pop().unwrap().head;
         assert_eq!(head.get("authorization"), Some("Bearer sk-upstream"));
@@ -89,13 +106,19 @@ fn the_callers_own_key_goes_through_where_none_is_configured() {
 #[test]
 fn a_gateway_key_never_reaches_an_upstream() {
     let upstream = Upstream::ok();
-    let proxy = Setup::new().upstream(&upstream, "").key("app", KEY, "app").start();
+    let proxy = Setup::new()
+        .upstream(&upstream, "")
+        .key("app", KEY, "app")
+        .start();
     let bearer = format!("Authorization: Bearer {KEY}");
     let own = format!("X-YYChat-Api-Key: {KEY}");
     for (fields, reaches) in [
         (vec![bearer.as_str()], None),
         (vec![own.as_str()], None),
-        (vec![own.as_str(), "Authorization: Bearer sk-caller"], Some("Bearer sk-caller")),
+        (
+            vec![own.as_str(), "Authorization: Bearer sk-caller"],
+            Some("Bearer sk-caller"),
+        ),
     ] {
         for request in [chat(&fields, CHAT), get("/v1/models", &fields)] {
             assert_eq!(proxy.exchange(request).status(), 200);
@@ -141,7 +164,14 @@ fn an_untrusted_certificate_is_a_502_and_nothing_is_sent() {
     for request in [chat(&[], CHAT), get("/v1/models", &[])] {
         let error = proxy.exchange(request).error(502);
         assert_eq!(error["code"], "upstream_unreachable");
-        assert!(error["message"].as_str().unwrap().to_lowercase().contains("certificate"), "{error}");
+        assert!(
+            error["message"]
+                .as_str()
+                .unwrap()
+                .to_lowercase()
+                .contains("certificate"),
+            "{error}"
+        );
     }
     assert!(upstream.requests().is_empty() && upstream.received().is_empty());
 }
@@ -165,7 +195,10 @@ fn an_http2_upstream_is_chosen_by_tls() {
     assert_eq!(received[0].body, CHAT.as_bytes());
     assert_eq!(received[0].uri.path(), "/v1/chat/completions");
     assert_eq!(received[0].uri.scheme_str(), Some("https"));
-    assert_eq!(received[0].headers.get("content-length").unwrap(), &CHAT.len().to_string());
+    assert_eq!(
+        received[0].headers.get("content-length").unwrap(),
+        &CHAT.len().to_string()
+    );
     assert!(!received[0].headers.contains_key("connection"));
 }
 
@@ -178,7 +211,10 @@ fn an_http2_upstream_without_tls_is_spoken_to_by_prior_knowledge() {
     let body = format!("{{\"messages\":[],\"a\":\"{}\"}}", "x".repeat(3 << 20));
     for request in [chat(&[], CHAT), chat(&[], &body), get("/v1/models", &[])] {
         let answer = proxy.exchange(request);
-        assert_eq!((answer.status(), answer.text().as_str()), (200, "{\"a\":1}"));
+        assert_eq!(
+            (answer.status(), answer.text().as_str()),
+            (200, "{\"a\":1}")
+        );
     }
     let received = upstream.received();
     assert_eq!(received.len(), 3);
@@ -207,8 +243,15 @@ fn an_http2_client_reaches_an_http2_upstream() {
 
 #[test]
 fn other_endpoints_pass_through() {
-    let upstream = Upstream::answering(answer("200 OK", &["X-A: 1", "Set-Cookie: a", "Set-Cookie: b"], "models"));
-    let answer = Proxy::before(&upstream).exchange(get("/v1/models", &["Accept-Encoding: gzip", "X-YYChat-User-Id: u"]));
+    let upstream = Upstream::answering(answer(
+        "200 OK",
+        &["X-A: 1", "Set-Cookie: a", "Set-Cookie: b"],
+        "models",
+    ));
+    let answer = Proxy::before(&upstream).exchange(get(
+        "/v1/models",
+        &["Accept-Encoding: gzip", "X-YYChat-User-Id: u"],
+    ));
     assert_eq!(answer.text(), "models");
     assert_eq!(answer.head.all("set-cookie"), ["a", "b"]);
     assert_eq!(answer.head.get("x-yychat-upstream"), Some("u0"));
@@ -217,19 +260,44 @@ fn other_endpoints_pass_through() {
     assert_eq!(head.first_line, "GET /v1/models HTTP/1.1");
     assert_eq!(head.get("accept-encoding"), Some("gzip"));
     assert_eq!(head.get("x-yychat-user-id"), None);
-    assert_eq!(head.get("host"), Some(upstream.address().to_string().as_str()));
+    assert_eq!(
+        head.get("host"),
+        Some(upstream.address().to_string().as_str())
+    );
 }
 
 #[test]
 fn hop_by_hop_fields_stay_on_their_hop_on_the_pass_through_route() {
-    let upstream = Upstream::answering(answer("200 OK", &["Connection: X-Mine", "X-Mine: 1", "Keep-Alive: timeout=5", "Proxy-Authenticate: Basic"], "x"));
-    let fields = ["Connection: X-Yours", "X-Yours: 1", "Keep-Alive: timeout=5", "TE: trailers", "Proxy-Authorization: Basic eDp5", "Proxy-Connection: close"];
+    let upstream = Upstream::answering(answer(
+        "200 OK",
+        &[
+            "Connection: X-Mine",
+            "X-Mine: 1",
+            "Keep-Alive: timeout=5",
+            "Proxy-Authenticate: Basic",
+        ],
+        "x",
+    ));
+    let fields = [
+        "Connection: X-Yours",
+        "X-Yours: 1",
+        "Keep-Alive: timeout=5",
+        "TE: trailers",
+        "Proxy-Authorization: Basic eDp5",
+        "Proxy-Connection: close",
+    ];
     let answer = Proxy::before(&upstream).exchange(get("/v1/models", &fields));
     for gone in ["x-mine", "keep-alive", "proxy-authenticate"] {
         assert_eq!(answer.head.get(gone), None, "{gone}");
     }
     let head = upstream.request().head;
-    for gone in ["x-yours", "keep-alive", "te", "proxy-authorization", "proxy-connection"] {
+    for gone in [
+        "x-yours",
+        "keep-alive",
+        "te",
+        "proxy-authorization",
+        "proxy-connection",
+    ] {
         assert_eq!(head.get(gone), None, "{gone}");
     }
 }
@@ -238,7 +306,11 @@ fn hop_by_hop_fields_stay_on_their_hop_on_the_pass_through_route() {
 fn an_upload_passes_through_untouched() {
     let upstream = Upstream::ok();
     let proxy = Proxy::before(&upstream);
-    let file = [b"\0\r\n--x\xff".repeat(40_000), b"{\"messages\":[]}".to_vec()].concat();
+    let file = [
+        b"\0\r\n--x\xff".repeat(40_000),
+        b"{\"messages\":[]}".to_vec(),
+    ]
+    .concat();
     let body = [
         &b"--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n"[..],
         &file,
@@ -246,13 +318,23 @@ fn an_upload_passes_through_untouched() {
     ]
     .concat();
     let multipart = "Content-Type: multipart/form-data; boundary=x";
-    assert_eq!(proxy.exchange(post("/v1/files", &[multipart], &body)).status(), 200);
-    let head = format!("POST /v1/files HTTP/1.1\r\nHost: a\r\n{multipart}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    assert_eq!(
+        proxy
+            .exchange(post("/v1/files", &[multipart], &body))
+            .status(),
+        200
+    );
+    let head = format!(
+        "POST /v1/files HTTP/1.1\r\nHost: a\r\n{multipart}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
     let request = [head.as_bytes(), &chunked(&body, 5000)].concat();
     assert_eq!(proxy.exchange(request).status(), 200);
     for request in upstream.requests() {
         assert!(request.body == body);
-        assert_eq!(request.head.get("content-type"), Some("multipart/form-data; boundary=x"));
+        assert_eq!(
+            request.head.get("content-type"),
+            Some("multipart/form-data; boundary=x")
+        );
     }
 }
 
@@ -286,13 +368,25 @@ fn a_websocket_upgrade_passes_through_and_echoes() {
     let mut client = proxy.client();
     client.send(get(
         "/v1/realtime?model=m",
-        &["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="],
+        &[
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        ],
     ));
     let head = client.head();
     assert_eq!(head.status(), 101);
-    assert_eq!(head.get("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert_eq!(
+        head.get("sec-websocket-accept"),
+        Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+    );
     let mut socket = WebSocket::from_raw_socket(client.into_stream(), Role::Client, None);
-    for message in [Message::text("你好"), Message::binary(vec![0; 100_000]), Message::text("")] {
+    for message in [
+        Message::text("你好"),
+        Message::binary(vec![0; 100_000]),
+        Message::text(""),
+    ] {
         socket.send(message.clone()).expect("the gateway reads");
         assert_eq!(socket.read().expect("the echo"), message);
     }
@@ -327,7 +421,15 @@ fn paths_that_climb_out_of_the_base_url_are_refused() {
 fn a_path_outside_the_api_is_not_found() {
     let upstream = Upstream::ok();
     let proxy = Proxy::before(&upstream);
-    for path in ["/", "/v2/models", "/v1x", "/metrics", "/chat/completions", "//v1/models", "/V1/models"] {
+    for path in [
+        "/",
+        "/v2/models",
+        "/v1x",
+        "/metrics",
+        "/chat/completions",
+        "//v1/models",
+        "/V1/models",
+    ] {
         let error = proxy.exchange(get(path, &[])).error(404);
         assert!(error["message"].as_str().unwrap().contains("/v1"), "{path}");
     }
@@ -349,7 +451,9 @@ fn the_gateways_own_endpoints_do_not_reach_the_upstream() {
     assert!(one.text().contains("You are Ada."));
     let error = proxy.exchange(get("/v1/personalities/bob", &[])).error(404);
     assert_eq!(error["code"], "personality_not_found");
-    proxy.exchange(post("/v1/personalities", &[], "{}")).error(405);
+    proxy
+        .exchange(post("/v1/personalities", &[], "{}"))
+        .error(405);
     assert_eq!(upstream.connections(), 0);
 }
 
@@ -363,7 +467,9 @@ fn a_client_over_tls_is_served() {
         .file("conf/key.pem", key.as_bytes());
     let (cert, key) = (setup.path("conf/cert.pem"), setup.path("conf/key.pem"));
     let proxy = setup
-        .config(&format!("server.tls = {{ cert = {cert:?}, key = {key:?} }}"))
+        .config(&format!(
+            "server.tls = {{ cert = {cert:?}, key = {key:?} }}"
+        ))
         .upstream(&upstream, "")
         .start();
     let mut client = authority.connect(proxy.api);

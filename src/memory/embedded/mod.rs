@@ -61,7 +61,10 @@ impl Embedded {
             Fault::new(path, format!("memory.path cannot be used: {what}"), mend)
         };
         std::fs::create_dir_all(path).map_err(|e| {
-            fault(e.to_string(), "name a folder that this user may write, or set memory.enabled = false")
+            fault(
+                e.to_string(),
+                "name a folder that this user may write, or set memory.enabled = false",
+            )
         })?;
         let inner = Inner {
             file: path.join(FILE),
@@ -73,9 +76,9 @@ impl Embedded {
             Ok(()) => {}
             Err(Failure::Corrupt(why)) => {
                 inner.set_aside(&why);
-                inner.open_database().map_err(|e| {
-                    fault(e.to_string(), "free the disk or name another folder")
-                })?;
+                inner
+                    .open_database()
+                    .map_err(|e| fault(e.to_string(), "free the disk or name another folder"))?;
             }
             Err(Failure::InUse) => {
                 return Err(fault(
@@ -84,7 +87,10 @@ impl Embedded {
                 ));
             }
             Err(e @ Failure::Io(_)) => {
-                return Err(fault(e.to_string(), "check the disk and the file's permissions"));
+                return Err(fault(
+                    e.to_string(),
+                    "check the disk and the file's permissions",
+                ));
             }
         }
         Ok(Self {
@@ -153,7 +159,10 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Failur
 impl Inner {
     /// Opens the file unless it is open.
     fn open_database(&self) -> Result<(), Failure> {
-        let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if slot.is_none() {
             *slot = Some(guarded(|| {
                 let database = Builder::new()
@@ -176,10 +185,7 @@ impl Inner {
     }
 
     /// Runs `work` on the database, opening it again if an I/O error has closed it.
-    fn run<T>(
-        &self,
-        work: impl Fn(&Database) -> Result<T, redb::Error>,
-    ) -> Result<T, StoreError> {
+    fn run<T>(&self, work: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
         if self.opened().is_none() {
             self.open_database().map_err(|e| self.failed(e))?;
         }
@@ -206,7 +212,10 @@ impl Inner {
     }
 
     fn close(&self) {
-        let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let database = slot.take();
         // Closing writes to the file, which may be what just failed.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
@@ -273,9 +282,8 @@ impl MemoryStore for Embedded {
 
     async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Changed>, StoreError> {
         self.blocking(move |inner| {
-            let ((), changed) = inner.write(|tables| {
-                changes.iter().try_for_each(|change| tables.change(change))
-            })?;
+            let ((), changed) = inner
+                .write(|tables| changes.iter().try_for_each(|change| tables.change(change)))?;
             Ok(changed)
         })
         .await
@@ -297,7 +305,9 @@ impl MemoryStore for Embedded {
         let (tenant, selection) = (tenant.to_owned(), selection.clone());
         self.blocking(move |inner| {
             inner.run(|db| {
-                read::list(db, &tenant, &selection, (before, limit), &|w| inner.alarm(w))
+                read::list(db, &tenant, &selection, (before, limit), &|w| {
+                    inner.alarm(w)
+                })
             })
         })
         .await

@@ -242,7 +242,10 @@ pub fn audit(database: &Database) -> Result<Audit, redb::Error> {
                 continue;
             };
             audit.text_bytes += record.text.len() as u64;
-            let said = (record.role.clone(), crate::memory::similar::fingerprint(&record.text));
+            let said = (
+                record.role.clone(),
+                crate::memory::similar::fingerprint(&record.text),
+            );
             audit.duplicates += u64::from(!texts.insert(said));
             let id = record.id.as_bytes();
             let listed = ids

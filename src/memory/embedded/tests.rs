@@ -10,7 +10,10 @@ fn scope(user: &str) -> Scope {
 }
 
 fn record(user: &str, n: usize) -> Record {
-    let text = format!("record {n} of {user}: {}", "some words to fill a page ".repeat(n % 7));
+    let text = format!(
+        "record {n} of {user}: {}",
+        "some words to fill a page ".repeat(n % 7)
+    );
     let mut record = Record::new(&scope(user), "user", text, Source::Api, n as i64);
     record.conversation = Some(format!("c{}", n % 3).into());
     record
@@ -24,7 +27,13 @@ async fn put(store: &Embedded, records: &[Record]) -> Vec<Changed> {
 fn aside(folder: &Path) -> usize {
     let names = std::fs::read_dir(folder).unwrap();
     names
-        .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains(".corrupt-"))
+        .filter(|e| {
+            e.as_ref()
+                .unwrap()
+                .file_name()
+                .to_string_lossy()
+                .contains(".corrupt-")
+        })
         .count()
 }
 
@@ -66,7 +75,10 @@ async fn lists_page_from_the_newest_and_deletes_take_only_what_is_selected() {
     let first = store.list("tenant", &of_ann, None, 5).await.unwrap();
     assert_eq!((first.records.len(), first.total, first.more), (5, 9, true));
     assert_eq!(first.records[0], ann[8]);
-    let rest = store.list("tenant", &of_ann, Some(first.records[4].id), 5).await.unwrap();
+    let rest = store
+        .list("tenant", &of_ann, Some(first.records[4].id), 5)
+        .await
+        .unwrap();
     assert_eq!((rest.records.len(), rest.more), (4, false));
     assert_eq!(rest.records[3], ann[0]);
 
@@ -79,9 +91,18 @@ async fn lists_page_from_the_newest_and_deletes_take_only_what_is_selected() {
     assert_eq!(count(conversation(Some("ann"))).await, 3);
     assert_eq!(count(Selection::All).await, 18);
 
-    let (removed, changed) = store.delete("tenant", &conversation(Some("ann"))).await.unwrap();
+    let (removed, changed) = store
+        .delete("tenant", &conversation(Some("ann")))
+        .await
+        .unwrap();
     assert_eq!(removed, 3);
-    assert_eq!(changed, [Changed { scope: scope("ann"), version: 2 }]);
+    assert_eq!(
+        changed,
+        [Changed {
+            scope: scope("ann"),
+            version: 2
+        }]
+    );
     assert_eq!(count(conversation(None)).await, 3);
     assert_eq!(store.delete("other", &Selection::All).await.unwrap().0, 0);
     assert_eq!(store.delete("tenant", &of_ann).await.unwrap().0, 6);
@@ -144,7 +165,10 @@ fn check_damaged(store: &Embedded, records: &[Record]) {
                     assert!(records.contains(&found));
                 }
             }
-            let selection = Selection::Conversation { id: "c1".into(), user: Some(user.into()) };
+            let selection = Selection::Conversation {
+                id: "c1".into(),
+                user: Some(user.into()),
+            };
             if let Ok(page) = store.list("tenant", &selection, None, 100).await {
                 assert!(page.records.iter().all(|r| records.contains(r)));
             }

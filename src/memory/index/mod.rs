@@ -7,14 +7,11 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
-
 use xxhash_rust::xxh3::xxh3_128;
 
-use postings::{Postings, TermHasher};
-use terms::{Analyzer, Kind, Term};
+use postings::{Postings, TermMap};
 pub use terms::is_ideographic;
+use terms::{Analyzer, Kind, Term};
 
 // How scores are made: chosen on public sets of long chats in English and Chinese, whose figures
 // `docs/architecture.md` gives.
@@ -40,8 +37,6 @@ const CHARACTER: f32 = 0.5;
 
 /// No document.
 const NONE: u32 = u32::MAX;
-
-type TermMap<T> = HashMap<Term, T, BuildHasherDefault<TermHasher>>;
 
 /// What the index takes of a record.
 pub struct Document<'a> {
@@ -146,7 +141,7 @@ impl Index {
             let doc = index.add(&document, &mut analyzer, &mut terms);
             occurrences.extend(terms.drain(..).map(|(term, _)| (term, doc)));
         }
-        index.postings = Postings::pack(occurrences);
+        index.postings = Postings::pack(&occurrences);
         index
     }
 
@@ -240,7 +235,12 @@ impl Index {
     /// A document with those to which it lends.
     pub fn with_neighbours(&self, doc: u32) -> impl Iterator<Item = u32> + use<> {
         let around = self.around(doc);
-        std::iter::once(doc).chain(around.into_iter().map(|(other, _)| other).filter(|o| *o != NONE))
+        std::iter::once(doc).chain(
+            around
+                .into_iter()
+                .map(|(other, _)| other)
+                .filter(|o| *o != NONE),
+        )
     }
 
     /// The query's terms that occur, with weight and inverse document frequency.

@@ -13,6 +13,19 @@ pub struct Posting {
     pub count: u8,
 }
 
+/// A map by term.
+pub type TermMap<T> = HashMap<Term, T, BuildHasherDefault<TermHasher>>;
+
+/// What packing knows of a term.
+#[derive(Clone, Copy, Default)]
+struct Found {
+    docs: u32,
+    /// The last document that held it.
+    last: u32,
+    /// Where its next posting goes.
+    next: u32,
+}
+
 /// A sorted, packed part (12 bytes a term and 5 a posting) and a small growing one, which is
 /// packed in turn once it is no longer small.
 #[derive(Debug, Default)]
@@ -22,19 +35,57 @@ pub struct Postings {
     starts: Vec<u32>,
     docs: Vec<u32>,
     counts: Vec<u8>,
-    grown: HashMap<Term, Vec<Posting>, BuildHasherDefault<TermHasher>>,
+    grown: TermMap<Vec<Posting>>,
     grown_len: usize,
 }
 
 impl Postings {
-    /// Takes `(term, doc)` pairs, one for every occurrence, in any order.
-    pub fn pack(mut occurrences: Vec<(Term, u32)>) -> Self {
-        occurrences.sort_unstable();
+    /// Takes `(term, doc)` pairs, one for every occurrence, by rising document.
+    pub fn pack(occurrences: &[(Term, u32)]) -> Self {
+        // Sorting the terms alone and counting the rest into place is much faster than sorting
+        // all occurrences.
+        let mut numbers: TermMap<u32> = TermMap::default();
+        let mut found: Vec<Found> = Vec::new();
+        let numbered: Vec<u32> = occurrences
+            .iter()
+            .map(|(term, doc)| {
+                let number = *numbers.entry(*term).or_insert_with(|| {
+                    found.push(Found::default());
+                    found.len() as u32 - 1
+                });
+                let found = &mut found[number as usize];
+                if found.docs == 0 || found.last != *doc {
+                    found.docs += 1;
+                    found.last = *doc;
+                }
+                number
+            })
+            .collect();
+        let mut terms: Vec<(Term, u32)> = numbers.into_iter().collect();
+        terms.sort_unstable();
         let mut packed = Self::default();
-        for (term, doc) in occurrences {
-            packed.put(term, Posting { doc, count: 1 });
+        let mut all = 0;
+        for (term, number) in terms {
+            packed.terms.push(term);
+            packed.starts.push(all);
+            let found = &mut found[number as usize];
+            found.next = all;
+            all += std::mem::take(&mut found.docs);
         }
-        packed.end();
+        packed.starts.push(all);
+        packed.docs = vec![0; all as usize];
+        packed.counts = vec![0; all as usize];
+        for ((_, doc), number) in occurrences.iter().zip(numbered) {
+            let found = &mut found[number as usize];
+            if found.docs == 0 || found.last != *doc {
+                found.docs += 1;
+                found.last = *doc;
+                packed.docs[found.next as usize] = *doc;
+                found.next += 1;
+            }
+            let count = &mut packed.counts[found.next as usize - 1];
+            *count = count.saturating_add(1);
+        }
         packed
     }
 

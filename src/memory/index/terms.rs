@@ -44,7 +44,7 @@ impl Default for Analyzer {
 impl Analyzer {
     /// Appends the terms of `text`, in order, to `terms`.
     pub fn analyze(&mut self, text: &str, terms: &mut Vec<(Term, Kind)>) {
-        if is_nfkc_quick(text.chars()) == IsNormalized::Yes {
+        if text.is_ascii() || is_nfkc_quick(text.chars()) == IsNormalized::Yes {
             self.scan(text.chars(), terms);
         } else {
             self.scan(text.nfkc(), terms);
@@ -133,7 +133,8 @@ pub fn is_ideographic(c: char) -> bool {
 
 /// Characters that only carry grammar. They still take part in pairs.
 fn is_cjk_stop(c: char) -> bool {
-    "的了呢吗嘛啊呀吧着过是在有和与也都就还很这那哪个们我你您他她它么什谁之其于被把对给从到".contains(c)
+    "的了呢吗嘛啊呀吧着过是在有和与也都就还很这那哪个们我你您他她它么什谁之其于被把对给从到"
+        .contains(c)
 }
 
 fn is_english_stop(word: &str) -> bool {

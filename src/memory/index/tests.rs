@@ -85,7 +85,13 @@ fn a_named_date_finds_its_day() {
 
 #[test]
 fn impossible_dates_are_no_dates() {
-    for text in ["2023-13-45", "99月99日", "May 32", "4294967296月1日", "0年0月0日"] {
+    for text in [
+        "2023-13-45",
+        "99月99日",
+        "May 32",
+        "4294967296月1日",
+        "0年0月0日",
+    ] {
         for date in dates::dates_in(text) {
             assert!(date.month.is_none_or(|m| (1..=12).contains(&m)), "{text}");
             assert!(date.day.is_none_or(|d| (1..=31).contains(&d)), "{text}");
@@ -104,7 +110,10 @@ fn context_weighs_less_than_the_question() {
 #[test]
 fn small_variations_of_a_query_are_one() {
     let print = |text| Query::new(text, &[]).fingerprint();
-    assert_eq!(print("What's my dog's name?"), print("what is  my DOG name"));
+    assert_eq!(
+        print("What's my dog's name?"),
+        print("what is  my DOG name")
+    );
     assert_eq!(print("我的狗叫什么名字？"), print("我的狗叫什么名字"));
     assert_ne!(print("my dog"), print("my cat"));
 }

@@ -2,8 +2,6 @@
 
 mod calculator;
 mod gettime;
-#[cfg(test)]
-mod tests;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-pub(super) use reader::{At, Section, Source};
+pub(super) use reader::{Section, Source};
 
 use super::builtin::Builtin;
 use super::call::Rate;
@@ -168,13 +168,21 @@ fn read_tools(
 ) -> Vec<(Arc<Tool>, usize)> {
     let sections = root.tables("tools");
     if sections.is_empty() {
-        root.fault("tools", "is missing or empty", "describe a tool under [[tools]]");
+        root.fault(
+            "tools",
+            "is missing or empty",
+            "describe a tool under [[tools]]",
+        );
     }
     let mut tools = Vec::new();
     for mut section in sections {
         let name = section.required("name", "\"calculator\"");
         if let Some(why) = wrong_name(name.value).filter(|_| !name.value.is_empty()) {
-            section.fault("name", format!("is {:?}, which {why}", name.value), NAME_MEND);
+            section.fault(
+                "name",
+                format!("is {:?}, which {why}", name.value),
+                NAME_MEND,
+            );
         }
         let example = "\"Adds two numbers\": the model chooses by it";
         let description = section.required("description", example).value;

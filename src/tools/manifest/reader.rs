@@ -171,7 +171,10 @@ impl<'a> Section<'a> {
 
     /// A fault at a key, or at the table where the key is absent.
     pub fn fault(&self, key: &str, what: impl AsRef<str>, mend: impl Into<String>) {
-        let at = self.table.get(key).map_or(self.at, |item| item.span().start);
+        let at = self
+            .table
+            .get(key)
+            .map_or(self.at, |item| item.span().start);
         let what = format!("`{}` {}", self.path(key), what.as_ref());
         self.source.fault(at, what, mend);
     }
@@ -221,12 +224,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    pub fn number(
-        &mut self,
-        key: &'static str,
-        default: u32,
-        bounds: RangeInclusive<u32>,
-    ) -> u32 {
+    pub fn number(&mut self, key: &'static str, default: u32, bounds: RangeInclusive<u32>) -> u32 {
         let found = self.typed(key, "a whole number", |value| {
             let number = value.as_integer()?;
             u32::from_str_radix(number.as_str(), number.radix()).ok()
@@ -265,7 +263,11 @@ impl<'a> Section<'a> {
                 Some(name) => format!("did you mean \"{name}\"?"),
                 None => format!("give {all}"),
             };
-            self.fault(key, format!("is {text:?}, which is none of its choices"), mend);
+            self.fault(
+                key,
+                format!("is {text:?}, which is none of its choices"),
+                mend,
+            );
         }
         choice.map(|(_, choice)| choice.clone())
     }
@@ -346,7 +348,10 @@ impl<'a> Section<'a> {
                     "set the secret where the key says, or write enabled = false",
                 );
             }
-            secrets.insert(name.to_string(), SecretString::from(text.unwrap_or_default()));
+            secrets.insert(
+                name.to_string(),
+                SecretString::from(text.unwrap_or_default()),
+            );
         }
         secrets.into_iter().collect()
     }

@@ -5,13 +5,13 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use http::HeaderName;
+use rmcp::RoleClient;
 use rmcp::handler::client::ClientHandler;
 use rmcp::model::{ClientConfig, Implementation, ProgressNotificationParam};
 use rmcp::service::{NotificationContext, RunningService, serve_client};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
-use rmcp::RoleClient;
 use serde_json::Map;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -135,7 +135,10 @@ impl Endpoint {
 
 impl Process {
     fn read(root: &mut Section<'_>) -> Self {
-        let command = root.required("command", "\"/usr/bin/uvx\"").value.to_owned();
+        let command = root
+            .required("command", "\"/usr/bin/uvx\"")
+            .value
+            .to_owned();
         let args = root.texts("args").unwrap_or_default();
         let secrets = root.secrets("secrets");
         let mut templates = Templates::new(secrets.clone());
@@ -181,7 +184,8 @@ impl Process {
             command.env(name, self.templates.render(template, &context)?);
         }
         let spawned = command.spawn();
-        let mut child = spawned.map_err(|error| format!("{} cannot be run: {error}", self.command))?;
+        let mut child =
+            spawned.map_err(|error| format!("{} cannot be run: {error}", self.command))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("the process has no pipes".to_owned());
         };
@@ -221,7 +225,11 @@ impl Site {
     }
 
     async fn connect(&self, listener: Listener) -> Result<Connection, String> {
-        let client = self.egress.client.clone().ok_or("the plugin is not enabled")?;
+        let client = self
+            .egress
+            .client
+            .clone()
+            .ok_or("the plugin is not enabled")?;
         let context = self.templates.context(&Map::new());
         let mut headers = HashMap::new();
         for (name, template) in &self.headers {

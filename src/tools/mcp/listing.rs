@@ -87,7 +87,9 @@ impl Listing {
                 None => "changed since it was first seen",
             };
             let name = &listed.name;
-            return Err(format!("{since}; to approve it, write approved = {{ {name:?} = {fingerprint:?} }}"));
+            return Err(format!(
+                "{since}; to approve it, write approved = {{ {name:?} = {fingerprint:?} }}"
+            ));
         }
         if let (first, Some(tool)) = &*seen
             && *first == fingerprint

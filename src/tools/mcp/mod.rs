@@ -7,12 +7,10 @@
 mod connect;
 mod listing;
 mod supervise;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
@@ -215,8 +213,10 @@ fn text(result: CallToolResult) -> String {
         ContentBlock::Resource(embedded) => match embedded.resource {
             ResourceContents::TextResourceContents { text, .. } => text,
             ResourceContents::BlobResourceContents { uri, .. } => format!("[file, {uri}]"),
+            _ => "[something that is not text]".to_owned(),
         },
         ContentBlock::ResourceLink(link) => format!("[link, {}]", link.uri),
+        _ => "[something that is not text]".to_owned(),
     });
     let text = blocks.collect::<Vec<_>>().join("\n");
     match result.structured_content {
@@ -248,7 +248,9 @@ impl Remote {
         timeout: Duration,
     ) -> Result<String, Failure> {
         let shared = self.shared.upgrade();
-        let peer = shared.as_ref().and_then(|shared| shared.link.read().peer.clone());
+        let peer = shared
+            .as_ref()
+            .and_then(|shared| shared.link.read().peer.clone());
         let (Some(shared), Some(peer)) = (shared, peer) else {
             let message = "the tool's server is not connected; go on without it";
             return Err(Failure::new(Outcome::UpstreamError, message));

@@ -61,7 +61,9 @@ impl Authority {
         let name = ServerName::from(address.ip());
         let session = ClientConnection::new(Arc::new(config), name).expect("a valid name");
         let stream = TcpStream::connect(address).expect("the gateway listens");
-        stream.set_read_timeout(Some(STUCK)).expect("an open socket");
+        stream
+            .set_read_timeout(Some(STUCK))
+            .expect("an open socket");
         StreamOwned::new(session, stream)
     }
 

@@ -91,14 +91,20 @@ impl Client {
         let kind = socket2::Type::STREAM;
         let socket = socket2::Socket::new(socket2::Domain::IPV4, kind, None).expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
-        socket.connect(&address.into()).expect("the gateway listens");
+        socket
+            .connect(&address.into())
+            .expect("the gateway listens");
         Self::over(socket.into())
     }
 
     fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("an open socket");
-        stream.set_read_timeout(Some(STUCK)).expect("an open socket");
-        stream.set_write_timeout(Some(STUCK)).expect("an open socket");
+        stream
+            .set_read_timeout(Some(STUCK))
+            .expect("an open socket");
+        stream
+            .set_write_timeout(Some(STUCK))
+            .expect("an open socket");
         Self {
             reader: Reader::new(stream),
         }
@@ -123,6 +129,15 @@ impl Client {
         head.expect("an answer, not a closed connection")
     }
 
+    /// The header section of the next response; `None` where the gateway closes instead.
+    pub fn try_head(&mut self) -> Option<Head> {
+        match self.reader.head() {
+            Ok(head) => head,
+            Err(error) if super::wire::is_cut(&error) => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     /// One chunk of a chunked answer; `None` is its end.
     pub fn chunk(&mut self) -> Option<Vec<u8>> {
         self.reader.chunk().expect("a chunk")
@@ -140,10 +155,6 @@ impl Client {
     /// What is left of a body.
     pub fn body(&mut self, framing: Framing) -> Body {
         self.reader.body(framing).expect("a body")
-    }
-
-    pub fn exactly(&mut self, length: usize) -> Vec<u8> {
-        self.reader.exactly(length).expect("so many bytes")
     }
 
     /// The next response, whole.

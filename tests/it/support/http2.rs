@@ -34,12 +34,13 @@ pub fn exchange(address: SocketAddr, request: Request<Vec<u8>>) -> Answer {
 }
 
 async fn exchanging(address: SocketAddr, request: Request<Vec<u8>>) -> Result<Answer, h2::Error> {
-    let stream = TcpStream::connect(address).await.expect("the gateway listens");
+    let stream = TcpStream::connect(address)
+        .await
+        .expect("the gateway listens");
     let (mut sender, connection) = h2::client::handshake(stream).await?;
     let driver = tokio::spawn(connection);
     let (head, body) = request.into_parts();
-    let (response, stream) =
-        sender.send_request(Request::from_parts(head, ()), body.is_empty())?;
+    let (response, stream) = sender.send_request(Request::from_parts(head, ()), body.is_empty())?;
     // The answer is read while the body is sent: it may come first.
     let (sent, answer) = tokio::join!(send(stream, body.into()), async {
         let (head, mut body) = response.await?.into_parts();
@@ -57,7 +58,9 @@ async fn send(mut stream: SendStream<Bytes>, mut body: Bytes) -> Result<(), h2::
     while !body.is_empty() {
         stream.reserve_capacity(body.len());
         let granted = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
-        let Some(granted) = granted else { return Ok(()) };
+        let Some(granted) = granted else {
+            return Ok(());
+        };
         let piece = body.split_to(granted?.min(body.len()));
         stream.send_data(piece, body.is_empty())?;
     }
@@ -161,7 +164,9 @@ async fn serve(
     chunks: &'static [&'static str],
 ) {
     // The gateway may end the connection in any way it likes when it is done.
-    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    let Ok(mut connection) = h2::server::handshake(stream).await else {
+        return;
+    };
     while let Some(Ok((request, mut respond))) = connection.accept().await {
         let log = Arc::clone(&log);
         tokio::spawn(async move {
@@ -172,14 +177,18 @@ async fn serve(
                 headers: head.headers,
                 body,
             };
-            log.lock().unwrap_or_else(PoisonError::into_inner).push(received);
+            log.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(received);
             let head = Response::builder()
                 .header("content-type", content_type)
                 .body(())
                 .expect("a valid header");
             let mut stream = respond.send_response(head, false).expect("an open stream");
             for chunk in chunks {
-                stream.send_data(Bytes::from_static(chunk.as_bytes()), false).expect("open");
+                stream
+                    .send_data(Bytes::from_static(chunk.as_bytes()), false)
+                    .expect("open");
             }
             stream.send_data(Bytes::new(), true).expect("open");
         });

@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use client::{Client, chat, post};
 pub use proxy::{Proxy, Setup};
-pub use upstream::{Upstream, Visit};
-pub use wire::Head;
+pub use upstream::Upstream;
 
 /// How long anything may take before a test is called stuck. Nothing waits this long and passes.
 pub const STUCK: Duration = Duration::from_secs(30);

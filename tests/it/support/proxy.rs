@@ -241,7 +241,9 @@ impl Drop for Proxy {
         if let Some(thread) = self.thread.take() {
             let stopped = thread.join();
             if !std::thread::panicking() {
-                stopped.expect("the server does not panic").expect("the server starts");
+                stopped
+                    .expect("the server does not panic")
+                    .expect("the server starts");
             }
         }
     }

@@ -1,7 +1,7 @@
 //! An upstream that plays a script and keeps every byte that it was sent.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,8 +32,6 @@ struct Log {
 /// A request that came whole.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The number of its connection, from 0.
-    pub connection: usize,
     pub head: Head,
     pub body: Vec<u8>,
 }
@@ -158,8 +156,6 @@ impl Drop for Upstream {
 
 /// One connection, as the script sees it.
 pub struct Visit {
-    /// From 0, in the order in which they were accepted.
-    pub number: usize,
     reader: Reader<Recording>,
     log: Arc<Mutex<Log>>,
 }
@@ -172,8 +168,12 @@ impl Visit {
         log: Arc<Mutex<Log>>,
     ) -> Self {
         stream.set_nodelay(true).expect("an open socket");
-        stream.set_read_timeout(Some(STUCK)).expect("an open socket");
-        stream.set_write_timeout(Some(STUCK)).expect("an open socket");
+        stream
+            .set_read_timeout(Some(STUCK))
+            .expect("an open socket");
+        stream
+            .set_write_timeout(Some(STUCK))
+            .expect("an open socket");
         let socket = stream.try_clone().expect("an open socket");
         let stream: Box<dyn Stream> = match tls {
             None => Box::new(stream),
@@ -183,7 +183,6 @@ impl Visit {
             }
         };
         Self {
-            number,
             reader: Reader::new(Recording {
                 stream,
                 socket,
@@ -214,7 +213,6 @@ impl Visit {
         let framing = head.framing(false, false).expect("clear framing");
         let body = self.reader.body(framing).expect("a body");
         let request = Request {
-            connection: self.number,
             head,
             body: body.bytes,
         };
@@ -222,11 +220,6 @@ impl Visit {
             lock(&self.log).requests.push(request.clone());
         }
         body.whole.then_some(request)
-    }
-
-    /// Bytes that are part of no HTTP message.
-    pub fn exactly(&mut self, length: usize) -> Vec<u8> {
-        self.reader.exactly(length).expect("so many bytes")
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -276,10 +269,18 @@ impl Visit {
         }
     }
 
+    /// Closes at once; an end of file is on its way when this returns.
+    pub fn close(&mut self) {
+        let socket = &self.reader.stream.socket;
+        socket.shutdown(Shutdown::Both).expect("an open socket");
+    }
+
     /// Closes with a reset when the script ends.
     pub fn reset(&mut self) {
         let socket = SockRef::from(&self.reader.stream.socket);
-        socket.set_linger(Some(Duration::ZERO)).expect("an open socket");
+        socket
+            .set_linger(Some(Duration::ZERO))
+            .expect("an open socket");
     }
 }
 

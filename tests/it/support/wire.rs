@@ -164,13 +164,6 @@ impl<S: Read> Reader<S> {
         Ok((size > 0).then_some(chunk))
     }
 
-    /// Exactly `length` bytes, whatever they are.
-    pub fn exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.take(length, &mut bytes)?;
-        Ok(bytes)
-    }
-
     /// Whether the stream ends here, by an end of file or a reset.
     pub fn at_end(&mut self) -> io::Result<bool> {
         if !self.buffer.is_empty() {
