@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Who;
+use super::{Generation, Who};
 use super::reply::body;
 use crate::error::ApiError;
 use crate::memory::{Line, Memory, Page, Record, RecallQuery, Scope, Selection, Source, valid_id};
@@ -73,6 +73,7 @@ pub async fn list(
 pub async fn create(
     State(memory): Remembering,
     who: Who,
+    generation: Generation,
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Response, ApiError> {
@@ -81,6 +82,8 @@ pub async fn create(
     line.tenant = Some(who.tenant.to_string());
     line.source = Some(Source::Api);
     line.history = Vec::new();
+    line.request_id = None;
+    line.generation = generation.generation;
     if let Some(user) = named_user(&headers)? {
         line.user_id = Some(user);
     }

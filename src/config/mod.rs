@@ -30,6 +30,9 @@ use extract::Places;
 /// The file that is read when none is named. It may be absent, then.
 pub const DEFAULT_FILE: &str = "conf/yychat.toml";
 
+/// The folder of personalities where none is named. It may be absent, then.
+pub const DEFAULT_PERSONALITIES: &str = "conf/personalities";
+
 /// All that configuration is made from.
 #[derive(Clone, Default)]
 pub struct Sources {

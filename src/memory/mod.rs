@@ -220,7 +220,7 @@ impl Memory {
         timeout(at_most, flush).await.unwrap_or(false)
     }
 
-    /// The numbers as they stand. `records` is 0 here: [`Memory::count`] asks the store.
+    /// The numbers as they stand; how many records there are, [`Memory::count`] asks the store.
     pub fn stats(&self) -> Stats {
         Stats {
             queue: (self.jobs.max_capacity() - self.jobs.capacity()) as u64,

@@ -28,8 +28,6 @@ pub struct Stats {
     pub repeated: u64,
     /// Records and files found corrupt.
     pub corrupt: u64,
-    /// Records in the store; counted at the start and kept up since.
-    pub records: u64,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +39,6 @@ pub struct Counters {
     save_failed: AtomicU64,
     merged: AtomicU64,
     repeated: AtomicU64,
-    removed: AtomicU64,
 }
 
 fn add(counter: &AtomicU64, count: u64) {
@@ -77,11 +74,7 @@ impl Counters {
         add(&self.repeated, 1);
     }
 
-    pub fn removed(&self, count: u64) {
-        add(&self.removed, count);
-    }
-
-    /// All but `queue`, `corrupt` and `records`, which others know.
+    /// All but `queue` and `corrupt`, which others know.
     pub fn stats(&self) -> Stats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {

@@ -95,8 +95,6 @@ pub struct Audit {
     pub miscounted: u64,
     /// Records that say the same as another of their scope.
     pub duplicates: u64,
-    /// Whether the file's own structure is whole.
-    pub sound: bool,
 }
 
 /// Where a scan of everything goes on; opaque.

@@ -147,8 +147,7 @@ impl Writer {
             Job::Delete(tenant, selection, reply) => {
                 self.commit(std::mem::take(plan)).await;
                 let result = self.store.delete(&tenant, &selection).await;
-                if let Ok((count, changed)) = &result {
-                    self.counters.removed(*count);
+                if let Ok((_, changed)) = &result {
                     for changed in changed {
                         self.scopes.changed(changed, None).await;
                     }

@@ -58,7 +58,7 @@ impl Store {
         let loaded = config::load(&sources)?;
         let warnings = loaded.warnings.clone();
         let read = fingerprint(&paths(&loaded));
-        let snapshot = build(loaded, 1)?;
+        let snapshot = build(loaded, None)?;
         let store = Self {
             current: ArcSwap::from_pointee(snapshot),
             status: ArcSwap::from_pointee(Status {
@@ -113,7 +113,7 @@ impl Store {
             for warning in &loaded.warnings {
                 tracing::warn!(%warning, "configuration");
             }
-            build(loaded, current.generation + 1)
+            build(loaded, Some(&current))
         });
         match next {
             Ok(next) => self.apply(&current, next),
@@ -193,10 +193,12 @@ impl Status {
 }
 
 /// Everything that may fail, before anything is put in force.
-fn build(loaded: Loaded, generation: u64) -> Result<Snapshot, Faults> {
+fn build(loaded: Loaded, previous: Option<&Snapshot>) -> Result<Snapshot, Faults> {
     let config = loaded.config;
+    let generation = previous.map_or(1, |previous| previous.generation + 1);
+    let had_some = previous.is_some_and(|previous| previous.personalities.iter().len() > 0);
     let mut faults = Faults::default();
-    let personalities = faults.take(Personalities::load(&config.personality.dir));
+    let personalities = faults.take(personalities(&config.personality.dir, had_some));
     let default = config.personality.default.as_deref();
     if let (Some(personalities), Some(id)) = (&personalities, default)
         && personalities.get(id).is_none()
@@ -223,6 +225,16 @@ fn paths(loaded: &Loaded) -> Vec<PathBuf> {
     paths.push(loaded.config.personality.dir.clone());
     paths.push(loaded.config.tools.dir.clone());
     paths
+}
+
+/// The folder that is there by default may be absent from the start; one that was named, or that
+/// goes away while it serves, is a fault.
+fn personalities(dir: &Path, had_some: bool) -> Result<Personalities, Faults> {
+    let is_default = dir == Path::new(config::DEFAULT_PERSONALITIES);
+    if is_default && !had_some && matches!(dir.try_exists(), Ok(false)) {
+        return Ok(Personalities::default());
+    }
+    Personalities::load(dir)
 }
 
 /// What a reload cannot change stays what it is, and the next reload compares with that.

@@ -293,16 +293,16 @@ fn check_base(base: &str, egress: &Egress) -> Result<Url, (String, String)> {
         let mend = "put credentials into headers, by reference to [secrets]";
         return Err(("holds credentials".to_owned(), mend.to_owned()));
     }
-    if url.as_str() != base {
-        let mend = format!("write \"{url}\" for that part; {example}");
-        return Err(("is not in its normal form".to_owned(), mend));
-    }
     if let Err(refused) = egress.allowed.judge(&url) {
         let mend = format!(
             "if that is meant, add allow_hosts = [\"{}\"]",
             url.host_str().unwrap_or_default()
         );
         return Err((format!("cannot be reached: {refused}"), mend));
+    }
+    if url.as_str() != base {
+        let mend = format!("write \"{url}\" for what stands in front of the first template");
+        return Err(("is not in its normal form".to_owned(), mend));
     }
     Ok(url)
 }

@@ -114,7 +114,7 @@ fn a_target_in_absolute_form_is_no_way_to_another_host() {
 /// framing is made anew.
 #[test]
 fn odd_chunks_are_refused_or_framed_anew() {
-    const HEAD: &str = "HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const HEAD: &str = "HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
     let hidden = "GET /v1/hidden HTTP/1.1\r\nHost: a\r\n\r\n";
     let whole = format!("{:x}", CHAT.len());
     let bodies = [
@@ -141,13 +141,16 @@ fn odd_chunks_are_refused_or_framed_anew() {
         format!("{whole};\n0\r\n\r\n{hidden}\r\n{CHAT}\r\n0\r\n\r\n"),
     ];
     let upstream = Upstream::ok();
-    let proxy = Proxy::before(&upstream);
+    // Those that seem to go on are given up soon.
+    let proxy = Setup::new()
+        .config("timeouts.body_idle = \"200ms\"")
+        .upstream(&upstream, "")
+        .start();
     for path in ["/v1/chat/completions", "/v1/embeddings"] {
         for body in &bodies {
             let before = upstream.requests().len();
             let mut client = proxy.client();
             client.try_send(format!("POST {path} {HEAD}{body}"));
-            client.finish();
             let answered = client.body(Framing::ToEnd);
             let answered = String::from_utf8_lossy(&answered.bytes).into_owned();
             assert!(

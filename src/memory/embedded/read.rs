@@ -213,10 +213,7 @@ pub fn audit(database: &Database) -> Result<Audit, redb::Error> {
     let ids = open(&transaction, IDS)?;
     let conversations = open(&transaction, CONVERSATIONS)?;
     let scopes = open(&transaction, SCOPES)?;
-    let mut audit = Audit {
-        sound: true,
-        ..Audit::default()
-    };
+    let mut audit = Audit::default();
     let mut last_tenant = None;
     for entry in scopes.range::<&[u8]>(..)? {
         let (key, value) = entry?;

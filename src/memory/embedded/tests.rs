@@ -55,7 +55,6 @@ async fn what_was_acknowledged_is_there_after_a_copy_taken_without_closing() {
         records: 50,
         scopes: 1,
         tenants: 1,
-        sound: true,
         text_bytes: audit.text_bytes,
         ..Audit::default()
     };

@@ -166,14 +166,7 @@ fn read_tools(
     calls: u32,
     mut run: impl FnMut(&mut Section<'_>, Option<&Schema>) -> Option<Run>,
 ) -> Vec<(Arc<Tool>, usize)> {
-    let sections = root.tables("tools");
-    if sections.is_empty() {
-        root.fault(
-            "tools",
-            "is missing or empty",
-            "describe a tool under [[tools]]",
-        );
-    }
+    let sections = root.required_tables("tools");
     let mut tools = Vec::new();
     for mut section in sections {
         let name = section.required("name", "\"calculator\"");

@@ -272,18 +272,20 @@ impl<'a> Section<'a> {
         choice.map(|(_, choice)| choice.clone())
     }
 
-    /// The tables of a list, such as `[[tools]]`.
-    pub fn tables(&mut self, key: &'static str) -> Vec<Section<'a>> {
-        let Some(item) = self.take(key) else {
-            return Vec::new();
-        };
+    /// The tables of a list such as `[[tools]]`, which may not be absent or empty.
+    pub fn required_tables(&mut self, key: &'static str) -> Vec<Section<'a>> {
         let wanted = format!("a list of tables, such as [[{}]]", self.path(key));
-        let Some(items) = item.get_ref().as_array() else {
-            self.wrong_type(key, item.get_ref(), &wanted);
+        let Some(found) = self.typed(key, &wanted, DeValue::as_array) else {
+            if self.table.get(key).is_none() {
+                self.fault(key, "is missing", format!("give {wanted}"));
+            }
             return Vec::new();
         };
+        if found.value.is_empty() {
+            self.fault(key, "is empty", format!("give {wanted}"));
+        }
         let mut sections = Vec::new();
-        for (index, item) in items.iter().enumerate() {
+        for (index, item) in found.value.iter().enumerate() {
             match item.get_ref().as_table() {
                 Some(table) => {
                     let name = format!("{}.{index}", self.path(key));
@@ -397,6 +399,7 @@ impl<'a> Section<'a> {
             }
             let mend = match nearest(name, self.known.iter().copied()) {
                 Some(known) => format!("did you mean `{}`?", self.path(known)),
+                None if self.known.is_empty() => "take it out: nothing is known here".to_owned(),
                 None => format!("known here: {}", self.known.join(", ")),
             };
             let what = format!("`{}` is not a known key", self.path(name));

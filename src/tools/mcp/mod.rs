@@ -131,6 +131,12 @@ impl Server {
         self.shared.link.read().tools.clone()
     }
 
+    /// Tells of each change.
+    #[cfg(test)]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.version.subscribe()
+    }
+
     pub fn status(&self) -> Status {
         self.shared.link.read().status.clone()
     }

@@ -48,7 +48,6 @@ fn neither_safe_nor_captured_values_get_around_the_escaping() {
     for source in [
         "{{ v | safe }}",
         "{% set x %}{{ v }}{% endset %}{{ x }}",
-        "{% macro m(x) %}{{ x }}{% endmacro %}{{ m(v) }}",
         "{% autoescape false %}{{ v }}{% endautoescape %}",
         "{{ v ~ '/' ~ v }}",
     ] {
