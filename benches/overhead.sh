@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-4} rounds=${2:-5}
 mock=127.0.0.1:9180 bare=127.0.0.1:9181 api=127.0.0.1:9182 admin=127.0.0.1:9183
 
-cargo build --quiet --release --bin yychat --bench pass_through
+[[ ${BUILD:-yes} == no ]] || cargo build --quiet --release --bin yychat --bench pass_through
 pass_through=$(find target/release/deps -maxdepth 1 -name 'pass_through-*' -executable -type f \
   -printf '%T@ %p\n' | sort -n | tail -1 | cut -d' ' -f2)
 

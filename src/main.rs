@@ -15,6 +15,9 @@ use yychat::server::{self, Bound, Signals};
 use yychat::snapshot::Store;
 use yychat::telemetry::logs;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Long-term memory, a personality and tools for any OpenAI-compatible app.
 #[derive(Parser)]
 #[command(version, about)]

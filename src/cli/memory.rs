@@ -197,7 +197,7 @@ async fn audit(memory: &Memory) -> Result<(), Fault> {
         audit.miscounted,
         audit.duplicates
     );
-    if audit.sound {
+    if audit.corrupt + audit.orphans + audit.miscounted == 0 {
         Ok(())
     } else {
         Err(Fault::new(

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{StatusCode, header};
+use pingora::ErrorType;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
-use tokio::time::timeout;
+use pingora_timeout::timeout;
 
 use super::fail::Failure;
 use crate::config::model::Config;
@@ -44,9 +45,12 @@ pub async fn read(session: &mut Session, config: &Config) -> Result<Bytes, Failu
         let Ok(read) = read.await else {
             return Err(pace.stalled().into());
         };
-        let Some(chunk) = read.map_err(|error| Failure::client(&error))? else {
-            break;
-        };
+        let read = read.map_err(|error| match error.etype() {
+            // The session's own timeout is the same, and may be the first to notice.
+            ErrorType::ReadTimedout => pace.stalled().into(),
+            _ => Failure::client(&error),
+        });
+        let Some(chunk) = read? else { break };
         if first.len() + whole.len() + chunk.len() > limit {
             return Err(too_large(limit).into());
         }

@@ -18,7 +18,7 @@ use http::StatusCode;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
-use tokio::time::timeout;
+use pingora_timeout::timeout;
 
 use super::context::Context;
 use super::fail::{Failure, UpstreamError, UpstreamErrorKind};

@@ -185,7 +185,8 @@ pub async fn pass_through(
         ErrorSource::Downstream => Some(Failure::client(error)),
         _ => {
             let error = UpstreamError::new(&upstream, error);
-            gateway.metrics()
+            gateway
+                .metrics()
                 .upstream_error(&upstream, error.kind.name());
             Some(Failure::Refused(error.answer()))
         }
@@ -204,9 +205,15 @@ pub async fn pass_through(
 fn root_cause(error: &Error) -> String {
     // Under a failed handshake pingora 0.9.1 puts the local address; what happened is in the
     // text of the error itself.
-    if let (UpstreamErrorKind::Tls, Some(context)) = (UpstreamErrorKind::of(error), &error.context) {
+    if let (UpstreamErrorKind::Tls, Some(context)) = (UpstreamErrorKind::of(error), &error.context)
+    {
         let text = context.as_str();
-        return text.rsplit("cause: ").next().unwrap_or(text).trim().to_owned();
+        return text
+            .rsplit("cause: ")
+            .next()
+            .unwrap_or(text)
+            .trim()
+            .to_owned();
     }
     let root = error.root_cause();
     let mut cause: &dyn std::error::Error = root;

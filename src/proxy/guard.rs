@@ -19,7 +19,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::StatusCode;
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    Stream, TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest,
+    Stream, TimingDigest, UniqueID, UniqueIDType,
+    raw_connect::ProxyDigest,
     tls::{SslDigest, TlsRef},
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -34,6 +35,9 @@ use crate::telemetry::Metrics;
 /// reset the answer away.
 const LINGER_BYTES: usize = 256 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
+
+/// Bytes of an answer that are gathered before they are sent; larger writes go straight on.
+const WRITE_BUFFER: usize = 8 * 1024;
 
 /// What a header section may be.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +71,9 @@ pub struct Guarded {
     /// How far `pending` has been searched for the end of the header section.
     searched: usize,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Bytes written by pingora that wait for its flush. Its own buffer of 1,460 bytes would
+    /// send a header and a small body as two packets.
+    unsent: BytesMut,
     opened: Instant,
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
@@ -104,6 +111,7 @@ impl Guarded {
             pending: BytesMut::new(),
             searched: 0,
             deadline: None,
+            unsent: BytesMut::new(),
             opened: Instant::now(),
             shared: Arc::default(),
             metrics,
@@ -184,6 +192,18 @@ impl Guarded {
         ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buffer))?;
         self.pending.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// Hands on what waits for a flush.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.unsent))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unsent.advance(written);
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// One step of collecting the header section; `Ready` when the state has changed.
@@ -288,27 +308,22 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.unsent.len() + bytes.len() <= WRITE_BUFFER {
+            self.unsent.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        ready!(self.poll_send(cx))?;
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
     }
 }
 
@@ -380,6 +395,8 @@ impl GetSocketDigest for Guarded {
 
 impl fmt::Debug for Guarded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guarded").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("Guarded")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }

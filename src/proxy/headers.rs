@@ -42,8 +42,8 @@ pub fn chat_request(
         )))
     };
     let path = upstream_path(client, upstream);
-    let mut request = RequestHeader::build(Method::POST, path.as_bytes(), Some(24))
-        .map_err(internal)?;
+    let mut request =
+        RequestHeader::build(Method::POST, path.as_bytes(), Some(24)).map_err(internal)?;
     let nominated = nominated(&client.headers);
     for (name, value) in &client.headers {
         let dropped = is_hop_by_hop(name, &nominated)
@@ -77,7 +77,12 @@ pub fn pass_through_request(
     upstream: &Upstream,
     caller: &Caller,
 ) -> pingora::Result<()> {
-    let own: Vec<_> = request.headers.keys().filter(|name| is_own(name)).cloned().collect();
+    let own: Vec<_> = request
+        .headers
+        .keys()
+        .filter(|name| is_own(name))
+        .cloned()
+        .collect();
     for name in own {
         request.remove_header(&name);
     }
@@ -93,7 +98,9 @@ pub fn expect_resolved(path: &str) -> Result<(), ApiError> {
     }
     let plain = path.to_ascii_lowercase().replace("%2e", ".");
     let plain = plain.replace("%2f", "/").replace("%5c", "/");
-    let mut segments = plain.split(['/', '\\']).map(|segment| segment.split(';').next());
+    let mut segments = plain
+        .split(['/', '\\'])
+        .map(|segment| segment.split(';').next());
     if segments.any(|segment| matches!(segment, Some("." | ".."))) {
         return Err(ApiError::bad_request(
             "The path holds a `.` or `..` segment. Send it resolved.",

@@ -30,7 +30,8 @@ pub async fn peer(
     match gateway.dialer.pass_through_peer(upstream, timeouts).await {
         Ok(peer) => Ok(Box::new(peer)),
         Err(error) => {
-            gateway.metrics()
+            gateway
+                .metrics()
                 .upstream_error(&upstream.name, error.kind.name());
             rescue(gateway, session, context, Failure::from(error.answer())).await?;
             Err(Error::new(ErrorType::ConnectError))
@@ -39,11 +40,16 @@ pub async fn peer(
 }
 
 /// A connection failed: nothing was sent, so the next upstream, if there is one, may be tried.
-pub fn connect_failed(gateway: &Gateway, context: &mut Context, mut error: Box<Error>) -> Box<Error> {
+pub fn connect_failed(
+    gateway: &Gateway,
+    context: &mut Context,
+    mut error: Box<Error>,
+) -> Box<Error> {
     let snapshot = context.snapshot.clone();
     if let Some(upstream) = current(&snapshot, context) {
         let failure = super::fail::UpstreamError::new(&upstream.name, &error);
-        gateway.metrics()
+        gateway
+            .metrics()
             .upstream_error(&upstream.name, failure.kind.name());
     }
     context.tries += 1;

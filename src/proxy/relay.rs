@@ -8,9 +8,9 @@ use pingora::proxy::Session;
 use super::context::Context;
 use super::exchange::departure;
 use super::fail::{Failure, UpstreamError, UpstreamErrorKind};
+use super::reader::Reader;
 use super::upstream::Connection;
 use super::{Gateway, headers, respond};
-use super::reader::Reader;
 use crate::telemetry::Phase;
 
 /// Passes the answer on to its end.
@@ -24,7 +24,9 @@ pub async fn run(
     let timeouts = &snapshot.config.timeouts;
     context.ledger.enter(Phase::Stream);
     let mut reader = head(session, context, &connection).await?;
-    connection.session.set_read_timeout(Some(timeouts.stream_idle));
+    connection
+        .session
+        .set_read_timeout(Some(timeouts.stream_idle));
     loop {
         let chunk = tokio::select! {
             biased;
@@ -94,7 +96,9 @@ async fn finish_body(session: &mut Session, connection: &mut Connection) -> Resu
         && let Ok(Some(trailers)) = h2.read_trailers().await
         && session.as_downstream().is_http2()
     {
-        let written = session.as_downstream_mut().write_response_trailers(trailers);
+        let written = session
+            .as_downstream_mut()
+            .write_response_trailers(trailers);
         return written.await.map_err(|error| Failure::client(&error));
     }
     pass_on(session, Bytes::new(), true).await
@@ -111,7 +115,8 @@ async fn pass_on(session: &mut Session, chunk: Bytes, end: bool) -> Result<(), F
 fn truncated(gateway: &Gateway, context: &Context, error: &pingora::Error) -> Failure {
     let upstream = context.upstream.as_deref().unwrap_or_default();
     let error = UpstreamError::new(upstream, error);
-    gateway.metrics()
+    gateway
+        .metrics()
         .upstream_error(upstream, UpstreamErrorKind::Truncated.name());
     tracing::warn!(
         request_id = %context.request_id, upstream, why = error.why,
@@ -119,4 +124,3 @@ fn truncated(gateway: &Gateway, context: &Context, error: &pingora::Error) -> Fa
     );
     Failure::Truncated(format!("the upstream broke off: {}", error.why))
 }
-

@@ -12,7 +12,7 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::protocols::ALPN;
 use pingora::protocols::tls::CaType;
-use tokio::time::{Instant, timeout_at};
+use pingora_timeout::timeout;
 
 use super::fail::{UpstreamError, UpstreamErrorKind};
 use super::trust;
@@ -76,7 +76,6 @@ impl Dialer {
         upstream: &Upstream,
         timeouts: &Timeouts,
     ) -> Result<Connection, UpstreamError> {
-        let deadline = Instant::now() + timeouts.connect;
         let too_late = |_| UpstreamError {
             upstream: upstream.name.clone(),
             kind: UpstreamErrorKind::Connect,
@@ -101,7 +100,7 @@ impl Dialer {
             }
             Err(failure.unwrap_or_else(|| unresolved(upstream, "its name has no address")))
         };
-        let connection = timeout_at(deadline, connecting).await.map_err(too_late)?;
+        let connection = timeout(timeouts.connect, connecting).await.map_err(too_late)?;
         connection.map(|mut connection| {
             connection.session.set_write_timeout(Some(timeouts.write));
             connection

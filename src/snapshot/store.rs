@@ -52,12 +52,17 @@ pub enum Outcome {
 
 type Fingerprint = [u8; 32];
 
+/// Reads of files that change while they are read, in one reload.
+const MOST_READS: usize = 8;
+
 impl Store {
     /// Loads the first generation. Gives the warnings beside it.
     pub fn open(sources: Sources) -> Result<(Self, Vec<Fault>), Faults> {
+        // Which folders there are is told by the file, which is read again once they are noted: an
+        // edit made meanwhile is not lost.
+        let read = fingerprint(&paths(&sources, &config::load(&sources)?.config));
         let loaded = config::load(&sources)?;
         let warnings = loaded.warnings.clone();
-        let read = fingerprint(&paths(&loaded));
         let snapshot = build(loaded, None)?;
         let store = Self {
             current: ArcSwap::from_pointee(snapshot),
@@ -99,44 +104,39 @@ impl Store {
     fn read_again(&self, anyway: bool) -> Outcome {
         let mut last = self.last.lock();
         let current = self.load();
-        let loaded = config::load(&self.sources);
-        let watched = match &loaded {
-            Ok(loaded) => paths(loaded),
-            Err(_) => self.paths_in_force(&current),
-        };
-        let read = fingerprint(&watched);
+        let watched = self.watched();
+        let mut read = fingerprint(&watched);
         if read == *last && !anyway {
             return Outcome::Unchanged;
         }
-        *last = read;
-        let next = loaded.and_then(|loaded| {
-            for warning in &loaded.warnings {
-                tracing::warn!(%warning, "configuration");
+        let mut next = self.read(&current);
+        for _ in 0..MOST_READS {
+            let now = fingerprint(&watched);
+            if now == read {
+                break;
             }
-            build(loaded, Some(&current))
-        });
+            // An edit was being written: half of one may be valid and yet not meant.
+            read = now;
+            next = self.read(&current);
+        }
+        *last = read;
         match next {
             Ok(next) => self.apply(&current, next),
             Err(faults) => self.refuse(faults),
         }
     }
 
-    /// Files and folders whose change is worth a reload.
-    pub fn watched(&self) -> Vec<PathBuf> {
-        self.paths_in_force(&self.load())
+    fn read(&self, current: &Snapshot) -> Result<Snapshot, Faults> {
+        let loaded = config::load(&self.sources)?;
+        for warning in &loaded.warnings {
+            tracing::warn!(%warning, "configuration");
+        }
+        build(loaded, Some(current))
     }
 
-    fn paths_in_force(&self, current: &Snapshot) -> Vec<PathBuf> {
-        let file = self
-            .sources
-            .file
-            .clone()
-            .unwrap_or_else(|| config::DEFAULT_FILE.into());
-        vec![
-            file,
-            current.config.personality.dir.clone(),
-            current.config.tools.dir.clone(),
-        ]
+    /// Files and folders whose change is worth a reload.
+    pub fn watched(&self) -> Vec<PathBuf> {
+        paths(&self.sources, &self.load().config)
     }
 
     fn apply(&self, current: &Snapshot, mut next: Snapshot) -> Outcome {
@@ -220,11 +220,14 @@ fn build(loaded: Loaded, previous: Option<&Snapshot>) -> Result<Snapshot, Faults
     }
 }
 
-fn paths(loaded: &Loaded) -> Vec<PathBuf> {
-    let mut paths: Vec<_> = loaded.file.iter().cloned().collect();
-    paths.push(loaded.config.personality.dir.clone());
-    paths.push(loaded.config.tools.dir.clone());
-    paths
+/// What a generation is read from: the file, whether it is there or not, and the folders.
+fn paths(sources: &Sources, config: &Config) -> Vec<PathBuf> {
+    let file = sources.file.clone();
+    vec![
+        file.unwrap_or_else(|| config::DEFAULT_FILE.into()),
+        config.personality.dir.clone(),
+        config.tools.dir.clone(),
+    ]
 }
 
 /// The folder that is there by default may be absent from the start; one that was named, or that
@@ -246,6 +249,7 @@ fn keep_fixed(current: &Config, next: &mut Config) {
     next.limits.connections = current.limits.connections;
     next.limits.h2_streams = current.limits.h2_streams;
     next.memory.store = current.memory.store.clone();
+    next.memory.cache_capacity = current.memory.cache_capacity;
     next.log.format = current.log.format;
 }
 

@@ -43,16 +43,18 @@ impl Watcher {
         let (sender, events) = mpsc::channel();
         let stop = sender.clone();
         let mut watches = Watches::new(sender)?;
-        watches.renew(&store.watched());
         let thread = thread::Builder::new()
             .name("config-watch".into())
             .spawn(move || {
-                while wait_for_edit(&events) {
-                    // Folders may have been replaced: watches follow the names, not the inodes.
+                // Whether the files are read again without having been heard of.
+                let mut again = true;
+                while (again || wait_for_edit(&events)) && wait_for_quiet(&events) {
+                    // Folders may have been replaced, and watches follow the names, not the
+                    // inodes. An edit that falls between the watches is read, now or once more.
                     watches.renew(&store.watched());
                     let outcome = store.reload();
-                    if outcome != Outcome::Unchanged {
-                        watches.renew(&store.watched());
+                    again = outcome != Outcome::Unchanged;
+                    if again {
                         applied(outcome);
                     }
                 }
@@ -75,11 +77,14 @@ impl Drop for Watcher {
     }
 }
 
-/// Waits for a change and then for quiet; `false` when it is time to stop.
+/// Waits for a change; `false` when it is time to stop.
 fn wait_for_edit(events: &Receiver<Message>) -> bool {
-    if !matches!(events.recv(), Ok(Message::Changed)) {
-        return false;
-    }
+    matches!(events.recv(), Ok(Message::Changed))
+}
+
+/// Waits until no more changes come, so that no half-written file is read; `false` when it is time
+/// to stop.
+fn wait_for_quiet(events: &Receiver<Message>) -> bool {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         match events.recv_timeout(QUIET) {

@@ -111,7 +111,7 @@ fn a_target_in_absolute_form_is_no_way_to_another_host() {
 
 /// Each is a chunked body in a form that lenient and strict readers take differently, with a
 /// second request in it. Either it is refused, or what reaches the upstream is one request whose
-/// framing is made anew.
+/// framing is made anew; pingora 0.9.1 takes an empty size for the end, so its body may be empty.
 #[test]
 fn odd_chunks_are_refused_or_framed_anew() {
     const HEAD: &str = "HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -161,7 +161,10 @@ fn odd_chunks_are_refused_or_framed_anew() {
             let requests = upstream.requests().split_off(before);
             assert!(requests.len() <= 1, "{body:?}: {requests:?}");
             for request in requests {
-                assert_eq!(request.text(), CHAT, "{body:?}");
+                assert!(
+                    ["", CHAT].contains(&request.text().as_str()),
+                    "{body:?}: {request:?}"
+                );
             }
         }
     }

@@ -1,12 +1,16 @@
 //! `plugins/<name>/plugin.toml`, from text to a [`Plugin`] that is ready to run.
 
-mod reader;
+mod section;
+mod source;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(super) use reader::{Section, Source};
+pub(super) use section::Section;
+pub(super) use source::Source;
+
+use toml::de::DeTable;
 
 use super::builtin::Builtin;
 use super::call::Rate;
@@ -29,7 +33,7 @@ pub(super) struct Plugin {
     pub waits_for: Option<String>,
     pub provides: Provides,
     /// Its manifest, for faults of several plugins.
-    pub source: std::path::PathBuf,
+    pub source: PathBuf,
     /// Equal for two loads that read the same.
     pub fingerprint: [u8; 32],
 }
@@ -75,7 +79,7 @@ impl Plugin {
     }
 }
 
-fn read(source: &Source<'_>, table: &toml::de::DeTable<'_>, folder: &Path) -> Option<Plugin> {
+fn read(source: &Source<'_>, table: &DeTable<'_>, folder: &Path) -> Option<Plugin> {
     let mut root = Section::root(source, table);
     let name = read_name(&mut root, folder);
     root.text("description");

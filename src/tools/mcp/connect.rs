@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -13,7 +14,6 @@ use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use serde_json::Map;
-use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
@@ -57,7 +57,8 @@ pub(super) struct Site {
 /// A running connection.
 pub(super) struct Connection {
     pub service: RunningService<RoleClient, Listener>,
-    child: Option<Child>,
+    /// The process, which ends with the connection.
+    pub child: Option<Child>,
 }
 
 /// What a server tells without being asked.
@@ -262,13 +263,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-impl Connection {
-    /// Runs until the connection ends by itself; `None` for a process that is left to the caller.
-    pub fn split(self) -> (RunningService<RoleClient, Listener>, Option<Child>) {
-        (self.service, self.child)
-    }
 }
 
 /// Lets a process leave; its input has ended. One that stays is killed.

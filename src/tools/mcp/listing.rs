@@ -22,8 +22,11 @@ pub(super) struct Listing {
     /// Fingerprints from the manifest; without any, the first definition seen is the approved one.
     approved: Option<BTreeMap<String, String>>,
     /// What each tool looked like when it was first seen, and the tool made of it.
-    first_seen: Mutex<BTreeMap<String, (String, Option<Arc<Tool>>)>>,
+    first_seen: Mutex<BTreeMap<String, Seen>>,
 }
+
+/// A fingerprint, and the tool made of that definition.
+type Seen = (String, Option<Arc<Tool>>);
 
 impl Listing {
     /// Reads `allowed_tools` and `approved`.

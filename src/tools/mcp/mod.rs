@@ -9,7 +9,7 @@ mod listing;
 mod supervise;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -58,6 +58,8 @@ struct Shared {
     version: watch::Sender<u64>,
     /// A call saw signs that the connection is dead.
     suspect: Notify,
+    /// Calls that wait for an answer.
+    in_flight: AtomicUsize,
 }
 
 /// The connection as it is now.
@@ -107,6 +109,7 @@ impl Server {
                 }),
                 version: watch::Sender::new(0),
                 suspect: Notify::new(),
+                in_flight: AtomicUsize::new(0),
             }),
             started: AtomicBool::new(false),
             _stop_on_drop: stop.clone().drop_guard(),
@@ -261,6 +264,7 @@ impl Remote {
             let message = "the tool's server is not connected; go on without it";
             return Err(Failure::new(Outcome::UpstreamError, message));
         };
+        let counted = InFlight::new(&shared.in_flight);
         let longest = timeout * PROGRESS_FACTOR;
         let answer = self.ask(peer, arguments, timeout);
         // The inner timeouts count from the request's sending, and that may hang, too.
@@ -268,6 +272,7 @@ impl Remote {
             Ok(answer) => answer,
             Err(_) => Err(ServiceError::Timeout { timeout: longest }),
         };
+        drop(counted);
         shared.read(answer)
     }
 
@@ -287,6 +292,22 @@ impl Remote {
         let answer = handle.await_response().await;
         abandoned.0 = None;
         answer
+    }
+}
+
+/// Counts a call while it lasts.
+struct InFlight<'a>(&'a AtomicUsize);
+
+impl<'a> InFlight<'a> {
+    fn new(calls: &'a AtomicUsize) -> Self {
+        calls.fetch_add(1, Ordering::Relaxed);
+        Self(calls)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

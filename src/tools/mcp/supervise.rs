@@ -1,23 +1,26 @@
 //! Keeps one connection to one server: connects, lists, pings, and connects again.
 
-use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rmcp::RoleClient;
 use rmcp::model::{ClientRequest, PaginatedRequestParams, PingRequest, Tool};
 use rmcp::service::{Peer, ServiceError};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use super::connect::reap;
+use super::connect::{Connection, reap};
 
 /// Connecting and listing, each.
 const SETUP: Duration = Duration::from_secs(30);
 /// Between two looks at whether the server is alive.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 const PING: Duration = Duration::from_secs(10);
+/// How long a connection may take to close.
+const GOODBYE: Duration = Duration::from_secs(5);
 /// The wait after the first failure; it doubles with each that follows.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -60,29 +63,30 @@ async fn session(shared: &Arc<Shared>, stop: &CancellationToken) -> String {
         Ok(Err(why)) => return format!("cannot be connected: {why}"),
         Err(_) => return format!("did not shake hands within {SETUP:?}"),
     };
-    let (service, child) = connection.split();
+    let Connection { service, child } = connection;
     let peer = service.peer().clone();
     let changed = service.service().changed.clone();
     let closer = service.cancellation_token();
-    let mut closed = pin!(service.waiting());
+    let mut closed = Box::pin(service.waiting());
     let why = tokio::select! {
-        why = watch(shared, &peer, &changed) => why,
-        _ = &mut closed => "closed the connection".to_owned(),
-        () = stop.cancelled() => "stopped".to_owned(),
+        why = watch(shared, &peer, &changed) => Some(why),
+        () = stop.cancelled() => Some("stopped".to_owned()),
+        _ = &mut closed => None,
     };
-    closer.cancel();
-    // The transport says goodbye by itself; a server that does not let it is left.
-    let _ = timeout(PING, &mut closed).await;
-    reap(child).await;
-    why
+    let still_open = why.is_some().then_some(closed);
+    // Nobody waits for a server that is slow to leave.
+    tokio::spawn(async move {
+        closer.cancel();
+        if let Some(closed) = still_open {
+            let _ = timeout(GOODBYE, closed).await;
+        }
+        reap(child).await;
+    });
+    why.unwrap_or_else(|| "closed the connection".to_owned())
 }
 
 /// Lists the tools when they change, and pings in between.
-async fn watch(
-    shared: &Arc<Shared>,
-    peer: &Peer<RoleClient>,
-    changed: &tokio::sync::Notify,
-) -> String {
+async fn watch(shared: &Arc<Shared>, peer: &Peer<RoleClient>, changed: &Notify) -> String {
     if let Err(why) = list(shared, peer).await {
         return why;
     }
@@ -96,6 +100,10 @@ async fn watch(
             }
             () = shared.suspect.notified() => {}
             () = tokio::time::sleep(HEARTBEAT) => {}
+        }
+        // A server that does one thing at a time answers no ping while it works.
+        if shared.in_flight.load(Ordering::Relaxed) > 0 {
+            continue;
         }
         let ping = peer.send_request(ClientRequest::PingRequest(PingRequest::default()));
         match timeout(PING, ping).await {

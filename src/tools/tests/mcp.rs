@@ -222,7 +222,7 @@ async fn a_call_that_takes_too_long_is_cancelled_at_the_server() {
     let toolbox = connected(&site.manifest("")).await;
     site.event("listed").await;
     let context = CallContext {
-        timeout: Duration::from_millis(100),
+        timeout: Duration::from_millis(500),
         ..CONTEXT
     };
     let result = toolbox.call("a", "{\"x\":\"wait\"}", context).await;

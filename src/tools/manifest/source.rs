@@ -1,0 +1,118 @@
+//! The files of one plugin, and what is wrong in them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use toml::de::DeTable;
+
+use crate::error::{Fault, Faults};
+
+/// Bytes of a manifest, schema or secret file at most.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// A plugin's folder, what is wrong in it, and a digest of all that was read for it.
+pub(in crate::tools) struct Source<'a> {
+    /// The manifest.
+    pub path: PathBuf,
+    text: String,
+    variables: &'a BTreeMap<String, String>,
+    faults: RefCell<Faults>,
+    digest: RefCell<Sha256>,
+    /// Whether a secret that is missing is a fault.
+    pub needs_secrets: Cell<bool>,
+}
+
+impl<'a> Source<'a> {
+    pub fn open(path: PathBuf, variables: &'a BTreeMap<String, String>) -> Result<Self, Fault> {
+        let text = read(&path).map_err(|why| {
+            Fault::new(
+                &path,
+                why,
+                "each folder of plugins holds a plugin.toml: write one, or remove the folder",
+            )
+        })?;
+        let source = Self {
+            path,
+            text,
+            variables,
+            faults: RefCell::default(),
+            digest: RefCell::default(),
+            needs_secrets: Cell::new(false),
+        };
+        source.note(source.text.as_bytes());
+        Ok(source)
+    }
+
+    /// The manifest taken apart; syntax errors become faults, and what can be read stays.
+    pub fn parse(&self) -> DeTable<'_> {
+        let (table, errors) = DeTable::parse_recoverable(&self.text);
+        for error in errors {
+            let at = error.span().map_or(0, |span| span.start);
+            let what = format!("is not TOML: {}", error.message());
+            self.fault(at, what, "see https://toml.io for how it is written");
+        }
+        table.into_inner()
+    }
+
+    pub fn fault(&self, at: usize, what: impl Into<String>, mend: impl Into<String>) {
+        let fault = Fault::new(&self.path, what, mend).at_line(self.line(at));
+        self.faults.borrow_mut().push(fault);
+    }
+
+    /// The line, counted from 1, in which a byte stands.
+    pub fn line(&self, at: usize) -> usize {
+        let before = &self.text.as_bytes()[..at.min(self.text.len())];
+        1 + before.iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    pub fn has_faults(&self) -> bool {
+        !self.faults.borrow().0.is_empty()
+    }
+
+    pub fn into_faults(self) -> Faults {
+        self.faults.into_inner()
+    }
+
+    /// The text of a file beside the manifest.
+    pub fn beside(&self, name: &str) -> Result<String, String> {
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let text = read(&folder.join(name))?;
+        self.note(text.as_bytes());
+        Ok(text)
+    }
+
+    /// An environment variable, if it is set and not empty.
+    pub fn variable(&self, name: &str) -> Option<&'a str> {
+        let text = self.variables.get(name).map(String::as_str);
+        self.note(name.as_bytes());
+        self.note(text.unwrap_or_default().as_bytes());
+        text.filter(|text| !text.is_empty())
+    }
+
+    /// Equal for two loads that read the same.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.digest.borrow().clone().finalize().into()
+    }
+
+    pub fn note(&self, input: &[u8]) {
+        let mut digest = self.digest.borrow_mut();
+        digest.update((input.len() as u64).to_le_bytes());
+        digest.update(input);
+    }
+}
+
+/// The text of a file, without the byte order mark that some editors write.
+pub(super) fn read(path: &Path) -> Result<String, String> {
+    let size = fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
+    if size.len() > MAX_BYTES {
+        return Err("is larger than 1 MiB".to_owned());
+    }
+    let text = fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
+}
