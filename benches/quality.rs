@@ -11,11 +11,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 use yychat::config::model;
+use yychat::memory::embedding::{Embedder, HttpEmbedder, Settings};
 use yychat::memory::{Memory, RecallQuery, Scope};
 
 const TENANT: &str = "bench";
@@ -31,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     };
     let folder = tempfile::tempdir()?;
-    let memory = Memory::open(&model::Memory {
+    let config = model::Memory {
         enabled: true,
         store: model::Store::Embedded {
             path: folder.path().into(),
@@ -43,10 +45,36 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         save: model::Save::Both,
         placement: model::Placement::Tail,
         max_bytes: 8192,
-    })
+    };
+    let memory = Memory::open(&config, embedder()?)
     .map_err(|fault| fault.to_string())?;
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(run(&memory, lines(conversations)?, lines(questions)?))
+}
+
+/// From `EMBEDDING_URL`, with `EMBEDDING_MODEL`, `EMBEDDING_QUERY_MODEL` and the prefixes of E5
+/// where `EMBEDDING_PREFIXES` is set.
+fn embedder() -> Result<Option<Arc<dyn Embedder>>, Box<dyn std::error::Error>> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let Some(url) = variable("EMBEDDING_URL") else {
+        return Ok(None);
+    };
+    let model = variable("EMBEDDING_MODEL").unwrap_or_default();
+    let prefix = |prefix: &str| match variable("EMBEDDING_PREFIXES") {
+        Some(_) => prefix.to_owned(),
+        None => String::new(),
+    };
+    let settings = Settings {
+        base_url: url.parse()?,
+        api_key: None,
+        query_model: variable("EMBEDDING_QUERY_MODEL").unwrap_or_else(|| model.clone()),
+        model,
+        dimensions: None,
+        query_prefix: prefix("query: "),
+        passage_prefix: prefix("passage: "),
+        timeout: Duration::from_secs(120),
+    };
+    Ok(Some(Arc::new(HttpEmbedder::new(reqwest::Client::new(), settings))))
 }
 
 fn lines(path: &str) -> Result<Vec<Value>, Box<dyn std::error::Error>> {
@@ -115,6 +143,9 @@ async fn import(
         writeln!(lines, "{line}")?;
     }
     memory.import(&mut lines.as_slice(), TENANT, 0).await?;
+    while std::env::var_os("EMBEDDING_URL").is_some() && memory.stats().embedded < of_id.len() as u64 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     Ok(())
 }
 
