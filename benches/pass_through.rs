@@ -20,12 +20,18 @@ impl ProxyHttp for PassThrough {
     fn new_ctx(&self) {}
 
     async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut ()) -> Result<Box<HttpPeer>> {
-        Ok(Box::new(HttpPeer::new(&self.upstream, false, String::new())))
+        Ok(Box::new(HttpPeer::new(
+            &self.upstream,
+            false,
+            String::new(),
+        )))
     }
 }
 
 fn main() {
-    let mut addresses = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let mut addresses = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with("--"));
     let (Some(listen), Some(upstream)) = (addresses.next(), addresses.next()) else {
         eprintln!("usage: pass_through LISTEN UPSTREAM, such as 127.0.0.1:8001 127.0.0.1:9100");
         return;

@@ -46,8 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         placement: model::Placement::Tail,
         max_bytes: 8192,
     };
-    let memory = Memory::open(&config, embedder()?)
-    .map_err(|fault| fault.to_string())?;
+    let memory = Memory::open(&config, embedder()?).map_err(|fault| fault.to_string())?;
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(run(&memory, lines(conversations)?, lines(questions)?))
 }
@@ -74,7 +73,10 @@ fn embedder() -> Result<Option<Arc<dyn Embedder>>, Box<dyn std::error::Error>> {
         passage_prefix: prefix("passage: "),
         timeout: Duration::from_secs(120),
     };
-    Ok(Some(Arc::new(HttpEmbedder::new(reqwest::Client::new(), settings))))
+    Ok(Some(Arc::new(HttpEmbedder::new(
+        reqwest::Client::new(),
+        settings,
+    ))))
 }
 
 fn lines(path: &str) -> Result<Vec<Value>, Box<dyn std::error::Error>> {
@@ -143,7 +145,9 @@ async fn import(
         writeln!(lines, "{line}")?;
     }
     memory.import(&mut lines.as_slice(), TENANT, 0).await?;
-    while std::env::var_os("EMBEDDING_URL").is_some() && memory.stats().embedded < of_id.len() as u64 {
+    while std::env::var_os("EMBEDDING_URL").is_some()
+        && memory.stats().embedded < of_id.len() as u64
+    {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())

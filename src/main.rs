@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         Command::Run => run(sources),
         Command::Check => check(sources),
         Command::Demo => demo::run(sources),
-        Command::Memory(command) => cli::memory::run(&Store::open(sources)?.0, command),
+        Command::Memory(command) => memory(sources, command),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -78,6 +78,13 @@ fn run(sources: Sources) -> Result<(), Faults> {
     let bound = Bound::bind(&snapshot.config.server)?;
     server::run(Arc::new(store), bound, Arc::new(Signals::new()))?;
     Ok(())
+}
+
+fn memory(sources: Sources, command: cli::memory::Command) -> Result<(), Faults> {
+    let (store, _) = Store::open(sources)?;
+    // What the store has to say of itself, a damaged file above all, must be heard.
+    logs::start("warn", false).map_err(|why| Fault::new("log", why, ""))?;
+    cli::memory::run(&store, command)
 }
 
 fn check(sources: Sources) -> Result<(), Faults> {

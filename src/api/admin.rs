@@ -45,9 +45,14 @@ async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Respons
     } else {
         (StatusCode::OK, "ok\n")
     };
-    let verbose = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
+    let verbose =
+        query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
     if verbose {
-        (status, format!("{word}{}", admin.snapshots.status().describe())).into_response()
+        (
+            status,
+            format!("{word}{}", admin.snapshots.status().describe()),
+        )
+            .into_response()
     } else {
         (status, word).into_response()
     }
@@ -57,7 +62,10 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     if let Some(memory) = &admin.memory {
         show_memory(&admin.metrics, memory).await;
     }
-    let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    let headers = [(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )];
     (headers, admin.metrics.render()).into_response()
 }
 

@@ -8,16 +8,17 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Generation, Who};
 use super::reply::body;
+use super::{Generation, Who};
 use crate::error::ApiError;
-use crate::memory::{Line, Memory, Page, Record, RecallQuery, Scope, Selection, Source, valid_id};
+use crate::memory::{Line, Memory, Page, RecallQuery, Record, Scope, Selection, Source, valid_id};
 
 /// Records on a page where the caller does not say.
 const PAGE: usize = 50;
@@ -35,6 +36,20 @@ pub struct Narrow {
     conversation_id: Option<String>,
     limit: Option<usize>,
     cursor: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Narrow {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query = Query::<Self>::from_request_parts(parts, state).await;
+        query.map(|Query(narrow)| narrow).map_err(|rejection| {
+            ApiError::bad_request(format!(
+                "The query is not valid: {}. It takes user_id, conversation_id, limit and cursor.",
+                rejection.body_text()
+            ))
+        })
+    }
 }
 
 /// A record as these endpoints show it. The tenant is the caller's own and left out.
@@ -62,7 +77,7 @@ pub async fn list(
     State(memory): Remembering,
     who: Who,
     headers: HeaderMap,
-    Query(narrow): Query<Narrow>,
+    narrow: Narrow,
 ) -> Result<Json<Value>, ApiError> {
     let selection = selection(&who, &headers, &narrow)?;
     page(on(&memory)?, &who, &selection, &narrow).await
@@ -134,8 +149,12 @@ pub async fn delete(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     let user = named_user(&headers)?;
-    on(&memory)?.delete(&who.tenant, user.as_deref(), &id).await?;
-    Ok(Json(json!({ "id": id, "object": "memory", "deleted": true })))
+    on(&memory)?
+        .delete(&who.tenant, user.as_deref(), &id)
+        .await?;
+    Ok(Json(
+        json!({ "id": id, "object": "memory", "deleted": true }),
+    ))
 }
 
 /// `DELETE /v1/memories?user_id=`: everything of a user, `{deleted_count}`. Without a user or a
@@ -144,7 +163,7 @@ pub async fn delete_selected(
     State(memory): Remembering,
     who: Who,
     headers: HeaderMap,
-    Query(narrow): Query<Narrow>,
+    narrow: Narrow,
 ) -> Result<Json<Value>, ApiError> {
     let selection = selection(&who, &headers, &narrow)?;
     if selection == Selection::All {
@@ -207,7 +226,7 @@ pub async fn export(
     State(memory): Remembering,
     who: Who,
     headers: HeaderMap,
-    Query(narrow): Query<Narrow>,
+    narrow: Narrow,
 ) -> Result<Response, ApiError> {
     let selection = selection(&who, &headers, &narrow)?;
     let mut lines = Vec::new();
@@ -230,7 +249,7 @@ pub async fn conversation(
     who: Who,
     headers: HeaderMap,
     Path(id): Path<String>,
-    Query(narrow): Query<Narrow>,
+    narrow: Narrow,
 ) -> Result<Json<Value>, ApiError> {
     let narrow = Narrow {
         conversation_id: Some(id),
@@ -246,7 +265,7 @@ pub async fn delete_conversation(
     who: Who,
     headers: HeaderMap,
     Path(id): Path<String>,
-    Query(narrow): Query<Narrow>,
+    narrow: Narrow,
 ) -> Result<Json<Value>, ApiError> {
     let narrow = Narrow {
         conversation_id: Some(id),
@@ -265,10 +284,10 @@ async fn page(
 ) -> Result<Json<Value>, ApiError> {
     let limit = narrow.limit.unwrap_or(PAGE);
     if limit == 0 || limit > PAGE_MOST {
-        return Err(ApiError::bad_request(format!(
-            "limit is {limit}. Send 1 to {PAGE_MOST}."
-        ))
-        .param("limit"));
+        return Err(
+            ApiError::bad_request(format!("limit is {limit}. Send 1 to {PAGE_MOST}."))
+                .param("limit"),
+        );
     }
     let Page {
         records,
@@ -325,6 +344,9 @@ fn named_user(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let user = decoded.decode_utf8().map_err(|_| {
         ApiError::bad_request("X-YYChat-User-Id is not UTF-8.").param("X-YYChat-User-Id")
     })?;
+    if user.is_empty() {
+        return Ok(None);
+    }
     valid_id("X-YYChat-User-Id", user.as_bytes())?;
     Ok(Some(user.into_owned()))
 }

@@ -26,8 +26,7 @@ pub fn owns(path: &str) -> bool {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     // `/v1/conversations/…` is OpenAI's own but for this one.
-    let conversation_memory =
-        path.starts_with("/v1/conversations/") && path.ends_with("/memory");
+    let conversation_memory = path.starts_with("/v1/conversations/") && path.ends_with("/memory");
     under("/v1/personalities") || under("/v1/memories") || conversation_memory
 }
 

@@ -10,7 +10,13 @@ use crate::error::ApiError;
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let headers = [(header::CONTENT_TYPE, "application/json")];
-        (self.status, headers, self.body()).into_response()
+        let mut response = (self.status, headers, self.body()).into_response();
+        if let Some(seconds) = self.retry_after {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }
 
@@ -31,6 +37,10 @@ pub async fn no_such_endpoint(request: Request) -> ApiError {
 pub async fn method_not_allowed(request: Request) -> ApiError {
     ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        format!("`{}` does not take {}.", request.uri().path(), request.method()),
+        format!(
+            "`{}` does not take {}.",
+            request.uri().path(),
+            request.method()
+        ),
     )
 }

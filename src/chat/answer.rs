@@ -1,9 +1,11 @@
 //! What an upstream said, in whole or so far.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// The facts of one chat completion, read from a whole JSON answer or gathered from a stream.
@@ -86,12 +88,9 @@ impl Answer {
             let message = choice.delta.or(choice.message).unwrap_or_default();
             let calls = message.tool_calls.is_some_and(|calls| !calls.is_empty());
             let calls = calls || message.function_call.is_some();
-            let texts = [
-                message.content,
-                message.reasoning_content,
-                message.reasoning,
-            ];
-            said |= calls || texts.into_iter().flatten().any(is_text);
+            let thought = [message.reasoning_content, message.reasoning];
+            said |= calls || thought.into_iter().flatten().any(is_text);
+            said |= message.content.as_ref().is_some_and(Content::is_something);
             self.has_tool_calls |= calls;
             if choice.index.unwrap_or(0) != 0 {
                 continue;
@@ -112,15 +111,14 @@ impl Answer {
     }
 
     /// Adds `content`: a string, or parts of which some have text.
-    fn add_content(&mut self, content: &RawValue, text_limit: usize) {
-        if let Ok(text) = serde_json::from_str::<Str>(content.get()) {
-            self.truncated |= push(&mut self.text, &text.0, text_limit);
-        } else if let Ok(parts) = serde_json::from_str::<Vec<Part>>(content.get()) {
-            for text in parts.into_iter().filter_map(|part| part.text) {
-                self.truncated |= push(&mut self.text, &text.0, text_limit);
+    fn add_content(&mut self, content: Content<'_>, text_limit: usize) {
+        match content {
+            Content::Text(text) => self.truncated |= push(&mut self.text, &text, text_limit),
+            Content::Parts(parts) => {
+                for text in parts.into_iter().filter_map(|part| part.text) {
+                    self.truncated |= push(&mut self.text, &text.0, text_limit);
+                }
             }
-        } else {
-            self.unreadable = true;
         }
     }
 }
@@ -190,7 +188,7 @@ struct Spoken<'a> {
     #[serde(borrow)]
     role: Option<Str<'a>>,
     #[serde(borrow)]
-    content: Option<&'a RawValue>,
+    content: Option<Content<'a>>,
     #[serde(borrow)]
     refusal: Option<Str<'a>>,
     /// What DeepSeek and vLLM call the thinking before the answer.
@@ -202,6 +200,53 @@ struct Spoken<'a> {
     /// vLLM writes an empty list where there are none.
     tool_calls: Option<Vec<IgnoredAny>>,
     function_call: Option<IgnoredAny>,
+}
+
+/// A message's `content`, read in one pass: most of an answer's bytes are in it.
+enum Content<'a> {
+    Text(Cow<'a, str>),
+    Parts(Vec<Part<'a>>),
+}
+
+impl Content<'_> {
+    fn is_something(&self) -> bool {
+        match self {
+            Self::Text(text) => !text.is_empty(),
+            Self::Parts(parts) => !parts.is_empty(),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<'a>(PhantomData<&'a ()>);
+
+        impl<'de: 'a, 'a> Visitor<'de> for Either<'a> {
+            type Value = Content<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list of parts")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Content<'a>, E> {
+                Ok(Content::Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Content<'a>, E> {
+                Ok(Content::Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Content<'a>, A::Error> {
+                let mut parts = Vec::new();
+                while let Some(part) = list.next_element()? {
+                    parts.push(part);
+                }
+                Ok(Content::Parts(parts))
+            }
+        }
+
+        deserializer.deserialize_any(Either(PhantomData))
+    }
 }
 
 #[derive(Deserialize)]

@@ -120,7 +120,10 @@ async fn list(memory: &Memory, whose: &Whose, limit: usize) -> Result<(), Fault>
     for record in &page.records {
         let at = jiff::Timestamp::from_millisecond(record.created_at).unwrap_or_default();
         let user = record.scope.user().map_or("-", |user| user);
-        println!("{}  {at:.0}  {user}  {}: {}", record.id, record.role, record.text);
+        println!(
+            "{}  {at:.0}  {user}  {}: {}",
+            record.id, record.role, record.text
+        );
     }
     eprintln!("{} of {} records", page.records.len(), page.total);
     Ok(())
@@ -136,9 +139,12 @@ async fn export(memory: &Memory, whose: &Whose, output: Option<PathBuf>) -> Resu
     let of = (!whose.is_everything()).then(|| (whose.tenant(), &selection));
     let written = memory.export(of, &mut buffered).await;
     let count = written.map_err(|error| Fault::new("memory export", error.to_string(), ""))?;
-    buffered
-        .flush()
-        .map_err(|error| of_file(output.as_deref().unwrap_or("standard output".as_ref()), &error))?;
+    buffered.flush().map_err(|error| {
+        of_file(
+            output.as_deref().unwrap_or("standard output".as_ref()),
+            &error,
+        )
+    })?;
     eprintln!("{count} records exported");
     Ok(())
 }

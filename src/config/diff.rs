@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::model::Config;
 
 /// Keys that are read once, when the program starts. One that ends in a dot stands for its section.
-const NEED_RESTART: [&str; 13] = [
+const NEED_RESTART: [&str; 15] = [
     "server.listen",
     "server.admin_listen",
     "server.workers",
@@ -20,6 +20,8 @@ const NEED_RESTART: [&str; 13] = [
     "memory.path",
     "memory.url",
     "memory.cache_capacity",
+    "memory.cache_ttl",
+    "memory.enabled",
     "log.format",
 ];
 

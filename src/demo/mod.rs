@@ -46,9 +46,8 @@ pub fn run(mut sources: Sources) -> Result<(), Faults> {
         let file = folder.path().join(name);
         std::fs::write(&file, text).map_err(|error| unwritable(&file, &error))?;
     }
-    let upstream = upstream::start().map_err(|error| {
-        Fault::new("demo", format!("its upstream cannot start: {error}"), "")
-    })?;
+    let upstream = upstream::start()
+        .map_err(|error| Fault::new("demo", format!("its upstream cannot start: {error}"), ""))?;
     // The demo's own keys are weaker than what was asked for on the command line.
     let mut own = vec![
         (
@@ -59,7 +58,10 @@ pub fn run(mut sources: Sources) -> Result<(), Faults> {
             "personality.dir".to_owned(),
             folder.path().to_string_lossy().into_owned(),
         ),
-        ("tools.dir".to_owned(), folder.path().to_string_lossy().into_owned()),
+        (
+            "tools.dir".to_owned(),
+            folder.path().to_string_lossy().into_owned(),
+        ),
     ];
     let memory = folder.path().join("memory").to_string_lossy().into_owned();
     own.push(("memory.path".to_owned(), memory));
@@ -145,7 +147,9 @@ impl Screen {
             "  curl http://{api}/v1/chat/completions -H 'content-type: application/json' \\\n    \
              -d '{{\"model\":\"demo\",\"personality_id\":\"{PERSONA}\",\"messages\":[{{\"role\":\"user\",\"content\":\"hello\"}}]}}'"
         ));
-        self.line(&format!("  client = OpenAI(base_url=\"http://{api}/v1\", api_key=\"none\")"));
+        self.line(&format!(
+            "  client = OpenAI(base_url=\"http://{api}/v1\", api_key=\"none\")"
+        ));
         self.line(&format!("  http://{admin}/metrics"));
         self.line("Ctrl-C ends it.");
     }

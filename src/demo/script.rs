@@ -21,7 +21,9 @@ pub fn play(screen: &mut Screen, api: SocketAddr) -> Played<()> {
             client: Client::builder().no_proxy().build()?,
             base_url: format!("http://{api}/v1"),
         };
-        screen.line(&format!("An app talks to http://{api}/v1 instead of its model's API."));
+        screen.line(&format!(
+            "An app talks to http://{api}/v1 instead of its model's API."
+        ));
         without_persona(screen, &app).await?;
         with_persona(screen, &app).await?;
         streamed(screen, &app).await?;
@@ -31,7 +33,9 @@ pub fn play(screen: &mut Screen, api: SocketAddr) -> Played<()> {
 
 async fn without_persona(screen: &mut Screen, app: &App) -> Played<()> {
     screen.heading("1. Nothing to inject: the request arrives as the app sent it");
-    let answer = app.ask(screen, json!({ "messages": user("Hello!") })).await?;
+    let answer = app
+        .ask(screen, json!({ "messages": user("Hello!") }))
+        .await?;
     screen.line(&text_of(&answer));
     Ok(())
 }
@@ -57,7 +61,11 @@ async fn streamed(screen: &mut Screen, app: &App) -> Played<()> {
             if let Some(data) = line.strip_prefix(b"data: ")
                 && let Ok(event) = serde_json::from_slice::<Value>(data)
             {
-                screen.write(event["choices"][0]["delta"]["content"].as_str().unwrap_or(""));
+                screen.write(
+                    event["choices"][0]["delta"]["content"]
+                        .as_str()
+                        .unwrap_or(""),
+                );
             }
         }
     }
@@ -110,7 +118,12 @@ impl App {
         let mut body = body.clone();
         body["model"] = json!("demo");
         screen.request(&format!("> {body}"));
-        let response = self.client.post(format!("{}/chat/completions", self.base_url)).json(&body).send().await?;
+        let response = self
+            .client
+            .post(format!("{}/chat/completions", self.base_url))
+            .json(&body)
+            .send()
+            .await?;
         for name in ["x-yychat-personality", "x-yychat-memory", "server-timing"] {
             if let Some(value) = response.headers().get(name) {
                 screen.line(&format!("  {name}: {}", value.to_str()?));

@@ -55,14 +55,24 @@ async fn chat(Json(request): Json<Value>) -> Response {
             "message": { "role": "assistant", "content": answer },
             "finish_reason": "stop",
         });
-        Json(envelope("chat.completion", choice, Some(usage(&request, &answer)))).into_response()
+        Json(envelope(
+            "chat.completion",
+            choice,
+            Some(usage(&request, &answer)),
+        ))
+        .into_response()
     }
 }
 
 /// What a model would have seen, in a sentence a message.
 fn describe(request: &Value) -> String {
-    let messages = request["messages"].as_array().map_or(&[][..], Vec::as_slice);
-    let mut lines = vec![format!("I am the demo upstream. I received {} messages:", messages.len())];
+    let messages = request["messages"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    let mut lines = vec![format!(
+        "I am the demo upstream. I received {} messages:",
+        messages.len()
+    )];
     for (number, message) in messages.iter().enumerate() {
         let role = message["role"].as_str().unwrap_or("?");
         let text = match &message["content"] {
@@ -86,12 +96,17 @@ fn excerpt(text: &str) -> String {
     format!("{start}… ({characters} characters)")
 }
 
-fn stream(answer: &str) -> Sse<impl futures_util::Stream<Item = Result<Event, Infallible>> + use<>> {
+fn stream(
+    answer: &str,
+) -> Sse<impl futures_util::Stream<Item = Result<Event, Infallible>> + use<>> {
     let delta = |delta: Value, finish: Value| {
         let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish });
         Event::default().data(envelope("chat.completion.chunk", choice, None).to_string())
     };
-    let mut events = vec![delta(json!({ "role": "assistant", "content": "" }), Value::Null)];
+    let mut events = vec![delta(
+        json!({ "role": "assistant", "content": "" }),
+        Value::Null,
+    )];
     events.extend(
         answer
             .split_inclusive(' ')

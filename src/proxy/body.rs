@@ -41,7 +41,10 @@ pub async fn read(session: &mut Session, config: &Config) -> Result<Bytes, Failu
     let mut whole = BytesMut::new();
     let mut first = Bytes::new();
     loop {
-        let read = timeout(config.timeouts.body_idle, session.as_downstream_mut().read_request_body());
+        let read = timeout(
+            config.timeouts.body_idle,
+            session.as_downstream_mut().read_request_body(),
+        );
         let Ok(read) = read.await else {
             return Err(pace.stalled().into());
         };
@@ -65,7 +68,11 @@ pub async fn read(session: &mut Session, config: &Config) -> Result<Bytes, Failu
             whole.extend_from_slice(&chunk);
         }
     }
-    Ok(if whole.is_empty() { first } else { whole.freeze() })
+    Ok(if whole.is_empty() {
+        first
+    } else {
+        whole.freeze()
+    })
 }
 
 /// Reads on for a while what a refused client still sends.

@@ -9,7 +9,7 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -111,11 +111,14 @@ async fn leg(
                     request_id = %context.request_id, upstream = error.upstream,
                     kind = error.kind.name(), why = error.why, "upstream failed"
                 );
-                gateway.metrics()
+                gateway
+                    .metrics()
                     .upstream_error(&error.upstream, error.kind.name());
                 let never_sent = matches!(
                     error.kind,
-                    UpstreamErrorKind::Resolve | UpstreamErrorKind::Connect | UpstreamErrorKind::Tls
+                    UpstreamErrorKind::Resolve
+                        | UpstreamErrorKind::Connect
+                        | UpstreamErrorKind::Tls
                 );
                 let answer = error.answer();
                 if !never_sent {
@@ -153,19 +156,26 @@ async fn attempt(
     loop {
         context.ledger.enter(Phase::UpstreamConnect);
         let connecting = gateway.dialer.connect(upstream, timeouts);
-        let mut connection = match with_client(session, connecting).await? {
+        let mut connection = match with_client(session, pin!(connecting)).await? {
             Ok(connection) => connection,
             Err(error) => return Ok(Err(error)),
         };
         let acknowledged = connection.bytes_acknowledged();
         let request =
             headers::chat_request(session.req_header(), upstream, caller, composed.length)?;
-        let sent = with_client(session, send(&mut connection, request, composed)).await?;
+        let sent = if connection.session.as_http1().is_some() && composed.length <= PIECE {
+            let sending = connection.send_at_once(request, composed, timeouts.write);
+            let (returned, sent) = with_client(session, pin!(sending)).await?;
+            connection = returned;
+            sent.map(|()| Sent::Whole)
+        } else {
+            with_client(session, pin!(send(&mut connection, request, composed))).await?
+        };
         context.ledger.enter(Phase::UpstreamTtfb);
         let answered = match sent {
             Ok(Sent::Answered) => Ok(()),
             Ok(Sent::Whole) => {
-                with_client(session, wait(&mut connection, timeouts.first_byte)).await?
+                with_client(session, pin!(wait(&mut connection, timeouts.first_byte))).await?
             }
             // It may have answered, 413 say, and closed without reading the rest.
             Err(error) => wait(&mut connection, EARLY_ANSWER).await.map_err(|_| error),
@@ -272,9 +282,8 @@ fn never_read(connection: &Connection, acknowledged: Option<u64>, error: &Error)
 /// it the upstream's connection.
 async fn with_client<T>(
     session: &mut Session,
-    work: impl Future<Output = T>,
+    mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, Failure> {
-    let mut work = pin!(work);
     tokio::select! {
         biased;
         done = &mut work => Ok(done),

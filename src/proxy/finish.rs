@@ -1,7 +1,7 @@
 //! The end of a request: metrics and one log line.
 
-use super::{Gateway, Surface};
 use super::context::{Context, Route};
+use super::{Gateway, Surface};
 use crate::telemetry::Phase;
 
 /// Files the ledger and writes the request's line.
@@ -16,7 +16,10 @@ pub fn finish(gateway: &Gateway, context: &mut Context) {
         context.streamed,
         &context.ledger,
     );
-    let usage = context.answer.as_ref().and_then(|answer| answer.usage.as_ref());
+    let usage = context
+        .answer
+        .as_ref()
+        .and_then(|answer| answer.usage.as_ref());
     tracing::info!(
         request_id = %context.request_id,
         generation = context.snapshot.generation,

@@ -11,7 +11,9 @@ pub fn header_end(bytes: &[u8], searched: &mut usize) -> Result<Option<usize>, A
     while let Some(offset) = memchr::memchr2(b'\n', b'\r', &bytes[*searched..]) {
         let at = *searched + offset;
         if bytes[at] == b'\n' {
-            return Err(malformed("a header line ends in a bare LF; lines end in CRLF"));
+            return Err(malformed(
+                "a header line ends in a bare LF; lines end in CRLF",
+            ));
         }
         match bytes.get(at + 1) {
             None => {
@@ -94,8 +96,13 @@ struct Seen {
 
 impl Seen {
     fn field(&mut self, line: &[u8]) -> Result<(), ApiError> {
-        if line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
-            return Err(malformed("a header line is folded (it begins with white space)"));
+        if line
+            .first()
+            .is_some_and(|byte| matches!(byte, b' ' | b'\t'))
+        {
+            return Err(malformed(
+                "a header line is folded (it begins with white space)",
+            ));
         }
         let Some(colon) = memchr::memchr(b':', line) else {
             return Err(malformed("a header line has no colon"));
@@ -104,7 +111,10 @@ impl Seen {
         if name.is_empty() || !name.iter().all(|&byte| is_token(byte)) {
             return Err(malformed("a header field's name is not a token"));
         }
-        if value.iter().any(|&byte| (byte < b' ' && byte != b'\t') || byte == 0x7f) {
+        if value
+            .iter()
+            .any(|&byte| (byte < b' ' && byte != b'\t') || byte == 0x7f)
+        {
             return Err(malformed(format!(
                 "the header field {} holds a control character",
                 String::from_utf8_lossy(name)
@@ -221,7 +231,11 @@ mod tests {
         let section = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nbody\n";
         for cut in 0..section.len() - 6 {
             let mut searched = 0;
-            assert_eq!(header_end(&section[..cut], &mut searched), Ok(None), "{cut}");
+            assert_eq!(
+                header_end(&section[..cut], &mut searched),
+                Ok(None),
+                "{cut}"
+            );
             assert_eq!(header_end(section, &mut searched), Ok(Some(27)), "{cut}");
         }
     }

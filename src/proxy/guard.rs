@@ -25,6 +25,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
+use tokio_util::io::poll_read_buf;
 
 use super::framing;
 use crate::config::model::Config;
@@ -38,6 +39,9 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// Bytes of an answer that are gathered before they are sent; larger writes go straight on.
 const WRITE_BUFFER: usize = 8 * 1024;
+
+/// Room that is made for a read of a header section.
+const READ_AT_ONCE: usize = 4096;
 
 /// What a header section may be.
 #[derive(Debug, Clone, Copy)]
@@ -187,11 +191,8 @@ impl Guarded {
     }
 
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut space = [0; 4096];
-        let mut buffer = ReadBuf::new(&mut space);
-        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buffer))?;
-        self.pending.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(buffer.filled().len()))
+        self.pending.reserve(READ_AT_ONCE);
+        poll_read_buf(Pin::new(&mut self.inner), cx, &mut self.pending)
     }
 
     /// Hands on what waits for a flush.

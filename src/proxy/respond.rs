@@ -10,6 +10,13 @@ use pingora::proxy::Session;
 use super::context::Context;
 use crate::error::ApiError;
 
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-yychat-request-id");
+const GENERATION: HeaderName = HeaderName::from_static("x-yychat-generation");
+const PERSONALITY: HeaderName = HeaderName::from_static("x-yychat-personality");
+const MEMORY: HeaderName = HeaderName::from_static("x-yychat-memory");
+const UPSTREAM: HeaderName = HeaderName::from_static("x-yychat-upstream");
+
 /// An answer of the gateway's own endpoints; its body may be a stream.
 pub type LocalResponse = http::Response<UnsyncBoxBody<Bytes, axum_core::Error>>;
 
@@ -83,21 +90,21 @@ pub async fn local(
 pub fn sign(header: &mut ResponseHeader, context: &Context) {
     let mut id = uuid::Uuid::encode_buffer();
     let id = context.request_id.as_hyphenated().encode_lower(&mut id);
-    put(header, "x-yychat-request-id", id);
+    put(header, REQUEST_ID, id);
     let mut digits = itoa::Buffer::new();
     put(
         header,
-        "x-yychat-generation",
+        GENERATION,
         digits.format(context.snapshot.generation),
     );
     if let Some(personality) = &context.personality {
-        put(header, "x-yychat-personality", &visible(personality));
+        put(header, PERSONALITY, &visible(personality));
     }
     if let Some(memory) = &context.memory {
-        put(header, "x-yychat-memory", memory);
+        put(header, MEMORY, memory);
     }
     if let Some(upstream) = &context.upstream {
-        put(header, "x-yychat-upstream", upstream);
+        put(header, UPSTREAM, upstream);
     }
     let timing = context.ledger.server_timing();
     if !timing.is_empty() {
@@ -121,8 +128,11 @@ pub fn is_event_stream(header: &ResponseHeader) -> bool {
 /// Keeps others on the way from holding a stream back, where its upstream says nothing of that.
 pub fn unbuffered(header: &mut ResponseHeader) {
     // nginx and its kin buffer unless the second tells them not to.
-    for (name, value) in [("cache-control", "no-cache"), ("x-accel-buffering", "no")] {
-        if !header.headers.contains_key(name) {
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-cache"),
+        (X_ACCEL_BUFFERING, "no"),
+    ] {
+        if !header.headers.contains_key(&name) {
             put(header, name, value);
         }
     }
@@ -151,9 +161,9 @@ fn visible(text: &str) -> String {
     })
 }
 
-fn put(header: &mut ResponseHeader, name: &'static str, value: &str) {
-    // The names are constants; a value that no header can hold is left out.
+fn put(header: &mut ResponseHeader, name: HeaderName, value: &str) {
+    // A value that no header can hold is left out.
     if let Ok(value) = HeaderValue::from_str(value) {
-        let _ = header.insert_header(HeaderName::from_static(name), value);
+        let _ = header.insert_header(name, value);
     }
 }

@@ -105,6 +105,9 @@ mod tests {
     #[test]
     fn without_keys_anyone_is_the_default_tenant() {
         let caller = KeyRing::new(&[]).prove(b"whatever").expect("let in");
-        assert_eq!((&*caller.tenant, caller.key_in_authorization), ("default", false));
+        assert_eq!(
+            (&*caller.tenant, caller.key_in_authorization),
+            ("default", false)
+        );
     }
 }

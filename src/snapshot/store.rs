@@ -142,7 +142,10 @@ impl Store {
     fn apply(&self, current: &Snapshot, mut next: Snapshot) -> Outcome {
         let waiting = config::needs_restart(&current.config, &next.config);
         if !waiting.is_empty() {
-            tracing::warn!(keys = waiting.join(", "), "changed, and waits for a restart");
+            tracing::warn!(
+                keys = waiting.join(", "),
+                "changed, and waits for a restart"
+            );
             keep_fixed(&current.config, &mut next.config);
         }
         let generation = next.generation;
@@ -206,7 +209,10 @@ fn build(loaded: Loaded, previous: Option<&Snapshot>) -> Result<Snapshot, Faults
         faults.push(Fault::new(
             loaded.file.as_deref().unwrap_or(Path::new("environment")),
             format!("personality.default names `{id}`, which no personality has"),
-            format!("add it to {}, or name another", config.personality.dir.display()),
+            format!(
+                "add it to {}, or name another",
+                config.personality.dir.display()
+            ),
         ));
     }
     match personalities {

@@ -148,7 +148,11 @@ fn folders(path: &Path) -> BTreeSet<PathBuf> {
         found.extend(start.ancestors().skip(1).take(2).map(Path::to_owned));
         if start.is_dir() {
             let inside = std::fs::read_dir(&start).into_iter().flatten().flatten();
-            found.extend(inside.map(|entry| entry.path()).filter(|path| path.is_dir()));
+            found.extend(
+                inside
+                    .map(|entry| entry.path())
+                    .filter(|path| path.is_dir()),
+            );
             found.insert(start);
         }
     }

@@ -35,11 +35,17 @@ impl Ask {
     ///
     /// 400 for a header that is not UTF-8, an id that no scope can have, or an unknown word.
     pub fn read(headers: &HeaderMap, request: &ChatRequest) -> Result<Self, ApiError> {
-        let named = Named { headers };
+        let named = Named {
+            headers,
+            any: headers.keys().any(|name| name.as_str().starts_with("x-")),
+        };
         let personality = named
             .first(["x-yychat-personality"])?
             .or_else(|| request.personality_id().map(Into::into));
-        let user = match named.first(["x-yychat-user-id"])?.or_else(|| owned(request.user())) {
+        let user = match named
+            .first(["x-yychat-user-id"])?
+            .or_else(|| owned(request.user()))
+        {
             Some(user) => Some(user),
             None => named
                 .first(ALIASES.map(|(user, _)| user))?
@@ -81,13 +87,15 @@ fn owned(text: Option<std::borrow::Cow<'_, str>>) -> Option<String> {
 
 struct Named<'a> {
     headers: &'a HeaderMap,
+    /// Whether there is any that could be one of those asked for: all of them begin with `x-`.
+    any: bool,
 }
 
 impl Named<'_> {
     /// The first of these headers that is there and not empty. Clients that cannot put other
     /// scripts into a header percent-encode them.
     fn first<const N: usize>(&self, names: [&str; N]) -> Result<Option<String>, ApiError> {
-        for name in names {
+        for name in names.into_iter().filter(|_| self.any) {
             let Some(value) = self.headers.get(name) else {
                 continue;
             };

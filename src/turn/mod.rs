@@ -48,11 +48,7 @@ pub struct Turn {
 /// # Errors
 ///
 /// 400 for a body or header that cannot be read, 404 for an unknown personality.
-pub async fn prepare(
-    asked: Asked<'_>,
-    body: Bytes,
-    ledger: &mut Ledger,
-) -> Result<Turn, ApiError> {
+pub async fn prepare(asked: Asked<'_>, body: Bytes, ledger: &mut Ledger) -> Result<Turn, ApiError> {
     let snapshot = asked.snapshot;
     ledger.enter(Phase::Compose);
     let request = ChatRequest::parse(body, snapshot.config.limits.json_depth)?;

@@ -144,6 +144,8 @@ fn query(config: &model::Memory, request: &ChatRequest) -> RecallQuery {
 
 /// Unix milliseconds.
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

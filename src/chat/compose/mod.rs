@@ -151,8 +151,13 @@ pub fn compose(request: &ChatRequest, injection: &Injection) -> Composed {
 /// excepted; a piece that large by itself is passed on without a copy when nothing small is
 /// waiting before it.
 pub fn coalesce(pieces: impl IntoIterator<Item = Bytes>, least: usize) -> Vec<Bytes> {
+    let pieces: Vec<_> = pieces.into_iter().collect();
+    let small = pieces
+        .iter()
+        .map(Bytes::len)
+        .filter(|&length| length < least);
+    let mut waiting = BytesMut::with_capacity(small.sum::<usize>().min(2 * least));
     let mut joined = Vec::new();
-    let mut waiting = BytesMut::new();
     for piece in pieces {
         if piece.len() >= least {
             if !waiting.is_empty() {
