@@ -7,6 +7,7 @@
 use async_trait::async_trait;
 use pingora::prelude::*;
 use pingora::proxy::{ProxyHttp, Session, http_proxy_service};
+use pingora::server::RunArgs;
 use pingora::server::configuration::ServerConf;
 
 struct PassThrough {
@@ -49,5 +50,5 @@ fn main() {
     service.add_tcp(&listen);
     service.threads = Some(server.configuration.threads);
     server.add_service(service);
-    server.run_forever();
+    server.run(RunArgs::default());
 }

@@ -142,7 +142,7 @@ async fn writes(memory: &Memory) -> Result<(), Box<dyn std::error::Error>> {
         }
         Ok::<_, yychat::error::ApiError>(())
     });
-    for result in futures::future::join_all(clients).await {
+    for result in futures_util::future::join_all(clients).await {
         result?;
     }
     let rate = (CLIENTS * EACH) as f64 / start.elapsed().as_secs_f64();

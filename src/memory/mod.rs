@@ -386,8 +386,7 @@ fn not_found() -> ApiError {
 }
 
 fn refused(error: StoreError) -> ApiError {
-    let message = format!("{error}; nothing was written: try again later");
-    unavailable(message)
+    unavailable(format!("{error}; nothing was written: try again later"))
 }
 
 fn too_late() -> ApiError {

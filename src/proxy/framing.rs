@@ -1,8 +1,33 @@
 //! Judging a raw HTTP/1 header section: what two readers could read in two ways is refused.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
+use crate::config::model::Config;
 use crate::error::ApiError;
+
+/// What a header section may be.
+#[derive(Debug, Clone, Copy)]
+pub struct HeaderLimits {
+    /// Bytes at most.
+    pub bytes: usize,
+    /// Fields at most.
+    pub fields: usize,
+    /// From the first byte to the blank line.
+    pub time: Duration,
+}
+
+impl HeaderLimits {
+    /// Those that an operator has set.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            bytes: config.limits.header_bytes,
+            fields: config.limits.header_fields,
+            time: config.timeouts.header,
+        }
+    }
+}
 
 /// Finds the end of the header section (just past the blank line) in `bytes`, going on from
 /// `searched`. `Ok(None)`: it has not come yet. A line not ended by CRLF is refused as soon as it

@@ -27,8 +27,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 use tokio_util::io::poll_read_buf;
 
-use super::framing;
-use crate::config::model::Config;
+use super::framing::{self, HeaderLimits};
 use crate::error::ApiError;
 use crate::telemetry::Metrics;
 
@@ -42,28 +41,6 @@ const WRITE_BUFFER: usize = 8 * 1024;
 
 /// Room that is made for a read of a header section.
 const READ_AT_ONCE: usize = 4096;
-
-/// What a header section may be.
-#[derive(Debug, Clone, Copy)]
-pub struct HeaderLimits {
-    /// Bytes at most.
-    pub bytes: usize,
-    /// Fields at most.
-    pub fields: usize,
-    /// From the first byte to the blank line.
-    pub time: Duration,
-}
-
-impl HeaderLimits {
-    /// Those that an operator has set.
-    pub fn of(config: &Config) -> Self {
-        Self {
-            bytes: config.limits.header_bytes,
-            fields: config.limits.header_fields,
-            time: config.timeouts.header,
-        }
-    }
-}
 
 /// A client's connection with the guard in front.
 pub struct Guarded {

@@ -12,7 +12,8 @@ use pingora::protocols::http::v2::server::H2Options;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 
-use super::guard::{Guarded, HeaderLimits};
+use super::framing::HeaderLimits;
+use super::guard::Guarded;
 use crate::error::ApiError;
 use crate::snapshot::Store;
 use crate::telemetry::Metrics;

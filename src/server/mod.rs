@@ -128,14 +128,16 @@ fn finish_saving(memory: &Memory) {
 }
 
 fn server_conf(config: &Config) -> Result<ServerConf, Fault> {
-    let mut conf = ServerConf::default();
-    conf.threads = config.server.workers;
-    conf.upstream_keepalive_pool_size = KEPT_CONNECTIONS;
-    // The list of upstreams ends the tries.
-    conf.max_retries = MOST_TRIES;
-    // The drain is our own: by the time pingora is told to stop, nothing is live.
-    conf.grace_period_seconds = Some(0);
-    conf.graceful_shutdown_timeout_seconds = Some(1);
+    let mut conf = ServerConf {
+        threads: config.server.workers,
+        upstream_keepalive_pool_size: KEPT_CONNECTIONS,
+        // The list of upstreams ends the tries.
+        max_retries: MOST_TRIES,
+        // The drain is our own: by the time pingora is told to stop, nothing is live.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(1),
+        ..ServerConf::default()
+    };
     if !system_has_authorities() {
         let needs_them = |upstream: &&crate::config::model::Upstream| {
             upstream.base_url.scheme() == "https" && upstream.ca.is_none()
