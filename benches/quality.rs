@@ -54,7 +54,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// From `EMBEDDING_URL`, with `EMBEDDING_MODEL`, `EMBEDDING_QUERY_MODEL` and the prefixes of E5
 /// where `EMBEDDING_PREFIXES` is set.
 fn embedder() -> Result<Option<Arc<dyn Embedder>>, Box<dyn std::error::Error>> {
-    let variable = |name: &str| std::env::var(name).ok();
+    let environment = yychat::config::environment().unwrap_or_default();
+    let variable = |name: &str| environment.get(name).cloned();
     let Some(url) = variable("EMBEDDING_URL") else {
         return Ok(None);
     };

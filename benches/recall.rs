@@ -57,7 +57,7 @@ fn open(path: &std::path::Path) -> Result<Memory, Box<dyn std::error::Error>> {
         placement: model::Placement::Tail,
         max_bytes: 8192,
     };
-    Ok(Memory::open(&config).map_err(|fault| fault.to_string())?)
+    Ok(Memory::open(&config, None).map_err(|fault| fault.to_string())?)
 }
 
 /// A small generator, so that every run measures the same work.
@@ -154,8 +154,9 @@ async fn reads(memory: &Memory, scopes: usize, records: usize) {
     let mut words = Words(7);
     let mut cold = Vec::new();
     let mut warm = Vec::new();
-    for _ in 0..scopes.min(2000) {
-        let scope = scope(words.next(scopes as u64) as usize);
+    // Every scope once: the caches have to hold what they are told to, and no more.
+    for at in 0..scopes {
+        let scope = scope(at);
         for touch in 0..if scopes == 1 { 2000 } else { 3 } {
             let query = RecallQuery {
                 text: words.text(8),

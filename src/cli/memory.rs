@@ -93,7 +93,7 @@ impl Whose {
 ///
 /// What the store, a file or a line of an import has against it.
 pub fn run(configuration: &Store, command: Command) -> Result<(), Faults> {
-    let memory = Memory::open(&configuration.load().config.memory)?;
+    let memory = Memory::open(&configuration.load().config.memory, None)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -12,7 +12,9 @@ use moka::future::Cache;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
+use uuid::Uuid;
 
+use super::embedding::vector::Vector;
 use super::recall::ScopeIndex;
 use super::record::Record;
 use super::scope::Scope;
@@ -133,7 +135,25 @@ impl Scopes {
         }
     }
 
-    fn outdate(&self, scope: &Scope) {
+    /// Puts vectors of one scope into its index, if that is in memory.
+    pub async fn embedded(&self, vectors: &[(Scope, Uuid, Vector)]) {
+        let Some((scope, ..)) = vectors.first() else {
+            return;
+        };
+        if let Some(entry) = self.entries.get(scope).await {
+            {
+                let mut index = entry.index.write().unwrap_or_else(PoisonError::into_inner);
+                index.put_vectors(vectors.iter().map(|(_, id, vector)| (*id, vector)));
+            }
+            self.entries.insert(scope.clone(), entry).await;
+        } else {
+            // One that is being built may have been read before the vectors were there.
+            self.outdate(scope);
+        }
+    }
+
+    /// Has the scope's index built again at its next use.
+    pub fn outdate(&self, scope: &Scope) {
         self.epoch(scope).fetch_add(1, Ordering::AcqRel);
     }
 

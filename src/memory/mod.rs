@@ -9,9 +9,11 @@
 //! [`embedded`] the one that needs nothing installed. Nothing above a store takes itself for its
 //! only user.
 
+mod access;
 pub mod block;
 mod cache;
 mod embedded;
+pub mod embedding;
 mod index;
 mod recall;
 pub mod record;
@@ -31,8 +33,7 @@ use std::time::Duration;
 use moka::future::Cache;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
-use uuid::Uuid;
+use tokio::time::{Instant, timeout};
 
 pub use embedded::Embedded;
 pub use recall::{Outcome, Recall, RecallQuery, Recalled};
@@ -44,18 +45,20 @@ pub use transfer::ImportError;
 pub use writer::Turn;
 
 use crate::config::model;
-use crate::error::{ApiError, Fault};
+use crate::error::Fault;
 use cache::Scopes;
+use embedding::{Embedder, Embeddings, Worker};
 use index::Query;
 use recall::{CacheKey, Ranking};
 use stats::Counters;
-use writer::{Edit, Job, Writer};
+use writer::{Job, Writer};
+
+/// Part of the deadline, as its divisor, that is kept for ranking when the query's embedding is
+/// waited for.
+const RESERVED: u32 = 5;
 
 /// Turns and writes that may wait for the store.
 const QUEUE: usize = 8192;
-
-/// How long a caller of the API waits for its write.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Memory, as the rest of the program sees it. It has a runtime of its own, so that neither a
 /// store that hangs nor the end of another runtime harms it.
@@ -66,22 +69,27 @@ pub struct Memory {
     rankings: Option<Cache<CacheKey, Arc<Ranking>>>,
     jobs: mpsc::Sender<Job>,
     counters: Arc<Counters>,
+    embeddings: Option<Embeddings>,
     corrupt: Option<Embedded>,
     /// Taken when dropped.
     runtime: Option<Runtime>,
 }
 
 impl Memory {
-    /// Opens the store that the configuration names. No runtime is needed.
+    /// Opens the store that the configuration names. No runtime is needed. With an embedder,
+    /// records are also found by meaning.
     ///
     /// # Errors
     ///
     /// A fault when the store cannot be opened.
-    pub fn open(config: &model::Memory) -> Result<Self, Fault> {
+    pub fn open(
+        config: &model::Memory,
+        embedder: Option<Arc<dyn Embedder>>,
+    ) -> Result<Self, Fault> {
         match &config.store {
             model::Store::Embedded { path } => {
                 let store = Embedded::open(path)?;
-                let mut memory = Self::with_store(Arc::new(store.clone()), config)?;
+                let mut memory = Self::with_store(Arc::new(store.clone()), config, embedder)?;
                 memory.corrupt = Some(store);
                 Ok(memory)
             }
@@ -98,7 +106,11 @@ impl Memory {
     /// # Errors
     ///
     /// A fault when the system grants no threads.
-    pub fn with_store(store: Arc<dyn MemoryStore>, config: &model::Memory) -> Result<Self, Fault> {
+    pub fn with_store(
+        store: Arc<dyn MemoryStore>,
+        config: &model::Memory,
+        embedder: Option<Arc<dyn Embedder>>,
+    ) -> Result<Self, Fault> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(4)
@@ -112,12 +124,14 @@ impl Memory {
         let scopes = Scopes::new(store.clone(), runtime.handle().clone());
         let counters = Arc::new(Counters::default());
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let writer = Writer {
-            store: store.clone(),
-            scopes: scopes.clone(),
-            counters: counters.clone(),
-            save: config.save,
-        };
+        let embeddings = embedder.map(|e| Embeddings::new(e, runtime.handle().clone()));
+        let fresh = embeddings.clone().map(|embeddings| {
+            let (fresh, worker) =
+                Worker::new(embeddings, store.clone(), scopes.clone(), counters.clone());
+            runtime.spawn(worker.run());
+            fresh
+        });
+        let writer = Writer::new(store.clone(), scopes.clone(), counters.clone(), fresh);
         runtime.spawn(writer.run(queue));
         let rankings = (config.cache_capacity > 0).then(|| {
             Cache::builder()
@@ -131,6 +145,7 @@ impl Memory {
             rankings,
             jobs,
             counters,
+            embeddings,
             corrupt: None,
             runtime: Some(runtime),
         })
@@ -172,30 +187,39 @@ impl Memory {
         scope: &Scope,
         query: &RecallQuery,
     ) -> Result<(Vec<Recalled>, bool), StoreError> {
+        let start = Instant::now();
         let entry = self.scopes.get(scope).await?;
         let analysed = Query::new(&query.text, &query.context);
+        let vector = match &self.embeddings {
+            Some(embeddings) => {
+                let within =
+                    (query.deadline - query.deadline / RESERVED).saturating_sub(start.elapsed());
+                embeddings.query(&query.text, &query.context, within).await
+            }
+            None => None,
+        };
+        let rank = || Arc::new(entry.read().rank(&analysed, vector.as_deref(), query.limit));
         let answer = |ranking: &Ranking| {
             entry
                 .read()
                 .answer(ranking, query.limit, &query.already_sent)
         };
         let Some(rankings) = &self.rankings else {
-            let ranking = entry.read().rank(&analysed, query.limit);
-            return Ok((answer(&ranking), false));
+            return Ok((answer(&rank()), false));
         };
         let key = CacheKey::new(scope, &analysed);
         let found = rankings
             .entry(key.clone())
-            .or_insert_with(async { Arc::new(entry.read().rank(&analysed, query.limit)) })
+            .or_insert_with(async { rank() })
             .await;
         if found.is_fresh() {
             return Ok((answer(found.value()), false));
         }
         let old = found.into_value();
-        let refreshed = entry.read().refresh(&old, &analysed, query.limit);
+        let asked = (&analysed, vector.as_deref());
+        let refreshed = entry.read().refresh(&old, asked, query.limit);
         let cached = refreshed.is_some();
-        let ranking =
-            refreshed.unwrap_or_else(|| Arc::new(entry.read().rank(&analysed, query.limit)));
+        let ranking = refreshed.unwrap_or_else(rank);
         if !Arc::ptr_eq(&old, &ranking) {
             rankings.insert(key, ranking.clone()).await;
         }
@@ -211,11 +235,12 @@ impl Memory {
         }
     }
 
-    /// Waits until everything that was queued is on disk; `false` if that takes longer.
+    /// Waits until everything that was queued is on disk; `false` if that takes longer, or if the
+    /// store refuses some of it.
     pub async fn drain(&self, at_most: Duration) -> bool {
         let flush = async {
             let (done, flushed) = oneshot::channel();
-            self.jobs.send(Job::Flush(done)).await.is_ok() && flushed.await.is_ok()
+            self.jobs.send(Job::Flush(done)).await.is_ok() && flushed.await.unwrap_or(false)
         };
         timeout(at_most, flush).await.unwrap_or(false)
     }
@@ -228,148 +253,6 @@ impl Memory {
             ..self.counters.stats()
         }
     }
-
-    /// Adds a record and gives it back once it is on disk; the same text of the same role and
-    /// conversation gives the record that is already there.
-    ///
-    /// # Errors
-    ///
-    /// 400 or 413 for a bad text, 503 when the store refuses.
-    pub async fn create(&self, record: Record) -> Result<Record, ApiError> {
-        record::check_text(&record.text)?;
-        self.write(|reply| Job::Create(Box::new(record), reply))
-            .await
-    }
-
-    /// The record of this id, if it is the tenant's, and the user's where one is given.
-    ///
-    /// # Errors
-    ///
-    /// 404 for no such record, or another's.
-    pub async fn get(
-        &self,
-        tenant: &str,
-        user: Option<&str>,
-        id: &str,
-    ) -> Result<Record, ApiError> {
-        let found = match Uuid::parse_str(id) {
-            Ok(id) => self.read(self.store.get(tenant, id)).await?,
-            Err(_) => None,
-        };
-        found
-            .filter(|r| user.is_none() || r.scope.user().map(|u| &**u) == user)
-            .ok_or_else(not_found)
-    }
-
-    /// Gives a record another text; the old one stays in its history.
-    ///
-    /// # Errors
-    ///
-    /// As [`Memory::get`] and [`Memory::create`].
-    pub async fn update(
-        &self,
-        tenant: &str,
-        user: Option<&str>,
-        (id, text): (&str, String),
-    ) -> Result<Record, ApiError> {
-        record::check_text(&text)?;
-        let id = self.get(tenant, user, id).await?.id;
-        let edit = Edit {
-            tenant: tenant.to_owned(),
-            id,
-            text,
-            now: jiff::Timestamp::now().as_millisecond(),
-        };
-        self.write(|reply| Job::Edit(edit, reply))
-            .await?
-            .ok_or_else(not_found)
-    }
-
-    /// Removes a record.
-    ///
-    /// # Errors
-    ///
-    /// As [`Memory::get`]; 503 when the store refuses.
-    pub async fn delete(&self, tenant: &str, user: Option<&str>, id: &str) -> Result<(), ApiError> {
-        let record = self.get(tenant, user, id).await?;
-        self.write(|reply| Job::Remove(record.scope, record.id, reply))
-            .await
-    }
-
-    /// Removes all that is selected; how many records that were.
-    ///
-    /// # Errors
-    ///
-    /// 503 when the store refuses.
-    pub async fn delete_all(&self, tenant: &str, selection: Selection) -> Result<u64, ApiError> {
-        let tenant = tenant.to_owned();
-        self.write(|reply| Job::Delete(tenant, selection, reply))
-            .await
-    }
-
-    /// A page of a tenant's records, the newest first, after the one that `cursor` (an id) names.
-    ///
-    /// # Errors
-    ///
-    /// 400 for a bad cursor, 503 when the store fails.
-    pub async fn list(
-        &self,
-        tenant: &str,
-        selection: &Selection,
-        cursor: Option<&str>,
-        limit: usize,
-    ) -> Result<Page, ApiError> {
-        let before = cursor.map(Uuid::parse_str).transpose().map_err(|_| {
-            let message = "cursor is not one that a list gave: leave it out to begin anew";
-            ApiError::bad_request(message).param("cursor")
-        })?;
-        self.read(self.store.list(tenant, selection, before, limit))
-            .await
-    }
-
-    /// Records in all.
-    ///
-    /// # Errors
-    ///
-    /// 503 when the store fails.
-    pub async fn count(&self) -> Result<u64, ApiError> {
-        self.read(self.store.count()).await
-    }
-
-    /// Looks at every record, checksum and entry.
-    ///
-    /// # Errors
-    ///
-    /// The store's.
-    pub async fn audit(&self) -> Result<Audit, StoreError> {
-        self.store.audit().await
-    }
-
-    async fn read<T>(
-        &self,
-        answer: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, ApiError> {
-        match timeout(WRITE_TIMEOUT, answer).await {
-            Ok(result) => result.map_err(refused),
-            Err(_) => Err(too_late()),
-        }
-    }
-
-    async fn write<T>(
-        &self,
-        job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job,
-    ) -> Result<T, ApiError> {
-        let (reply, answer) = oneshot::channel();
-        let written = async {
-            let gone = || StoreError::Unavailable("memory has stopped".into());
-            self.jobs.send(job(reply)).await.map_err(|_| gone())?;
-            answer.await.unwrap_or_else(|_| Err(gone()))
-        };
-        match timeout(WRITE_TIMEOUT, written).await {
-            Ok(result) => result.map_err(refused),
-            Err(_) => Err(too_late()),
-        }
-    }
 }
 
 impl Drop for Memory {
@@ -379,23 +262,4 @@ impl Drop for Memory {
             runtime.shutdown_background();
         }
     }
-}
-
-fn not_found() -> ApiError {
-    ApiError::not_found("no such memory: list them with GET /v1/memories").code("memory_not_found")
-}
-
-fn refused(error: StoreError) -> ApiError {
-    unavailable(format!("{error}; nothing was written: try again later"))
-}
-
-fn too_late() -> ApiError {
-    unavailable("the memory store does not answer; whether it wrote is not known: try again later")
-}
-
-fn unavailable(message: impl Into<String>) -> ApiError {
-    let mut error =
-        ApiError::new(http::StatusCode::SERVICE_UNAVAILABLE, message).code("memory_unavailable");
-    error.retry_after = Some(1);
-    error
 }

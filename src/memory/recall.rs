@@ -1,13 +1,14 @@
 //! Finding records: a scope's index with its records, the query, and what comes of it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::index::{Document, Index, Query, Scored};
+use super::embedding::vector::{Vector, Vectors, spread};
+use super::index::{Document, Index, Query, Scored, best};
 use super::record::Record;
 use super::scope::Scope;
 use super::similar::{Shingles, fingerprint};
@@ -16,6 +17,10 @@ use super::store::Loaded;
 /// Candidates that a cached ranking keeps beyond the limit, so that records saved since can be
 /// weighed against more than the last winners.
 const SPARE: usize = 32;
+
+/// What meaning counts beside words. More helps questions that only hint at a fact, and harms
+/// those that name a date or a turn beside the fact.
+const MEANING: f32 = 0.5;
 
 /// Milliseconds by which a record may be older than the newest and still count as new: turns
 /// that end together are queued in either order.
@@ -82,6 +87,8 @@ pub struct Recalled {
     pub own: f32,
     /// The part that its neighbours in the conversation lend it.
     pub neighbours: f32,
+    /// The part that its meaning has, beyond its words; 0 without an embedding.
+    pub meaning: f32,
 }
 
 /// A ranking as the cache keeps it.
@@ -91,9 +98,25 @@ pub struct Ranking {
     documents: u32,
     /// The index within which the numbers of documents mean something.
     index: Uuid,
+    /// Documents that had a vector then; `None` when ranked by words alone.
+    vectors: Option<usize>,
     /// More than anybody asked for, the best first.
     candidates: Vec<Scored>,
     limit: usize,
+}
+
+impl Ranking {
+    /// Whether what was embedded since would change it: scores by meaning hold for one set of
+    /// vectors and documents only.
+    fn stale(&self, index: &ScopeIndex, vector: Option<&Vector>) -> bool {
+        match (self.vectors, vector) {
+            (Some(vectors), _) => {
+                vectors != index.vectors.count() || self.documents as usize != index.records.len()
+            }
+            (None, Some(vector)) => index.vectors.compare(vector),
+            (None, None) => false,
+        }
+    }
 }
 
 /// The index of a scope with its records, as of a version of the store.
@@ -102,19 +125,24 @@ pub struct ScopeIndex {
     version: u64,
     index: Index,
     records: Vec<Arc<Record>>,
-    fingerprints: HashMap<u64, Vec<u32>>,
+    vectors: Vectors,
+    /// Made when a duplicate is first looked for, which a scope that is only read never needs.
+    fingerprints: OnceLock<HashMap<u64, Vec<u32>>>,
     record_bytes: usize,
 }
 
 impl ScopeIndex {
     pub fn build(loaded: Loaded) -> Self {
         let index = Index::build(loaded.records.iter().map(document));
+        let texts = loaded.records.iter().map(|r| (r.id, r.text.as_str()));
+        let vectors = Vectors::build(texts, loaded.vectors);
         let mut built = Self {
             id: Uuid::new_v4(),
             version: loaded.version,
             index,
+            vectors,
             records: Vec::with_capacity(loaded.records.len()),
-            fingerprints: HashMap::new(),
+            fingerprints: OnceLock::new(),
             record_bytes: 0,
         };
         for record in loaded.records {
@@ -125,16 +153,16 @@ impl ScopeIndex {
 
     /// Bytes that it holds, about.
     pub fn weight(&self) -> usize {
-        self.index.bytes() + self.record_bytes + self.records.len() * 64
+        self.index.bytes() + self.vectors.bytes() + self.record_bytes + self.records.len() * 64
     }
 
     fn keep(&mut self, record: Record) {
         let doc = self.records.len() as u32;
         self.record_bytes += record.weight();
-        self.fingerprints
-            .entry(fingerprint(&record.text))
-            .or_default()
-            .push(doc);
+        if let Some(fingerprints) = self.fingerprints.get_mut() {
+            let same = fingerprints.entry(fingerprint(&record.text)).or_default();
+            same.push(doc);
+        }
         self.records.push(Arc::new(record));
     }
 
@@ -168,14 +196,48 @@ impl ScopeIndex {
         self.records.iter().rposition(|r| r.id == record.id)
     }
 
-    /// Ranks anew.
-    pub fn rank(&self, query: &Query, limit: usize) -> Ranking {
+    /// Takes up vectors of records that it holds.
+    pub fn put_vectors<'a>(&mut self, vectors: impl Iterator<Item = (Uuid, &'a Vector)>) {
+        for (id, vector) in vectors {
+            if let Some(doc) = self.records.iter().rposition(|r| r.id == id)
+                && vector.stands_for(vector.space, &self.records[doc].text)
+            {
+                self.vectors.put(doc, vector);
+            }
+        }
+    }
+
+    /// Ranks anew, by words, and by meaning where there is a vector.
+    pub fn rank(&self, query: &Query, vector: Option<&Vector>, limit: usize) -> Ranking {
+        let similarities = vector.and_then(|vector| self.vectors.similarities(vector));
         Ranking {
             documents: self.records.len() as u32,
             index: self.id,
-            candidates: self.index.rank(query, limit + SPARE),
+            vectors: similarities.as_ref().map(|_| self.vectors.count()),
+            candidates: match similarities {
+                Some(similarities) => self.fused(query, &similarities, limit + SPARE),
+                None => self.index.rank(query, limit + SPARE),
+            },
             limit,
         }
+    }
+
+    /// Adds what words and meaning say, each measured by its own spread over the scope. A record
+    /// without a vector counts as of usual meaning.
+    fn fused(&self, query: &Query, similarities: &[Option<f32>], limit: usize) -> Vec<Scored> {
+        let mut scores = self.index.scores(query);
+        let (_, words) = spread(scores.iter().map(Scored::score));
+        let (usual, meaning) = spread(similarities.iter().flatten().copied());
+        let of = |doc: u32| {
+            let similarity = similarities.get(doc as usize).copied().flatten();
+            similarity.map_or(0.0, |s| MEANING * (s - usual) / meaning)
+        };
+        for scored in &mut scores {
+            scored.own /= words;
+            scored.neighbours /= words;
+            scored.meaning = of(scored.doc);
+        }
+        best(scores.into_iter(), limit)
     }
 
     /// The ranking, brought up to date with the records saved since by weighing those and the old
@@ -183,11 +245,11 @@ impl ScopeIndex {
     pub fn refresh(
         &self,
         ranking: &Arc<Ranking>,
-        query: &Query,
+        (query, vector): (&Query, Option<&Vector>),
         limit: usize,
     ) -> Option<Arc<Ranking>> {
         let documents = self.records.len() as u32;
-        if ranking.index != self.id || ranking.limit < limit {
+        if ranking.index != self.id || ranking.limit < limit || ranking.stale(self, vector) {
             return None;
         }
         if ranking.documents == documents {
@@ -215,6 +277,7 @@ impl ScopeIndex {
             documents,
             index: self.id,
             candidates: self.index.rank_these(query, docs, ranking.limit + SPARE),
+            vectors: None,
             limit: ranking.limit,
         }))
     }
@@ -235,9 +298,10 @@ impl ScopeIndex {
             .take(limit)
             .map(|(scored, record)| Recalled {
                 record: record.clone(),
-                score: scored.own + scored.neighbours,
+                score: scored.score(),
                 own: scored.own,
                 neighbours: scored.neighbours,
+                meaning: scored.meaning,
             })
             .collect()
     }
@@ -245,7 +309,15 @@ impl ScopeIndex {
     /// The newest record of the same role that says the same as `text`, or with `near` nearly so.
     pub fn duplicate_of(&self, role: &str, text: &str, near: bool) -> Option<&Arc<Record>> {
         let record = |doc: &u32| &self.records[*doc as usize];
-        if let Some(docs) = self.fingerprints.get(&fingerprint(text))
+        let fingerprints = self.fingerprints.get_or_init(|| {
+            let mut fingerprints: HashMap<u64, Vec<u32>> = HashMap::new();
+            for (doc, record) in self.records.iter().enumerate() {
+                let same = fingerprints.entry(fingerprint(&record.text)).or_default();
+                same.push(doc as u32);
+            }
+            fingerprints
+        });
+        if let Some(docs) = fingerprints.get(&fingerprint(text))
             && let Some(same) = docs.iter().rev().map(record).find(|r| *r.role == *role)
         {
             return Some(same);

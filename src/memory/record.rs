@@ -1,5 +1,6 @@
 //! One memory, how it is stored, and how it is written as a line of JSON.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -151,6 +152,15 @@ impl Record {
     /// Reads what [`Record::encode`] wrote under this key; `None` if a single bit of either has
     /// changed.
     pub(super) fn decode(scope: &Scope, key: &[u8], value: &[u8]) -> Option<Self> {
+        Self::decode_sharing(scope, (key, value), &mut Names::default())
+    }
+
+    /// Same, sharing the names that many records of a scope have in common.
+    pub(super) fn decode_sharing(
+        scope: &Scope,
+        (key, value): (&[u8], &[u8]),
+        names: &mut Names,
+    ) -> Option<Self> {
         let (sum, content) = value.split_first_chunk::<8>()?;
         let (format, content_body) = content.split_first()?;
         if *sum != checksum(key, content) || *format != FORMAT {
@@ -161,8 +171,8 @@ impl Record {
         Some(Self {
             id,
             scope: scope.clone(),
-            conversation: body.conversation.map(Arc::from),
-            role: body.role.into(),
+            conversation: body.conversation.map(|id| names.shared(id)),
+            role: names.shared(body.role),
             text: body.text.to_owned(),
             created_at: body.created_at,
             updated_at: body.updated_at,
@@ -174,11 +184,26 @@ impl Record {
     }
 }
 
+/// Roles and conversations that were read before.
+#[derive(Default)]
+pub(super) struct Names(HashSet<Arc<str>>);
+
+impl Names {
+    fn shared(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(name) {
+            return known.clone();
+        }
+        let new: Arc<str> = name.into();
+        self.0.insert(new.clone());
+        new
+    }
+}
+
 const FORMAT: u8 = 1;
 
 /// The key is part of it, so that a record under a key that has changed is not taken for another
 /// scope's.
-fn checksum(key: &[u8], content: &[u8]) -> [u8; 8] {
+pub(super) fn checksum(key: &[u8], content: &[u8]) -> [u8; 8] {
     (xxh3_64(content) ^ xxh3_64(key).rotate_left(32)).to_be_bytes()
 }
 

@@ -20,8 +20,12 @@ pub struct Stats {
     pub overflow: u64,
     /// Records written, new or updated.
     pub saved: u64,
-    /// Records that could not be written.
+    /// Writes that were refused, and turns given up after the store had refused them for long.
     pub save_failed: u64,
+    /// Turns that the store refuses at present; they are tried again every second.
+    pub held: u64,
+    /// Records that were embedded.
+    pub embedded: u64,
     /// Texts that updated an old record instead of becoming one.
     pub merged: u64,
     /// Answers that only repeated what was recalled.
@@ -37,6 +41,8 @@ pub struct Counters {
     overflow: AtomicU64,
     saved: AtomicU64,
     save_failed: AtomicU64,
+    held: AtomicU64,
+    embedded: AtomicU64,
     merged: AtomicU64,
     repeated: AtomicU64,
 }
@@ -66,6 +72,14 @@ impl Counters {
         add(&self.save_failed, count);
     }
 
+    pub fn held(&self, turns: usize) {
+        self.held.store(turns as u64, Ordering::Relaxed);
+    }
+
+    pub fn embedded(&self, count: usize) {
+        add(&self.embedded, count as u64);
+    }
+
     pub fn merged(&self) {
         add(&self.merged, 1);
     }
@@ -87,6 +101,8 @@ impl Counters {
             overflow: get(&self.overflow),
             saved: get(&self.saved),
             save_failed: get(&self.save_failed),
+            held: get(&self.held),
+            embedded: get(&self.embedded),
             merged: get(&self.merged),
             repeated: get(&self.repeated),
             ..Stats::default()

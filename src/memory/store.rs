@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
+use super::embedding::vector::Vector;
 use super::record::Record;
 use super::scope::Scope;
 
@@ -55,6 +56,8 @@ pub struct Loaded {
     pub version: u64,
     /// By `created_at`, then id.
     pub records: Vec<Record>,
+    /// Those that were stored, in any order, be they up to date or not.
+    pub vectors: Vec<(Uuid, Vector)>,
 }
 
 /// Which records of a tenant.
@@ -145,6 +148,22 @@ pub trait MemoryStore: Send + Sync + 'static {
         after: Option<Position>,
         limit: usize,
     ) -> Result<(Vec<Record>, Option<Position>), StoreError>;
+
+    /// Keeps vectors beside their records; one whose record is gone is dropped. They are derived,
+    /// so this is no change of the scope, and a store that keeps none is one too.
+    async fn put_vectors(&self, _vectors: Vec<(Scope, Uuid, Vector)>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// As [`MemoryStore::scan`], the records that have no up-to-date vector of `space` alone.
+    async fn unembedded(
+        &self,
+        _space: u64,
+        _after: Option<Position>,
+        _limit: usize,
+    ) -> Result<(Vec<Record>, Option<Position>), StoreError> {
+        Ok((Vec::new(), None))
+    }
 
     /// Records in all.
     async fn count(&self) -> Result<u64, StoreError>;

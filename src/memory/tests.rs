@@ -3,6 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use proptest::prelude::*;
 use tokio::sync::broadcast;
+use uuid::Uuid;
 
 use super::recall::ScopeIndex;
 use super::store::{Change, Changed, Elsewhere, Loaded, Position};
@@ -26,7 +27,7 @@ fn config(path: &std::path::Path) -> model::Memory {
 
 fn open() -> (Memory, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    (Memory::open(&config(folder.path())).unwrap(), folder)
+    (Memory::open(&config(folder.path()), None).unwrap(), folder)
 }
 
 fn scope(user: &str) -> Scope {
@@ -302,7 +303,7 @@ impl MemoryStore for Hanging {
 async fn the_deadline_holds_and_the_queue_is_bounded_while_the_store_hangs() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Hanging(broadcast::channel(1).0));
-    let memory = Memory::with_store(store, &config(folder.path())).unwrap();
+    let memory = Memory::with_store(store, &config(folder.path()), None).unwrap();
     let mut query = query("anything");
     query.deadline = Duration::from_millis(50);
     let start = tokio::time::Instant::now();
@@ -379,19 +380,19 @@ proptest! {
         asked in words(),
     ) {
         let old = texts.len() - fresh;
-        let loaded = Loaded { version: 1, records: records(&texts[..old], 0) };
+        let loaded = Loaded { version: 1, records: records(&texts[..old], 0), vectors: Vec::new() };
         let mut index = ScopeIndex::build(loaded);
         let asked = Query::new(&asked, &[]);
-        let cached = Arc::new(index.rank(&asked, 5));
+        let cached = Arc::new(index.rank(&asked, None, 5));
         for (n, record) in records(&texts, old).into_iter().enumerate() {
             prop_assert!(index.put(2 + n as u64, vec![record]));
         }
         let ids = |ranking: &Ranking| -> Vec<Uuid> {
             index.answer(ranking, 5, &[]).iter().map(|r| r.record.id).collect()
         };
-        let updated = index.refresh(&cached, &asked, 5);
+        let updated = index.refresh(&cached, (&asked, None), 5);
         prop_assert!(updated.is_some());
-        prop_assert_eq!(ids(&updated.unwrap()), ids(&index.rank(&asked, 5)));
+        prop_assert_eq!(ids(&updated.unwrap()), ids(&index.rank(&asked, None, 5)));
     }
 
     #[test]
@@ -424,6 +425,7 @@ proptest! {
                 score: 1.0,
                 own: 1.0,
                 neighbours: 0.0,
+                meaning: 0.0,
             })
             .collect();
         let block = block::render(&recalled, "hi", cap);
@@ -478,4 +480,95 @@ fn bad_ids_say_what_is_wrong() {
     assert!(wrong(b"a\0b").contains("U+0000 at byte 1"));
     assert!(wrong(b"\xff").contains("UTF-8"));
     assert_eq!(valid_id("user", "ann/ü:中".as_bytes()).unwrap(), "ann/ü:中");
+}
+
+/// A store that refuses writes while it is told to.
+struct Refusing {
+    store: Embedded,
+    refuses: std::sync::atomic::AtomicBool,
+}
+
+#[async_trait]
+impl MemoryStore for Refusing {
+    async fn load(&self, scope: &Scope) -> Result<Loaded, StoreError> {
+        self.store.load(scope).await
+    }
+    async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Changed>, StoreError> {
+        if self.refuses.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("disk full".into()));
+        }
+        self.store.apply(changes).await
+    }
+    async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<Record>, StoreError> {
+        self.store.get(tenant, id).await
+    }
+    async fn list(
+        &self,
+        tenant: &str,
+        selection: &Selection,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.store.list(tenant, selection, before, limit).await
+    }
+    async fn delete(
+        &self,
+        tenant: &str,
+        selection: &Selection,
+    ) -> Result<(u64, Vec<Changed>), StoreError> {
+        self.store.delete(tenant, selection).await
+    }
+    async fn scan(
+        &self,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<(Vec<Record>, Option<Position>), StoreError> {
+        self.store.scan(after, limit).await
+    }
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.store.count().await
+    }
+    async fn audit(&self) -> Result<Audit, StoreError> {
+        self.store.audit().await
+    }
+    fn elsewhere(&self) -> broadcast::Receiver<Elsewhere> {
+        self.store.elsewhere()
+    }
+}
+
+#[tokio::test]
+async fn turns_that_the_store_refuses_are_held_until_it_takes_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Refusing {
+        store: Embedded::open(folder.path()).unwrap(),
+        refuses: true.into(),
+    });
+    let memory = Memory::with_store(store.clone(), &config(folder.path()), None).unwrap();
+    let ann = scope("ann");
+    memory.save(turn(&ann, "c1", "My dog is called Rex.", "A fine name!"));
+    assert!(!memory.drain(Duration::from_secs(60)).await);
+    assert_eq!((memory.stats().held, memory.stats().saved), (1, 0));
+    let record = Record::new(&ann, "user", "I like tea.".into(), Source::Api, NOW);
+    let refused = memory.create(record.clone()).await.unwrap_err();
+    assert_eq!(refused.status, http::StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(texts(&memory, &ann).await, [] as [&str; 0]);
+
+    let refuses = |refuses| {
+        store
+            .refuses
+            .store(refuses, std::sync::atomic::Ordering::SeqCst)
+    };
+    refuses(false);
+    assert!(memory.drain(Duration::from_secs(60)).await);
+    let saved = ["My dog is called Rex.", "A fine name!"];
+    assert_eq!(texts(&memory, &ann).await, saved);
+    assert_eq!(memory.stats().held, 0);
+
+    refuses(true);
+    for n in 0..1500 {
+        memory.save(turn(&ann, "c2", &format!("fact {n}"), ""));
+    }
+    assert!(!memory.drain(Duration::from_secs(60)).await);
+    let stats = memory.stats();
+    assert_eq!((stats.held, stats.save_failed), (1024, 476 + 1));
 }

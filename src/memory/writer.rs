@@ -1,21 +1,30 @@
 //! The one writer: a bounded queue, whose jobs are gathered into change sets that share a sync.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::cache::Scopes;
+use super::embedding::Fresh;
 use super::record::{MAX_TEXT_BYTES, Reason, Record, Source};
 use super::scope::Scope;
 use super::similar::{Shingles, fingerprint};
 use super::stats::Counters;
 use super::store::{Change, MemoryStore, Selection, StoreError};
-use crate::config::model::Save;
 
 /// Jobs that one change set takes at most.
 const BATCH: usize = 1024;
+
+/// Turns that are held at most while the store refuses writes; the oldest are given up first.
+const HELD: usize = 1024;
+
+/// How long a store that refused a turn is left alone before the turn is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Letters, digits or ideographs below which a text is not worth a record.
 const SHORTEST: usize = 4;
@@ -51,8 +60,8 @@ pub enum Job {
     Delete(String, Selection, Reply<u64>),
     /// Removes one record; whether it was there.
     Remove(Scope, Uuid, Reply<()>),
-    /// Answers once everything before it is on disk.
-    Flush(oneshot::Sender<()>),
+    /// Answers once everything before it has been written; whether all of it is on disk.
+    Flush(oneshot::Sender<bool>),
 }
 
 pub struct Edit {
@@ -66,7 +75,10 @@ pub struct Writer {
     pub store: Arc<dyn MemoryStore>,
     pub scopes: Scopes,
     pub counters: Arc<Counters>,
-    pub save: Save,
+    /// Turns whose change set the store refused, until it takes them.
+    held: Vec<Turn>,
+    /// Told of records to be embedded.
+    fresh: Option<Fresh>,
 }
 
 type Told = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -77,6 +89,8 @@ struct Plan {
     changes: Vec<Change>,
     /// Where in `changes` a scope says what: role, then fingerprint.
     said: HashMap<(Scope, Arc<str>, u64), usize>,
+    /// Whose records are among the changes.
+    turns: Vec<Turn>,
     /// Each is told how the change set went.
     replies: Vec<Told>,
 }
@@ -101,19 +115,87 @@ impl Plan {
 }
 
 impl Writer {
-    /// Works until every sender of `jobs` is gone.
-    pub async fn run(self, mut jobs: mpsc::Receiver<Job>) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while jobs.recv_many(&mut batch, BATCH).await > 0 {
-            let mut plan = Plan::default();
-            for job in batch.drain(..) {
-                self.plan(job, &mut plan).await;
-            }
-            self.commit(plan).await;
+    pub fn new(
+        store: Arc<dyn MemoryStore>,
+        scopes: Scopes,
+        counters: Arc<Counters>,
+        fresh: Option<Fresh>,
+    ) -> Self {
+        Self {
+            store,
+            scopes,
+            counters,
+            held: Vec::new(),
+            fresh,
         }
     }
 
-    async fn plan(&self, job: Job, plan: &mut Plan) {
+    /// Works until every sender of `jobs` is gone.
+    pub async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let due = async {
+                match self.held.is_empty() {
+                    true => pending().await,
+                    false => sleep(RETRY).await,
+                }
+            };
+            let received = tokio::select! {
+                () = due => None,
+                received = jobs.recv_many(&mut batch, BATCH) => Some(received),
+            };
+            match received {
+                None => self.retry().await,
+                Some(0) => break,
+                Some(_) => {
+                    let mut plan = Plan::default();
+                    for job in batch.drain(..) {
+                        self.plan(job, &mut plan).await;
+                    }
+                    self.commit(plan).await;
+                }
+            }
+        }
+        self.retry().await;
+        self.counters.save_failed(self.held.len() as u64);
+    }
+
+    /// Writes the turns that were held. They are planned anew: what of them did reach the disk
+    /// is found as a duplicate.
+    async fn retry(&mut self) {
+        let turns = std::mem::take(&mut self.held);
+        let count = turns.len();
+        let mut plan = Plan::default();
+        for turn in turns {
+            self.plan_turn(turn, &mut plan).await;
+        }
+        self.commit(plan).await;
+        self.counters.held(self.held.len());
+        if count > 0 && self.held.is_empty() {
+            tracing::info!(
+                turns = count,
+                "memory store took the turns that it had refused"
+            );
+        }
+    }
+
+    /// Keeps turns that the store refused, for nobody else will send them again.
+    fn hold(&mut self, turns: Vec<Turn>) {
+        self.held.extend(turns);
+        let excess = self.held.len().saturating_sub(HELD);
+        if excess > 0 {
+            self.held.drain(..excess);
+            self.counters.save_failed(excess as u64);
+            tracing::error!(
+                turns = excess,
+                held = HELD,
+                "turns given up, the store still refuses"
+            );
+        }
+        self.counters.held(self.held.len());
+    }
+
+    async fn plan(&mut self, job: Job, plan: &mut Plan) {
         match job {
             Job::Turn(turn) => self.plan_turn(*turn, plan).await,
             Job::Create(record, reply) => match self.merged(*record, false, plan).await {
@@ -157,18 +239,35 @@ impl Writer {
             }
             Job::Flush(done) => {
                 self.commit(std::mem::take(plan)).await;
-                let _ = done.send(());
+                self.retry().await;
+                let _ = done.send(self.held.is_empty());
             }
         }
     }
 
-    async fn plan_turn(&self, turn: Turn, plan: &mut Plan) {
+    async fn plan_turn(&mut self, turn: Turn, plan: &mut Plan) {
+        match self.records(&turn, plan).await {
+            Ok(records) if records.is_empty() => {}
+            Ok(records) => {
+                records.into_iter().for_each(|record| plan.put(record));
+                plan.turns.push(turn);
+            }
+            Err(error) => {
+                tracing::error!(%error, "turn not saved yet");
+                self.hold(vec![turn]);
+            }
+        }
+    }
+
+    /// What a turn leaves to be stored.
+    async fn records(&self, turn: &Turn, plan: &mut Plan) -> Result<Vec<Record>, StoreError> {
         let sides = [
-            ("user", &turn.user_text, Save::User, 0),
-            ("assistant", &turn.assistant_text, Save::Assistant, 1),
+            ("user", &turn.user_text, 0),
+            ("assistant", &turn.assistant_text, 1),
         ];
-        for (role, text, side, later) in sides {
-            if self.save != Save::Both && self.save != side || is_short(text) {
+        let mut records = Vec::new();
+        for (role, text, later) in sides {
+            if is_short(text) {
                 continue;
             }
             if role == "assistant" && repeats(text, &turn.recalled) {
@@ -183,14 +282,9 @@ impl Writer {
             }
             record.request_id = Some(turn.request_id.clone());
             record.generation = turn.generation;
-            match self.merged(record, true, plan).await {
-                Ok(record) => plan.put(record),
-                Err(error) => {
-                    self.counters.save_failed(1);
-                    tracing::error!(%error, "turn not saved");
-                }
-            }
+            records.push(self.merged(record, true, plan).await?);
         }
+        Ok(records)
     }
 
     /// The record, or the old one that it says again, brought up to date. `near` takes nearly the
@@ -227,11 +321,19 @@ impl Writer {
         old
     }
 
-    async fn commit(&self, plan: Plan) {
+    async fn commit(&mut self, plan: Plan) {
         let mut result = Ok(());
         if !plan.changes.is_empty() {
             match self.store.apply(plan.changes.clone()).await {
                 Ok(changed) => {
+                    let wanting = plan.changes.iter().filter_map(|change| match change {
+                        Change::Put(record) => Some(record.clone()),
+                        Change::Remove { .. } => None,
+                    });
+                    let wanting: Vec<Record> = match &self.fresh {
+                        Some(_) => wanting.collect(),
+                        None => Vec::new(),
+                    };
                     let mut of_scope: HashMap<Scope, Option<Vec<Record>>> = HashMap::new();
                     for change in plan.changes {
                         let records = of_scope
@@ -248,10 +350,22 @@ impl Writer {
                         self.counters.saved(records.as_ref().map_or(0, Vec::len));
                         self.scopes.changed(changed, records).await;
                     }
+                    // Last, so that a scope's index knows the records before their vectors.
+                    if let Some(fresh) = &self.fresh {
+                        fresh.saved(wanting.iter());
+                    }
                 }
                 Err(error) => {
-                    self.counters.save_failed(plan.changes.len() as u64);
-                    tracing::error!(%error, changes = plan.changes.len(), "memory not saved");
+                    tracing::error!(
+                        %error, refused = plan.replies.len(), turns_held = plan.turns.len(),
+                        "memory not saved"
+                    );
+                    self.counters.save_failed(plan.replies.len() as u64);
+                    // A sync that failed may have let some of it through.
+                    for change in &plan.changes {
+                        self.scopes.outdate(change.scope());
+                    }
+                    self.hold(plan.turns);
                     result = Err(error);
                 }
             }

@@ -53,7 +53,7 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
     let draining = Arc::new(AtomicBool::new(false));
 
     let memory = match config.memory.enabled {
-        true => Some(Arc::new(Memory::open(&config.memory)?)),
+        true => Some(Arc::new(Memory::open(&config.memory, None)?)),
         false => None,
     };
     let live = TaskTracker::new();

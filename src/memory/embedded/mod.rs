@@ -3,31 +3,43 @@
 //! What cannot be read is set aside and the gateway goes on: a single record that fails its
 //! checksum is left out and counted, a file that redb cannot make sense of is renamed to
 //! `*.corrupt-<time>` and a fresh one begun.
+//!
+//! While the disk refuses writes, none is acknowledged, each tries the disk anew, and reads go on
+//! from what was committed before.
 
+mod failure;
+#[cfg(test)]
+mod fault_tests;
+mod frozen;
 mod read;
 mod tables;
 #[cfg(test)]
 mod tests;
 
+use std::fs::{File, OpenOptions};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use redb::{Builder, Database, Durability};
+use redb::backends::FileBackend;
+use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase};
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
+use super::embedding::vector::Vector;
 use super::record::Record;
 use super::scope::Scope;
 use super::store::{
     Audit, Change, Changed, Elsewhere, Loaded, MemoryStore, Page, Position, Selection, StoreError,
 };
 use crate::error::Fault;
-use tables::{CONVERSATIONS, IDS, RECORDS, SCOPES, Tables};
+use failure::{Failure, guarded};
+use frozen::Frozen;
+use tables::{TABLES, Tables};
 
 /// Name of the file within `memory.path`.
 pub const FILE: &str = "memory.redb";
@@ -42,11 +54,31 @@ pub struct Embedded {
 }
 
 struct Inner {
-    file: PathBuf,
-    /// `None` after an I/O error, until it can be opened again.
-    database: RwLock<Option<Database>>,
+    path: PathBuf,
+    /// How redb takes the file; tests put faults between.
+    opener: Opener,
+    database: RwLock<Slot>,
+    /// Held while opening: one at a time, and readers need not wait for it.
+    opening: Mutex<()>,
     corrupt: AtomicU64,
     elsewhere: broadcast::Sender<Elsewhere>,
+}
+
+type Opener = Box<dyn Fn(&Builder, File) -> Result<Database, DatabaseError> + Send + Sync>;
+
+enum Slot {
+    /// At the start, and after an I/O error.
+    Closed,
+    Open(Database),
+    /// The disk takes no writes: what this one is given stays in memory and is lost.
+    Frozen(Database),
+}
+
+/// What an operation needs of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
 }
 
 impl Embedded {
@@ -57,6 +89,15 @@ impl Embedded {
     /// A fault when the folder or file cannot be written, or when another process has it open.
     /// A corrupt file is not one: it is set aside.
     pub fn open(path: &Path) -> Result<Self, Fault> {
+        Self::open_with(path, |builder, file| {
+            builder.create_with_backend(FileBackend::new(file)?)
+        })
+    }
+
+    fn open_with(
+        path: &Path,
+        opener: impl Fn(&Builder, File) -> Result<Database, DatabaseError> + Send + Sync + 'static,
+    ) -> Result<Self, Fault> {
         let fault = |what: String, mend: &str| {
             Fault::new(path, format!("memory.path cannot be used: {what}"), mend)
         };
@@ -67,32 +108,31 @@ impl Embedded {
             )
         })?;
         let inner = Inner {
-            file: path.join(FILE),
-            database: RwLock::new(None),
+            path: path.join(FILE),
+            opener: Box::new(opener),
+            database: RwLock::new(Slot::Closed),
+            opening: Mutex::new(()),
             corrupt: AtomicU64::new(0),
             elsewhere: broadcast::channel(1024).0,
         };
-        match inner.open_database() {
-            Ok(()) => {}
-            Err(Failure::Corrupt(why)) => {
+        let opened = inner.open_file(true).or_else(|failure| match failure {
+            Failure::Corrupt(why) => {
                 inner.set_aside(&why);
-                inner
-                    .open_database()
-                    .map_err(|e| fault(e.to_string(), "free the disk or name another folder"))?;
+                inner.open_file(true)
             }
-            Err(Failure::InUse) => {
-                return Err(fault(
-                    "another process has the store open".into(),
-                    "stop it first, or name another folder",
-                ));
-            }
-            Err(e @ Failure::Io(_)) => {
-                return Err(fault(
-                    e.to_string(),
-                    "check the disk and the file's permissions",
-                ));
-            }
-        }
+            failure => Err(failure),
+        });
+        let database = opened.map_err(|e| match e {
+            Failure::InUse => fault(
+                "another process has the store open".into(),
+                "stop it first, or name another folder",
+            ),
+            e => fault(
+                e.to_string(),
+                "check the disk, its free space and the file's permissions",
+            ),
+        })?;
+        inner.fill(Slot::Open(database));
         Ok(Self {
             inner: Arc::new(inner),
         })
@@ -114,86 +154,100 @@ impl Embedded {
     }
 }
 
-/// Why redb could not do something.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("another process has it open")]
-    InUse,
-    #[error("{0}")]
-    Io(String),
-    #[error("{0}")]
-    Corrupt(String),
-}
-
-impl From<redb::Error> for Failure {
-    fn from(error: redb::Error) -> Self {
-        use std::io::ErrorKind::{InvalidData, UnexpectedEof};
-        match error {
-            redb::Error::DatabaseAlreadyOpen => Self::InUse,
-            redb::Error::Io(ref e) if !matches!(e.kind(), InvalidData | UnexpectedEof) => {
-                Self::Io(error.to_string())
-            }
-            // The error before this one has closed the file until it is opened again.
-            redb::Error::PreviousIo | redb::Error::DatabaseClosed => Self::Io(error.to_string()),
-            error => Self::Corrupt(error.to_string()),
-        }
-    }
-}
-
-/// redb may panic on a file that was altered under it; whoever holds its locks then is done with.
-fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Failure> {
-    // Nothing of ours is left half done: a transaction that panics is never committed, and the
-    // database is dropped and its file set aside.
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => result.map_err(Failure::from),
-        Err(panic) => {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(Failure::Corrupt(text.unwrap_or("panic").to_owned()))
-        }
-    }
-}
-
 impl Inner {
-    /// Opens the file unless it is open.
-    fn open_database(&self) -> Result<(), Failure> {
-        let mut slot = self
-            .database
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        if slot.is_none() {
-            *slot = Some(guarded(|| {
-                let database = Builder::new()
-                    .set_cache_size(CACHE_BYTES)
-                    .set_check_integrity_on_open(true)
-                    .create(&self.file)?;
+    /// Opens or begins the file; `verify` has redb look at every page of it.
+    fn open_file(&self, verify: bool) -> Result<Database, Failure> {
+        guarded(|| {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&self.path)?;
+            let mut builder = Builder::new();
+            builder
+                .set_cache_size(CACHE_BYTES)
+                .set_check_integrity_on_open(verify);
+            let database = (self.opener)(&builder, file)?;
+            // A store that has its tables is opened without a write of ours.
+            let tables = database.begin_read()?.list_tables()?.count();
+            if tables < TABLES.len() {
                 let transaction = database.begin_write()?;
-                for table in [RECORDS, IDS, CONVERSATIONS, SCOPES] {
+                for table in TABLES {
                     transaction.open_table(table)?;
                 }
                 transaction.commit()?;
-                Ok(database)
-            })?);
-        }
-        Ok(())
+            }
+            Ok(database)
+        })
     }
 
-    fn opened(&self) -> RwLockReadGuard<'_, Option<Database>> {
-        self.database.read().unwrap_or_else(PoisonError::into_inner)
+    fn open_frozen(&self) -> Result<Database, Failure> {
+        guarded(|| {
+            Ok(Builder::new()
+                .set_cache_size(CACHE_BYTES)
+                .create_with_backend(Frozen::new(File::open(&self.path)?)?)?)
+        })
+    }
+
+    fn fill(&self, slot: Slot) {
+        let old = std::mem::replace(
+            &mut *self
+                .database
+                .write()
+                .unwrap_or_else(PoisonError::into_inner),
+            slot,
+        );
+        // Closing writes to the file, which may be what just failed.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
+    }
+
+    /// Runs `work` on the database where it serves that access.
+    fn attempt<T>(
+        &self,
+        access: Access,
+        work: impl Fn(&Database) -> Result<T, redb::Error>,
+    ) -> Option<Result<T, StoreError>> {
+        let slot = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = match (&*slot, access) {
+            (Slot::Open(database), _) | (Slot::Frozen(database), Access::Read) => database,
+            _ => return None,
+        };
+        let result = guarded(|| work(database));
+        drop(slot);
+        Some(result.map_err(|failure| {
+            if !matches!(failure, Failure::Corrupt(_)) {
+                self.fill(Slot::Closed);
+            }
+            self.failed(failure)
+        }))
     }
 
     /// Runs `work` on the database, opening it again if an I/O error has closed it.
-    fn run<T>(&self, work: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
-        if self.opened().is_none() {
-            self.open_database().map_err(|e| self.failed(e))?;
+    fn run<T>(
+        &self,
+        access: Access,
+        work: impl Fn(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        if let Some(result) = self.attempt(access, &work) {
+            return result;
         }
-        let result = match &*self.opened() {
-            Some(database) => guarded(|| work(database)),
-            None => Err(Failure::Io("the file is closed".into())),
-        };
-        result.map_err(|e| self.failed(e))
+        let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever held the lock before may have opened it.
+        if let Some(result) = self.attempt(access, &work) {
+            return result;
+        }
+        match (self.open_file(false), access) {
+            (Ok(database), _) => self.fill(Slot::Open(database)),
+            (Err(Failure::Io(_)), Access::Read) => {
+                let database = self.open_frozen().map_err(|e| self.failed(e))?;
+                self.fill(Slot::Frozen(database));
+            }
+            (Err(failure), _) => return Err(self.failed(failure)),
+        }
+        drop(opening);
+        self.attempt(access, &work)
+            .unwrap_or_else(|| Err(StoreError::Unavailable("the file was closed".into())))
     }
 
     /// Does what a failure asks for, and says what the caller may know.
@@ -204,32 +258,21 @@ impl Inner {
                 StoreError::Corrupt(why)
             }
             Failure::Io(_) | Failure::InUse => {
-                tracing::error!(file = %self.file.display(), error = %failure, "memory store failed");
-                self.close();
+                tracing::error!(file = %self.path.display(), error = %failure, "memory store failed");
                 StoreError::Unavailable(failure.to_string())
             }
         }
     }
 
-    fn close(&self) {
-        let mut slot = self
-            .database
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let database = slot.take();
-        // Closing writes to the file, which may be what just failed.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
-    }
-
     fn set_aside(&self, why: &str) {
-        self.close();
+        self.fill(Slot::Closed);
         self.corrupt.fetch_add(1, Ordering::Relaxed);
         let time = Timestamp::now().strftime("%Y%m%dT%H%M%S%.3f");
-        let mut aside = self.file.clone().into_os_string();
+        let mut aside = self.path.clone().into_os_string();
         aside.push(format!(".corrupt-{time}"));
-        let renamed = std::fs::rename(&self.file, &aside);
+        let renamed = std::fs::rename(&self.path, &aside);
         tracing::error!(
-            file = %self.file.display(),
+            file = %self.path.display(),
             aside = %aside.display(),
             error = why,
             rename_error = renamed.err().map(|e| e.to_string()),
@@ -242,7 +285,7 @@ impl Inner {
     fn alarm(&self, what: &'static str) {
         self.corrupt.fetch_add(1, Ordering::Relaxed);
         tracing::error!(
-            file = %self.file.display(),
+            file = %self.path.display(),
             what,
             "memory fails its checksum and is left out; see `yychat memory audit`"
         );
@@ -254,7 +297,7 @@ impl Inner {
         work: impl Fn(&mut Tables<'_>) -> Result<T, redb::Error>,
     ) -> Result<(T, Vec<Changed>), StoreError> {
         let once = || {
-            self.run(|database| {
+            self.run(Access::Write, |database| {
                 let mut transaction = database.begin_write()?;
                 transaction.set_durability(Durability::Immediate)?;
                 let mut tables = Tables::open(&transaction)?;
@@ -276,8 +319,12 @@ impl Inner {
 impl MemoryStore for Embedded {
     async fn load(&self, scope: &Scope) -> Result<Loaded, StoreError> {
         let scope = scope.clone();
-        self.blocking(move |inner| inner.run(|db| read::load(db, &scope, &|w| inner.alarm(w))))
-            .await
+        self.blocking(move |inner| {
+            inner.run(Access::Read, |db| {
+                read::load(db, &scope, &|w| inner.alarm(w))
+            })
+        })
+        .await
     }
 
     async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Changed>, StoreError> {
@@ -291,8 +338,12 @@ impl MemoryStore for Embedded {
 
     async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<Record>, StoreError> {
         let tenant = tenant.to_owned();
-        self.blocking(move |inner| inner.run(|db| read::get(db, &tenant, id, &|w| inner.alarm(w))))
-            .await
+        self.blocking(move |inner| {
+            inner.run(Access::Read, |db| {
+                read::get(db, &tenant, id, &|w| inner.alarm(w))
+            })
+        })
+        .await
     }
 
     async fn list(
@@ -304,7 +355,7 @@ impl MemoryStore for Embedded {
     ) -> Result<Page, StoreError> {
         let (tenant, selection) = (tenant.to_owned(), selection.clone());
         self.blocking(move |inner| {
-            inner.run(|db| {
+            inner.run(Access::Read, |db| {
                 read::list(db, &tenant, &selection, (before, limit), &|w| {
                     inner.alarm(w)
                 })
@@ -337,17 +388,46 @@ impl MemoryStore for Embedded {
         limit: usize,
     ) -> Result<(Vec<Record>, Option<Position>), StoreError> {
         self.blocking(move |inner| {
-            inner.run(|db| read::scan(db, (after.clone(), limit), &|w| inner.alarm(w)))
+            inner.run(Access::Read, |db| {
+                read::scan(db, (after.clone(), limit), &|w| inner.alarm(w))
+            })
+        })
+        .await
+    }
+
+    async fn put_vectors(&self, vectors: Vec<(Scope, Uuid, Vector)>) -> Result<(), StoreError> {
+        self.blocking(move |inner| {
+            let put = |tables: &mut Tables<'_>| {
+                let mut each = vectors.iter();
+                each.try_for_each(|(scope, id, vector)| tables.put_vector(scope, *id, vector))
+            };
+            inner.write(put).map(|_| ())
+        })
+        .await
+    }
+
+    async fn unembedded(
+        &self,
+        space: u64,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<(Vec<Record>, Option<Position>), StoreError> {
+        self.blocking(move |inner| {
+            inner.run(Access::Read, |db| {
+                read::unembedded(db, space, (after.clone(), limit), &|w| inner.alarm(w))
+            })
         })
         .await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
-        self.blocking(|inner| inner.run(read::count)).await
+        self.blocking(|inner| inner.run(Access::Read, read::count))
+            .await
     }
 
     async fn audit(&self) -> Result<Audit, StoreError> {
-        self.blocking(|inner| inner.run(read::audit)).await
+        self.blocking(|inner| inner.run(Access::Read, read::audit))
+            .await
     }
 
     fn elsewhere(&self) -> broadcast::Receiver<Elsewhere> {

@@ -7,10 +7,11 @@ use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableErro
 use uuid::Uuid;
 
 use super::tables::{
-    CONVERSATIONS, Definition, Head, IDS, Listed, RECORDS, SCOPES, as_range, head, joined,
+    CONVERSATIONS, Definition, Head, IDS, Listed, RECORDS, SCOPES, VECTORS, as_range, head, joined,
     parse_scope, split_key, within,
 };
-use crate::memory::record::{Record, conversation_key};
+use crate::memory::embedding::vector::Vector;
+use crate::memory::record::{Names, Record, conversation_key};
 use crate::memory::scope::{Holder, Scope, tenant_key};
 use crate::memory::store::{Audit, Loaded, Page, Position, Selection};
 
@@ -34,13 +35,26 @@ pub fn load(database: &Database, scope: &Scope, alarm: Alarm<'_>) -> Result<Load
     let key = scope.key();
     let head = head(&open(&transaction, SCOPES)?, &key)?;
     let mut records = Vec::with_capacity(usize::try_from(head.records).unwrap_or(0).min(1 << 20));
+    let mut names = Names::default();
+    let mut vectors = Vec::new();
     if head.records > 0 {
         let table = open(&transaction, RECORDS)?;
         for entry in table.range::<&[u8]>(as_range(&within(&key)))? {
             let (key, value) = entry?;
-            match Record::decode(scope, key.value(), value.value()) {
+            let entry = (key.value(), value.value());
+            match Record::decode_sharing(scope, entry, &mut names) {
                 Some(record) => records.push(record),
                 None => alarm("record"),
+            }
+        }
+        let table = open(&transaction, VECTORS)?;
+        for entry in table.range::<&[u8]>(as_range(&within(&key)))? {
+            let (key, value) = entry?;
+            // One that is corrupt is as good as none: it is made again.
+            if let Some((_, id)) = split_key(key.value())
+                && let Some(vector) = Vector::decode(key.value(), value.value())
+            {
+                vectors.push((id, vector));
             }
         }
     }
@@ -51,6 +65,7 @@ pub fn load(database: &Database, scope: &Scope, alarm: Alarm<'_>) -> Result<Load
     Ok(Loaded {
         version: head.version,
         records,
+        vectors,
     })
 }
 
@@ -195,6 +210,30 @@ pub fn scan(
         last = Some(Position(key.value().to_vec()));
     }
     Ok((records, None))
+}
+
+/// As [`scan`], the records alone that have no up-to-date vector of `space`.
+pub fn unembedded(
+    database: &Database,
+    space: u64,
+    (after, limit): (Option<Position>, usize),
+    alarm: Alarm<'_>,
+) -> Result<(Vec<Record>, Option<Position>), redb::Error> {
+    let (mut records, next) = scan(database, (after, limit), alarm)?;
+    let transaction = database.begin_read()?;
+    let vectors = open(&transaction, VECTORS)?;
+    let mut wanting = Vec::new();
+    for record in records.drain(..) {
+        let key = record.key();
+        let embedded = vectors.get(key.as_slice())?.is_some_and(|value| {
+            Vector::decode(&key, value.value())
+                .is_some_and(|vector| vector.stands_for(space, &record.text))
+        });
+        if !embedded {
+            wanting.push(record);
+        }
+    }
+    Ok((wanting, next))
 }
 
 fn decode_any(key: &[u8], value: &[u8]) -> Option<Record> {

@@ -1,4 +1,4 @@
-//! The four tables and what is done with them inside one transaction.
+//! The tables and what is done with them inside one transaction.
 //!
 //! | table | key | value |
 //! |---|---|---|
@@ -6,6 +6,7 @@
 //! | `ids` | tenant, id | the scope's holder |
 //! | `conversations` | tenant, conversation, id | the scope's holder |
 //! | `scopes` | scope | checksum, version, number of records |
+//! | `vectors` | scope, id | checksum, space, hash of the text, 8 bits a dimension |
 //!
 //! Ids are version 7, so each table is in the order of creation within its prefix.
 
@@ -16,6 +17,7 @@ use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::memory::embedding::vector::Vector;
 use crate::memory::record::{Record, conversation_key};
 use crate::memory::scope::{Holder, Scope, split_id, tenant_key};
 use crate::memory::store::{Change, Changed, Selection};
@@ -25,6 +27,8 @@ pub const RECORDS: Definition = TableDefinition::new("records");
 pub const IDS: Definition = TableDefinition::new("ids");
 pub const CONVERSATIONS: Definition = TableDefinition::new("conversations");
 pub const SCOPES: Definition = TableDefinition::new("scopes");
+pub const VECTORS: Definition = TableDefinition::new("vectors");
+pub const TABLES: [Definition; 5] = [RECORDS, IDS, CONVERSATIONS, SCOPES, VECTORS];
 
 const ID_BYTES: usize = 16;
 
@@ -121,6 +125,7 @@ pub struct Tables<'t> {
     ids: Table<'t, &'static [u8], &'static [u8]>,
     conversations: Table<'t, &'static [u8], &'static [u8]>,
     scopes: Table<'t, &'static [u8], &'static [u8]>,
+    vectors: Table<'t, &'static [u8], &'static [u8]>,
     /// Heads of the scopes that this transaction changes.
     heads: BTreeMap<Vec<u8>, (Scope, Head)>,
 }
@@ -132,6 +137,7 @@ impl<'t> Tables<'t> {
             ids: transaction.open_table(IDS)?,
             conversations: transaction.open_table(CONVERSATIONS)?,
             scopes: transaction.open_table(SCOPES)?,
+            vectors: transaction.open_table(VECTORS)?,
             heads: BTreeMap::new(),
         })
     }
@@ -178,6 +184,7 @@ impl<'t> Tables<'t> {
         else {
             return Ok(false);
         };
+        self.vectors.remove(key.as_slice())?;
         let head = self.head(scope)?;
         head.records = head.records.saturating_sub(1);
         let tenant = scope.tenant();
@@ -188,6 +195,21 @@ impl<'t> Tables<'t> {
             self.conversations.remove(key.as_slice())?;
         }
         Ok(true)
+    }
+
+    /// Keeps the vector of a record that is there.
+    pub fn put_vector(
+        &mut self,
+        scope: &Scope,
+        id: Uuid,
+        vector: &Vector,
+    ) -> Result<(), redb::Error> {
+        let key = joined(scope.key(), id.as_bytes());
+        if self.records.get(key.as_slice())?.is_some() {
+            let value = vector.encode(&key);
+            self.vectors.insert(key.as_slice(), value.as_slice())?;
+        }
+        Ok(())
     }
 
     /// What a selection names, as scope and id.

@@ -30,6 +30,8 @@ const LENT: [f32; 2] = [0.3, 0.15];
 const ASKED: [f32; 2] = [0.7, 0.3];
 /// Milliseconds between turns that lend to each other, at most.
 const WINDOW_MS: i64 = 600_000;
+/// Milliseconds of a day.
+const DAY_MS: i64 = 86_400_000;
 /// Weights of the last and the last but one turn of the running conversation.
 const CONTEXT: [f32; 2] = [0.5, 0.25];
 /// Weight of a single ideograph beside that of a pair.
@@ -99,13 +101,20 @@ pub struct Scored {
     pub own: f32,
     /// Lent by its neighbours.
     pub neighbours: f32,
+    /// From how near its meaning is.
+    pub meaning: f32,
 }
 
 impl Scored {
+    pub fn score(&self) -> f32 {
+        self.own + self.neighbours + self.meaning
+    }
+
     /// The best first; of equals the newest, since what was said last holds.
     fn order(&self, other: &Self) -> std::cmp::Ordering {
-        (other.own + other.neighbours)
-            .total_cmp(&(self.own + self.neighbours))
+        other
+            .score()
+            .total_cmp(&self.score())
             .then(other.doc.cmp(&self.doc))
     }
 }
@@ -128,6 +137,8 @@ pub struct Index {
     total_length: u64,
     /// The last document of each conversation.
     latest: TermMap<u32>,
+    /// The last document's day with its terms.
+    day: Option<(i64, [Term; 4])>,
 }
 
 impl Index {
@@ -171,7 +182,13 @@ impl Index {
         }
         analyzer.analyze(document.text, terms);
         let length = terms.len() as u32;
-        terms.extend(dates::record_terms(document.at).map(|term| (term, Kind::Word)));
+        let day = document.at.div_euclid(DAY_MS);
+        let date = match self.day {
+            Some((last, date)) if last == day => date,
+            _ => dates::record_terms(document.at),
+        };
+        self.day = Some((day, date));
+        terms.extend(date.map(|term| (term, Kind::Word)));
         let before = document
             .conversation
             .and_then(|conversation| self.latest.insert(conversation, doc))
@@ -194,18 +211,25 @@ impl Index {
     /// The best `limit` documents, the best first. Those that neither hold a term of the query
     /// nor stand beside one that does are left out.
     pub fn rank(&self, query: &Query, limit: usize) -> Vec<Scored> {
+        best(self.scores(query).into_iter(), limit)
+    }
+
+    /// Every document's scores, by number.
+    pub fn scores(&self, query: &Query) -> Vec<Scored> {
         let mut own = vec![0.0f32; self.docs.len()];
         for (term, weight, idf) in self.weighed(query) {
             for posting in self.postings.of(term) {
                 own[posting.doc as usize] += self.part(posting.doc, posting.count, weight * idf);
             }
         }
-        let scored = (0..self.docs.len() as u32).map(|doc| Scored {
-            doc,
-            own: own[doc as usize],
-            neighbours: self.lent(doc, |other| own[other as usize]),
-        });
-        best(scored, limit)
+        (0..self.docs.len() as u32)
+            .map(|doc| Scored {
+                doc,
+                own: own[doc as usize],
+                neighbours: self.lent(doc, |other| own[other as usize]),
+                meaning: 0.0,
+            })
+            .collect()
     }
 
     /// Same, of the documents given alone, with the very scores that [`Index::rank`] gives them.
@@ -228,6 +252,7 @@ impl Index {
             doc,
             own: own(doc),
             neighbours: self.lent(doc, own),
+            meaning: 0.0,
         });
         best(scored, limit)
     }
@@ -260,7 +285,7 @@ impl Index {
         weight * count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length))
     }
 
-    fn lent(&self, doc: u32, own: impl Fn(u32) -> f32) -> f32 {
+    pub fn lent(&self, doc: u32, own: impl Fn(u32) -> f32) -> f32 {
         self.around(doc)
             .into_iter()
             .filter(|(other, _)| *other != NONE)
@@ -293,8 +318,9 @@ impl Index {
     }
 }
 
-fn best(scored: impl Iterator<Item = Scored>, limit: usize) -> Vec<Scored> {
-    let mut best: Vec<_> = scored.filter(|s| s.own + s.neighbours > 0.0).collect();
+/// The best `limit` of those that score at all, the best first.
+pub fn best(scored: impl Iterator<Item = Scored>, limit: usize) -> Vec<Scored> {
+    let mut best: Vec<_> = scored.filter(|s| s.score() > 0.0).collect();
     if best.len() > limit && limit > 0 {
         best.select_nth_unstable_by(limit - 1, Scored::order);
     }

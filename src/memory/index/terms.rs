@@ -3,11 +3,11 @@
 //! Words of alphabetic scripts become lower-case English stems without stop words; Han, kana and
 //! hangul become single characters and pairs of neighbours, which needs no dictionary.
 
-use std::collections::HashMap;
-
 use rust_stemmers::{Algorithm, Stemmer};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 use xxhash_rust::xxh3::xxh3_64;
+
+use super::postings::TermMap;
 
 /// A term by its 64-bit hash: a scope has at most some 10⁵ of them, so two share one with a
 /// chance below 10⁻⁹, and the dictionary is four times smaller than one of strings.
@@ -27,7 +27,8 @@ pub enum Kind {
 /// they are new; keep one for a whole index, or make one for a query.
 pub struct Analyzer {
     stemmer: Stemmer,
-    words: HashMap<Box<str>, Option<Term>>,
+    /// By the hash of the word as it is written.
+    words: TermMap<Option<Term>>,
     word: String,
 }
 
@@ -35,7 +36,7 @@ impl Default for Analyzer {
     fn default() -> Self {
         Self {
             stemmer: Stemmer::create(Algorithm::English),
-            words: HashMap::new(),
+            words: TermMap::default(),
             word: String::new(),
         }
     }
@@ -74,7 +75,10 @@ impl Analyzer {
             }
             before = None;
             if c.is_alphanumeric() {
-                self.word.extend(c.to_lowercase());
+                match c.is_ascii() {
+                    true => self.word.push(c.to_ascii_lowercase()),
+                    false => self.word.extend(c.to_lowercase()),
+                }
             } else if !matches!(c, '\'' | '’') {
                 self.end_word(terms);
             } else if !self.word.is_empty() {
@@ -88,14 +92,10 @@ impl Analyzer {
         if self.word.is_empty() {
             return;
         }
-        let term = match self.words.get(self.word.as_str()) {
-            Some(term) => *term,
-            None => {
-                let term = word_term(&self.stemmer, &self.word);
-                self.words.insert(self.word.as_str().into(), term);
-                term
-            }
-        };
+        let term = *self
+            .words
+            .entry(xxh3_64(self.word.as_bytes()))
+            .or_insert_with(|| word_term(&self.stemmer, &self.word));
         terms.extend(term.map(|term| (term, Kind::Word)));
         self.word.clear();
     }
@@ -123,7 +123,8 @@ fn cjk_term(chars: &[char]) -> Term {
 /// Whether words of this character's script are not parted by spaces: Han, kana, and hangul,
 /// whose particles cling to the word.
 pub fn is_ideographic(c: char) -> bool {
-    matches!(u32::from(c),
+    c >= '\u{1100}'
+        && matches!(u32::from(c),
         0x3040..=0x30FF | 0x31F0..=0x31FF          // kana
         | 0x3400..=0x4DBF | 0x4E00..=0x9FFF        // Han
         | 0xF900..=0xFAFF | 0x20000..=0x3FFFF      // Han, compatibility and supplementary
