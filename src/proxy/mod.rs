@@ -72,7 +72,7 @@ pub enum Surface {
 pub struct Gateway {
     shared: Shared,
     surface: Surface,
-    dialer: Dialer,
+    dialer: Arc<Dialer>,
 }
 
 impl Gateway {
@@ -81,7 +81,7 @@ impl Gateway {
         Self {
             shared,
             surface,
-            dialer: Dialer::new(ConnectorOptions::from_server_conf(conf)),
+            dialer: Arc::new(Dialer::new(ConnectorOptions::from_server_conf(conf))),
         }
     }
 

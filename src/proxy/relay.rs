@@ -49,7 +49,11 @@ pub async fn run(
     finish_body(session, &mut connection).await?;
     context.ledger.enter(Phase::Other);
     context.answer = reader.finish();
-    gateway.dialer.release(connection, timeouts).await;
+    if context.streamed {
+        gateway.dialer.release_after_stream(connection, timeouts);
+    } else {
+        gateway.dialer.release(connection, timeouts).await;
+    }
     Ok(())
 }
 

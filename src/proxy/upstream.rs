@@ -27,6 +27,8 @@ use crate::config::model::{HttpVersion, Timeouts, Upstream};
 /// How long a resolved name is believed: long enough to keep look-ups off the request's path,
 /// short enough to follow a failover.
 const NAME_TTL: Duration = Duration::from_secs(15);
+/// How long a connection rests after a stream before it may serve another request.
+const SETTLING: Duration = Duration::from_millis(50);
 /// HTTP/2 windows to upstreams: pingora's 64 KiB would cap an upload at one window a round trip.
 const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 8 << 20;
@@ -164,6 +166,17 @@ impl Dialer {
             connection.session.set_write_timeout(Some(timeouts.write));
             connection
         })
+    }
+
+    /// Gives a connection back after a stream's clean end, once it has proven to stay open. Some
+    /// servers promise to keep it and close it all the same: a request that meets that close is
+    /// lost, since nobody can tell whether it was read.
+    pub fn release_after_stream(self: &Arc<Self>, connection: Connection, timeouts: &Timeouts) {
+        let (dialer, timeouts) = (self.clone(), timeouts.clone());
+        tokio::spawn(async move {
+            pingora_timeout::sleep(SETTLING).await;
+            dialer.release(connection, &timeouts).await;
+        });
     }
 
     /// Gives a connection back after a clean end.
