@@ -42,37 +42,36 @@ const PERSONAS: [(&str, &str); 3] = [
 /// files.
 pub fn run(mut sources: Sources) -> Result<(), Faults> {
     let folder = tempfile::tempdir().map_err(|error| unwritable(&std::env::temp_dir(), &error))?;
+    let inside = |name: &str| folder.path().join(name);
+    for name in ["personalities", "plugins"] {
+        let made = std::fs::create_dir(inside(name));
+        made.map_err(|error| unwritable(&inside(name), &error))?;
+    }
     for (name, text) in PERSONAS {
-        let file = folder.path().join(name);
+        let file = inside("personalities").join(name);
         std::fs::write(&file, text).map_err(|error| unwritable(&file, &error))?;
     }
     let upstream = upstream::start()
         .map_err(|error| Fault::new("demo", format!("its upstream cannot start: {error}"), ""))?;
+    let path = |name: &str| inside(name).to_string_lossy().into_owned();
     // The demo's own keys are weaker than what was asked for on the command line.
     let mut own = vec![
         (
             "upstreams".to_owned(),
             format!(r#"[{{name="demo",base_url="http://{upstream}/v1"}}]"#),
         ),
-        (
-            "personality.dir".to_owned(),
-            folder.path().to_string_lossy().into_owned(),
-        ),
-        (
-            "tools.dir".to_owned(),
-            folder.path().to_string_lossy().into_owned(),
-        ),
+        ("personality.dir".to_owned(), path("personalities")),
+        ("tools.dir".to_owned(), path("plugins")),
+        ("memory.path".to_owned(), path("memory")),
+        // The demo upstream's answers only describe requests: they are nothing to remember.
+        ("memory.save".to_owned(), "user".to_owned()),
     ];
-    let memory = folder.path().join("memory").to_string_lossy().into_owned();
-    own.push(("memory.path".to_owned(), memory));
-    // The demo upstream's answers only describe requests: they are nothing to remember.
-    own.push(("memory.save".to_owned(), "user".to_owned()));
     own.append(&mut sources.overrides);
     sources.overrides = own;
     // It is a world of its own: what lies about in the environment or in conf/ is for others.
     sources.env.clear();
     if sources.file.is_none() {
-        let file = folder.path().join("yychat.toml");
+        let file = inside("yychat.toml");
         std::fs::write(&file, "").map_err(|error| unwritable(&file, &error))?;
         sources.file = Some(file);
     }

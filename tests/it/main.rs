@@ -11,6 +11,7 @@ mod support;
 mod auth;
 mod bytes_back;
 mod bytes_in;
+mod demo;
 mod drain;
 mod failures;
 mod framing;
