@@ -38,6 +38,15 @@ pub struct Narrow {
     cursor: Option<String>,
 }
 
+impl Narrow {
+    fn of_conversation(self, id: String) -> Self {
+        Self {
+            conversation_id: Some(id),
+            ..self
+        }
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Narrow {
     type Rejection = ApiError;
 
@@ -245,35 +254,24 @@ pub async fn export(
 
 /// `GET /v1/conversations/{id}/memory?limit=&cursor=`.
 pub async fn conversation(
-    State(memory): Remembering,
+    memory: Remembering,
     who: Who,
     headers: HeaderMap,
     Path(id): Path<String>,
     narrow: Narrow,
 ) -> Result<Json<Value>, ApiError> {
-    let narrow = Narrow {
-        conversation_id: Some(id),
-        ..narrow
-    };
-    let selection = selection(&who, &headers, &narrow)?;
-    page(on(&memory)?, &who, &selection, &narrow).await
+    list(memory, who, headers, narrow.of_conversation(id)).await
 }
 
 /// `DELETE /v1/conversations/{id}/memory`: `{deleted_count}`.
 pub async fn delete_conversation(
-    State(memory): Remembering,
+    memory: Remembering,
     who: Who,
     headers: HeaderMap,
     Path(id): Path<String>,
     narrow: Narrow,
 ) -> Result<Json<Value>, ApiError> {
-    let narrow = Narrow {
-        conversation_id: Some(id),
-        ..narrow
-    };
-    let selection = selection(&who, &headers, &narrow)?;
-    let count = on(&memory)?.delete_all(&who.tenant, selection).await?;
-    Ok(Json(json!({ "deleted_count": count })))
+    delete_selected(memory, who, headers, narrow.of_conversation(id)).await
 }
 
 async fn page(

@@ -27,7 +27,6 @@ use super::{Gateway, body, headers, relay};
 use crate::chat::{Composed, coalesce};
 use crate::config::model::Upstream;
 use crate::error::ApiError;
-use crate::memory;
 use crate::snapshot::Caller;
 use crate::telemetry::Phase;
 use crate::turn::{self, Asked, Turn};
@@ -81,11 +80,9 @@ fn remember(gateway: &Gateway, context: &Context, turn: &Turn) {
     let Some(memory) = &gateway.shared.memory else {
         return;
     };
-    if let Some(exchange) = turn.exchange(&context.snapshot, context.answer.as_ref()) {
-        memory.save(memory::Turn {
-            request_id: context.request_id.to_string(),
-            ..exchange
-        });
+    let id = context.request_id.to_string();
+    if let Some(exchange) = turn.exchange(&context.snapshot, id, context.answer.as_ref()) {
+        memory.save(exchange);
     }
 }
 

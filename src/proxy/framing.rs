@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 
 use crate::config::model::Config;
@@ -182,6 +183,21 @@ impl Seen {
         }
         Ok(())
     }
+}
+
+/// A whole HTTP/1 answer, for clients that are turned away before anything parses them.
+pub fn refusal(error: &ApiError) -> Bytes {
+    let body = error.body();
+    let retry_after = error
+        .retry_after
+        .map(|seconds| format!("Retry-After: {seconds}\r\n"));
+    let head = format!(
+        "HTTP/1.1 {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}Connection: close\r\n\r\n",
+        error.status,
+        body.len(),
+        retry_after.unwrap_or_default()
+    );
+    [head.as_bytes(), &body].concat().into()
 }
 
 /// RFC 9110, section 5.6.2.

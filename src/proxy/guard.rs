@@ -157,13 +157,7 @@ impl Guarded {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "header_size",
             _ => "framing",
         });
-        let body = refusal.body();
-        let head = format!(
-            "HTTP/1.1 {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            refusal.status,
-            body.len()
-        );
-        self.state = State::Refusing([head.as_bytes(), &body].concat().into());
+        self.state = State::Refusing(framing::refusal(refusal));
         self.pending.clear();
     }
 

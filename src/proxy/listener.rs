@@ -12,7 +12,7 @@ use pingora::protocols::http::v2::server::H2Options;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 
-use super::framing::HeaderLimits;
+use super::framing::{self, HeaderLimits};
 use super::guard::Guarded;
 use crate::error::ApiError;
 use crate::snapshot::Store;
@@ -147,13 +147,7 @@ async fn turn_away(stream: &mut Stream, most: usize) {
         format!("The gateway holds {most} connections already. Try again shortly."),
     );
     error.retry_after = Some(1);
-    let body = error.body();
-    let head = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
     // The connection closes next, whether the client hears of it or not.
-    let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
+    let _ = stream.write_all(&framing::refusal(&error)).await;
     let _ = stream.flush().await;
 }

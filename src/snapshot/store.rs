@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::{KeyRing, Snapshot};
-use crate::config::model::{Config, Server};
+use crate::config::model::Config;
 use crate::config::{self, Loaded, Sources};
 use crate::error::{Fault, Faults};
 use crate::personality::Personalities;
@@ -20,6 +20,8 @@ pub struct Store {
     current: ArcSwap<Snapshot>,
     status: ArcSwap<Status>,
     sources: Sources,
+    /// What was bound and opened at the start, and stays so.
+    started: Config,
     /// Serialises reloads, and remembers what the last one read.
     last: Mutex<Fingerprint>,
 }
@@ -65,6 +67,7 @@ impl Store {
         let warnings = loaded.warnings.clone();
         let snapshot = build(loaded, None)?;
         let store = Self {
+            started: snapshot.config.clone(),
             current: ArcSwap::from_pointee(snapshot),
             status: ArcSwap::from_pointee(Status {
                 generation: 1,
@@ -121,7 +124,7 @@ impl Store {
         }
         *last = read;
         match next {
-            Ok(next) => self.apply(&current, next),
+            Ok(next) => self.apply(next),
             Err(faults) => self.refuse(faults),
         }
     }
@@ -139,14 +142,13 @@ impl Store {
         paths(&self.sources, &self.load().config)
     }
 
-    fn apply(&self, current: &Snapshot, mut next: Snapshot) -> Outcome {
-        let waiting = config::needs_restart(&current.config, &next.config);
+    fn apply(&self, next: Snapshot) -> Outcome {
+        let waiting = config::needs_restart(&self.started, &next.config);
         if !waiting.is_empty() {
             tracing::warn!(
                 keys = waiting.join(", "),
                 "changed, and waits for a restart"
             );
-            keep_fixed(&current.config, &mut next.config);
         }
         let generation = next.generation;
         self.current.store(Arc::new(next));
@@ -244,19 +246,6 @@ fn personalities(dir: &Path, had_some: bool) -> Result<Personalities, Faults> {
         return Ok(Personalities::default());
     }
     Personalities::load(dir)
-}
-
-/// What a reload cannot change stays what it is, and the next reload compares with that.
-fn keep_fixed(current: &Config, next: &mut Config) {
-    next.server = Server {
-        body_limit: next.server.body_limit,
-        ..current.server.clone()
-    };
-    next.limits.connections = current.limits.connections;
-    next.limits.h2_streams = current.limits.h2_streams;
-    next.memory.store = current.memory.store.clone();
-    next.memory.cache_capacity = current.memory.cache_capacity;
-    next.log.format = current.log.format;
 }
 
 /// A digest of everything under `paths`: names and contents, links followed.

@@ -3,8 +3,6 @@
 //! Labels come from closed sets: routes, status codes, phases, and names out of the
 //! configuration. What the configuration does not know is `other`.
 
-use std::time::Duration;
-
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
     Registry, TextEncoder, core::Collector,
@@ -229,11 +227,6 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Seconds as Prometheus takes them.
-pub fn seconds(duration: Duration) -> f64 {
-    duration.as_secs_f64()
 }
 
 fn register<C: Collector + Clone + 'static>(

@@ -93,13 +93,14 @@ impl Turn {
 
     /// What memory is to keep of it, once an upstream has answered; an answer that did not come
     /// whole is none.
-    pub fn exchange(&self, snapshot: &Snapshot, answer: Option<&Answer>) -> Option<memory::Turn> {
-        let config = &snapshot.config.memory;
-        let turn = self.remembered.exchange(config, &self.request, answer)?;
-        Some(memory::Turn {
-            generation: snapshot.generation,
-            ..turn
-        })
+    pub fn exchange(
+        &self,
+        snapshot: &Snapshot,
+        request_id: String,
+        answer: Option<&Answer>,
+    ) -> Option<memory::Turn> {
+        self.remembered
+            .exchange((snapshot, request_id), &self.request, answer)
     }
 
     /// The body for an upstream that takes one system message at the head (`strict_roles`), or

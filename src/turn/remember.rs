@@ -1,12 +1,14 @@
 //! Memory's part in a turn: what is recalled into it, and what is kept of it.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
 
 use super::ask::Ask;
 use crate::chat::{Answer, ChatRequest, Escaped, MemoryText, MemoryUse, Placement, Role};
 use crate::config::model;
 use crate::memory::{self, Memory, Outcome, RecallQuery, Recalled, Record, Scope, block};
+use crate::snapshot::Snapshot;
 
 /// Turns before the last user message that help to say what it is about.
 const CONTEXT_TURNS: usize = 2;
@@ -85,12 +87,12 @@ impl Remembered {
     /// message is the user's, and what the assistant said, where that came whole.
     pub fn exchange(
         &self,
-        config: &model::Memory,
+        (snapshot, request_id): (&Snapshot, String),
         request: &ChatRequest,
         answer: Option<&Answer>,
     ) -> Option<memory::Turn> {
         let scope = self.save.clone()?;
-        let (user, assistant) = match config.save {
+        let (user, assistant) = match snapshot.config.memory.save {
             model::Save::Both => (true, true),
             model::Save::User => (true, false),
             model::Save::Assistant => (false, true),
@@ -109,10 +111,10 @@ impl Remembered {
             conversation: self.conversation.clone(),
             user_text: said.unwrap_or_default(),
             assistant_text: answered.unwrap_or_default(),
-            request_id: String::new(),
-            generation: 0,
+            request_id,
+            generation: snapshot.generation,
             recalled: self.injected.clone(),
-            now: now(),
+            now: Timestamp::now().as_millisecond(),
         })
     }
 }
@@ -138,14 +140,6 @@ fn query(config: &model::Memory, request: &ChatRequest) -> RecallQuery {
             .collect(),
         limit: config.recall_limit,
         deadline: config.recall_deadline,
-        now: now(),
+        now: Timestamp::now().as_millisecond(),
     }
-}
-
-/// Unix milliseconds.
-fn now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
