@@ -39,6 +39,7 @@ pub mod snapshot;
 
 pub mod memory;
 pub mod personality;
+pub mod tools;
 
 pub mod chat;
 pub mod config;
