@@ -12,13 +12,17 @@
 //! 4. The answer goes to the client as the upstream sent it. [`Observer`] watches a copy of a
 //!    stream, [`Answer::from_json`] a whole one, and both give the same [`Answer`]: what was said,
 //!    how it ended, what it cost.
+//! 5. Where the gateway offered tools, [`Gate`] or [`Whole`] keeps the model's calls of them back,
+//!    and [`follow_up`] tells the model what came of them.
 
 mod answer;
 mod compose;
 mod escaped;
 pub mod json;
+mod object;
 mod request;
 mod sse;
+mod tool_calls;
 
 #[cfg(test)]
 mod tests;
@@ -31,3 +35,4 @@ pub use compose::{
 pub use escaped::Escaped;
 pub use request::{ChatRequest, Content, MemoryUse, Message, Role};
 pub use sse::Observer;
+pub use tool_calls::{Call, Gate, Owners, Round, Whole, follow_up};

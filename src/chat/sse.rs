@@ -149,7 +149,7 @@ impl Decoder {
 }
 
 /// The value of a `data` line; `None` for comments and other fields.
-fn data_of(line: &[u8]) -> Option<&[u8]> {
+pub(super) fn data_of(line: &[u8]) -> Option<&[u8]> {
     let value = line.strip_prefix(b"data")?;
     match value.split_first() {
         None => Some(value),

@@ -33,6 +33,9 @@ pub const DEFAULT_FILE: &str = "conf/yychat.toml";
 /// The folder of personalities where none is named. It may be absent, then.
 pub const DEFAULT_PERSONALITIES: &str = "conf/personalities";
 
+/// The folder of plugins where none is named. It may be absent, then.
+pub const DEFAULT_PLUGINS: &str = "plugins";
+
 /// All that configuration is made from.
 #[derive(Clone, Default)]
 pub struct Sources {

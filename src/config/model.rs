@@ -215,8 +215,14 @@ pub struct Tools {
     pub dir: PathBuf,
     /// What holds when a request does not say `use_tools`.
     pub enabled: bool,
+    /// Rounds of calls in one request, before the model has to answer without tools.
     pub max_rounds: u32,
+    /// One call.
     pub timeout: Duration,
+    /// All rounds of a request, from the first call to the last result.
+    pub total_timeout: Duration,
+    /// How often a waiting stream is sent a comment while tools run; absent: never.
+    pub ping_interval: Option<Duration>,
 }
 
 /// `[log]`.

@@ -138,6 +138,8 @@ table! {
         enabled: bool = true,
         max_rounds: u64 = 8,
         timeout: String = "30s".into(),
+        total_timeout: String = "2m".into(),
+        ping_interval: String = "0s".into(),
     }
 }
 

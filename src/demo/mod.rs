@@ -11,27 +11,32 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
 use crate::config::Sources;
 use crate::error::{Fault, Faults};
-use crate::server::{self, Bound, Signals};
+use crate::server::{self, Bound, Order, Shutdown, Signals};
 use crate::snapshot::Store;
 
 /// The persona that the demo speaks with, and that it is asked for by name.
 const PERSONA: &str = "friendly";
-/// The shipped personas, so that the binary alone suffices.
-const PERSONAS: [(&str, &str); 3] = [
-    (
-        "friendly.json",
-        include_str!("../../conf/personalities/friendly.json"),
-    ),
-    (
-        "professional.json",
-        include_str!("../../conf/personalities/professional.json"),
-    ),
-    (
-        "health_assistant.json",
-        include_str!("../../conf/personalities/health_assistant.json"),
-    ),
+/// The shipped personas and the plugins that they use, so that the binary alone suffices.
+macro_rules! shipped {
+    ($($from:literal => $to:literal),+ $(,)?) => {
+        [$(($to, include_str!(concat!("../../", $from)))),+]
+    };
+}
+const FILES: [(&str, &str); 9] = shipped![
+    "conf/personalities/friendly.json" => "personalities/friendly.json",
+    "conf/personalities/professional.json" => "personalities/professional.json",
+    "conf/personalities/health_assistant.json" => "personalities/health_assistant.json",
+    "plugins/calculator/plugin.toml" => "plugins/calculator/plugin.toml",
+    "plugins/calculator/calculator.json" => "plugins/calculator/calculator.json",
+    "plugins/gettime/plugin.toml" => "plugins/gettime/plugin.toml",
+    "plugins/gettime/gettime.json" => "plugins/gettime/gettime.json",
+    "plugins/tavily_search/plugin.toml" => "plugins/tavily_search/plugin.toml",
+    "plugins/tavily_search/tavily_search.json" => "plugins/tavily_search/tavily_search.json",
 ];
 
 /// Plays the demo and stays up until a signal comes. `sources` may override any key.
@@ -43,13 +48,14 @@ const PERSONAS: [(&str, &str); 3] = [
 pub fn run(mut sources: Sources) -> Result<(), Faults> {
     let folder = tempfile::tempdir().map_err(|error| unwritable(&std::env::temp_dir(), &error))?;
     let inside = |name: &str| folder.path().join(name);
-    for name in ["personalities", "plugins"] {
-        let made = std::fs::create_dir(inside(name));
-        made.map_err(|error| unwritable(&inside(name), &error))?;
-    }
-    for (name, text) in PERSONAS {
-        let file = inside("personalities").join(name);
-        std::fs::write(&file, text).map_err(|error| unwritable(&file, &error))?;
+    for (name, text) in FILES {
+        let file = inside(name);
+        let made = match file.parent() {
+            Some(parent) => std::fs::create_dir_all(parent),
+            None => Ok(()),
+        };
+        let written = made.and_then(|()| std::fs::write(&file, text));
+        written.map_err(|error| unwritable(&file, &error))?;
     }
     let upstream = upstream::start()
         .map_err(|error| Fault::new("demo", format!("its upstream cannot start: {error}"), ""))?;
@@ -79,17 +85,46 @@ pub fn run(mut sources: Sources) -> Result<(), Faults> {
     let (store, _) = Store::open(sources)?;
     let bound = Bound::bind(&store.load().config.server)?;
     let (api, admin) = (bound.api(), bound.admin());
-    let player = std::thread::spawn(move || {
-        let mut screen = Screen::new();
-        match script::play(&mut screen, api) {
-            Ok(()) => screen.invitation(api, admin),
-            Err(error) => screen.line(&format!("the demo broke off: {error}")),
+    let stage = Arc::new(Stage::default());
+    let player = std::thread::spawn({
+        let stage = stage.clone();
+        move || {
+            // Dropped when the play ends in any way, a panic too.
+            let playing = stage.broke_off.clone().drop_guard();
+            let mut screen = Screen::new();
+            script::play(&mut screen, api)?;
+            screen.invitation(api, admin);
+            playing.disarm();
+            script::Played::Ok(())
         }
     });
-    server::run(Arc::new(store), bound, Arc::new(Signals::new()))?;
-    // It has ended by itself long ago, unless a signal came first; then its last request failed.
-    let _ = player.join();
-    Ok(())
+    server::run(Arc::new(store), bound, stage.clone())?;
+    if !stage.broke_off.is_cancelled() {
+        return Ok(());
+    }
+    let why = match player.join() {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => script::reason(&*error),
+        Err(_) => "it panicked".to_owned(),
+    };
+    Err(Fault::new("demo", format!("it broke off: {why}"), "").into())
+}
+
+/// Ends the demo at a signal, as any server, and when the play breaks off.
+#[derive(Default)]
+struct Stage {
+    signals: Signals,
+    broke_off: CancellationToken,
+}
+
+#[async_trait]
+impl Shutdown for Stage {
+    async fn next(&self) -> Order {
+        tokio::select! {
+            order = self.signals.next() => order,
+            () = self.broke_off.cancelled() => Order::Drain,
+        }
+    }
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Fault {

@@ -1,15 +1,27 @@
 //! The chat that the demo plays, as any app would: over HTTP, knowing only a `base_url`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use reqwest::{Client, Response};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
 use super::{PERSONA, Screen};
 
-type Played<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+/// How far the play came, or why it broke off.
+pub type Played<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Why the play broke off, with what lies beneath.
+pub fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
 
 /// Plays it against the API at `api`.
 pub fn play(screen: &mut Screen, api: SocketAddr) -> Played<()> {
@@ -18,7 +30,7 @@ pub fn play(screen: &mut Screen, api: SocketAddr) -> Played<()> {
         .build()?;
     runtime.block_on(async {
         let app = App {
-            client: Client::builder().no_proxy().build()?,
+            client: client()?,
             base_url: format!("http://{api}/v1"),
         };
         screen.line(&format!(
@@ -89,6 +101,17 @@ async fn remembered(screen: &mut Screen, app: &App) -> Played<()> {
     let answer = app.ask(screen, question).await?;
     screen.line(&text_of(&answer));
     Ok(())
+}
+
+/// A client for loopback alone: it trusts no authority, and so needs none on the machine.
+fn client() -> Played<Client> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let client = Client::builder().no_proxy().tls_backend_preconfigured(tls);
+    Ok(client.build()?)
 }
 
 struct App {

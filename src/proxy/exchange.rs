@@ -29,7 +29,7 @@ use crate::config::model::Upstream;
 use crate::error::ApiError;
 use crate::snapshot::Caller;
 use crate::telemetry::Phase;
-use crate::turn::{self, Asked, Turn};
+use crate::turn::{self, Asked, Continuation, Turn};
 
 /// Pieces of a body smaller than this are copied together before they are written …
 const PIECE: usize = 64 * 1024;
@@ -62,7 +62,7 @@ pub async fn run(
         let cached = remembered.was_answered().then_some(remembered.cached);
         gateway.metrics().memory_recall(outcome.name(), cached);
     }
-    let connection = leg(gateway, session, context, &turn, caller).await?;
+    let connection = leg(gateway, session, context, (&turn, None), caller).await?;
     let answered = connection
         .session
         .response_header()
@@ -92,7 +92,7 @@ async fn leg(
     gateway: &Gateway,
     session: &mut Session,
     context: &mut Context,
-    turn: &Turn,
+    (turn, after): (&Turn, Option<&Continuation>),
     caller: &Caller,
 ) -> Result<Connection, Failure> {
     let snapshot = context.snapshot.clone();
@@ -100,7 +100,7 @@ async fn leg(
     for upstream in snapshot.upstreams_for(turn.model()) {
         context.upstream = Some(upstream.name.clone());
         context.ledger.enter(Phase::Compose);
-        let composed = turn.compose(upstream.strict_roles);
+        let composed = turn.compose(upstream.strict_roles, after);
         match attempt(gateway, session, context, (upstream, caller), &composed).await? {
             Ok(connection) => return Ok(connection),
             Err(error) => {

@@ -13,6 +13,7 @@ pub use watch::Watcher;
 
 use crate::config::model::{Config, Upstream};
 use crate::personality::Personalities;
+use crate::tools::Toolbox;
 
 /// A generation.
 pub struct Snapshot {
@@ -21,6 +22,7 @@ pub struct Snapshot {
     pub config: Config,
     pub personalities: Personalities,
     pub keys: KeyRing,
+    pub tools: Toolbox,
 }
 
 impl Snapshot {

@@ -1,5 +1,6 @@
 //! The generation in force, and how another takes its place.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::config::model::Config;
 use crate::config::{self, Loaded, Sources};
 use crate::error::{Fault, Faults};
 use crate::personality::Personalities;
+use crate::tools::Toolbox;
 
 /// Holds the generation in force.
 pub struct Store {
@@ -65,7 +67,7 @@ impl Store {
         let read = fingerprint(&paths(&sources, &config::load(&sources)?.config));
         let loaded = config::load(&sources)?;
         let warnings = loaded.warnings.clone();
-        let snapshot = build(loaded, None)?;
+        let snapshot = build(loaded, &sources, None)?;
         let store = Self {
             started: snapshot.config.clone(),
             current: ArcSwap::from_pointee(snapshot),
@@ -134,7 +136,7 @@ impl Store {
         for warning in &loaded.warnings {
             tracing::warn!(%warning, "configuration");
         }
-        build(loaded, Some(current))
+        build(loaded, &self.sources, Some(current))
     }
 
     /// Files and folders whose change is worth a reload.
@@ -198,7 +200,11 @@ impl Status {
 }
 
 /// Everything that may fail, before anything is put in force.
-fn build(loaded: Loaded, previous: Option<&Snapshot>) -> Result<Snapshot, Faults> {
+fn build(
+    loaded: Loaded,
+    sources: &Sources,
+    previous: Option<&Snapshot>,
+) -> Result<Snapshot, Faults> {
     let config = loaded.config;
     let generation = previous.map_or(1, |previous| previous.generation + 1);
     let had_some = previous.is_some_and(|previous| previous.personalities.iter().len() > 0);
@@ -217,12 +223,18 @@ fn build(loaded: Loaded, previous: Option<&Snapshot>) -> Result<Snapshot, Faults
             ),
         ));
     }
-    match personalities {
-        Some(personalities) if faults.0.is_empty() => Ok(Snapshot {
+    let previous = previous.map(|previous| &previous.tools);
+    let tools = faults.take(tools(&config.tools.dir, &sources.env, previous));
+    if let (Some(personalities), Some(tools)) = (&personalities, &tools) {
+        faults.0.extend(unknown_tools(personalities, tools));
+    }
+    match (personalities, tools) {
+        (Some(personalities), Some(tools)) if faults.0.is_empty() => Ok(Snapshot {
             generation,
             keys: KeyRing::new(&config.auth.keys),
             config,
             personalities,
+            tools,
         }),
         _ => Err(faults),
     }
@@ -246,6 +258,38 @@ fn personalities(dir: &Path, had_some: bool) -> Result<Personalities, Faults> {
         return Ok(Personalities::default());
     }
     Personalities::load(dir)
+}
+
+/// As with personalities.
+fn tools(
+    dir: &Path,
+    variables: &BTreeMap<String, String>,
+    previous: Option<&Toolbox>,
+) -> Result<Toolbox, Faults> {
+    let is_default = dir == Path::new(config::DEFAULT_PLUGINS);
+    let had_some = previous.is_some_and(|previous| !previous.is_empty());
+    if is_default && !had_some && matches!(dir.try_exists(), Ok(false)) {
+        return Ok(Toolbox::default());
+    }
+    Toolbox::load(dir, variables, previous)
+}
+
+/// Personalities may only allow tools that some plugin has.
+fn unknown_tools(personalities: &Personalities, tools: &Toolbox) -> Vec<Fault> {
+    let allowed = personalities.iter().flat_map(|persona| {
+        let tools = persona.allowed_tools.as_deref().unwrap_or_default();
+        tools.iter().map(move |tool| (persona, &tool.tool_name))
+    });
+    let unknown = allowed.filter_map(|(persona, name)| {
+        let mend = match tools.check_name(name) {
+            Ok(()) => return None,
+            Err(Some(meant)) => format!("did you mean `{meant}`?"),
+            Err(None) => "take it out, or add a plugin that has it".to_owned(),
+        };
+        let what = format!("`allowed_tools` names `{name}`, which no plugin has");
+        Some(Fault::new(&persona.origin, what, mend))
+    });
+    unknown.collect()
 }
 
 /// A digest of everything under `paths`: names and contents, links followed.

@@ -119,6 +119,11 @@ impl Toolbox {
         Ok(Self { plugins, table })
     }
 
+    /// Whether there is no plugin at all.
+    pub fn is_empty(&self) -> bool {
+        self.plugins.is_empty()
+    }
+
     /// Begins to connect to the MCP servers, on `runtime`. Those that were taken over from the
     /// previous generation stay connected.
     pub fn start(&self, runtime: &Handle) {

@@ -17,6 +17,8 @@ pub struct Ask {
     pub conversation: Option<String>,
     /// `X-YYChat-Memory`, else `memory`, else full use.
     pub memory: MemoryUse,
+    /// `X-YYChat-Use-Tools`, else `use_tools`; `None` leaves it to the configuration.
+    pub use_tools: Option<bool>,
 }
 
 /// The headers that other memory layers and front ends name a user and a conversation by, in
@@ -72,12 +74,28 @@ impl Ask {
             })?,
             None => request.memory().unwrap_or(MemoryUse::Full),
         };
+        let use_tools = match named.first(["x-yychat-use-tools"])? {
+            Some(word) => Some(switch(&word)?),
+            None => request.use_tools(),
+        };
         Ok(Self {
             personality: personality.filter(|id| !id.is_empty()),
             user,
             conversation,
             memory,
+            use_tools,
         })
+    }
+}
+
+fn switch(word: &str) -> Result<bool, ApiError> {
+    match word {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(ApiError::bad_request(format!(
+            "X-YYChat-Use-Tools is `{word}`. Send `true` or `false`."
+        ))
+        .param("X-YYChat-Use-Tools")),
     }
 }
 

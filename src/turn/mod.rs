@@ -5,6 +5,7 @@
 
 mod ask;
 mod remember;
+mod tools;
 
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use http::{HeaderMap, StatusCode};
 
 use self::ask::Ask;
 pub use self::remember::Remembered;
-use crate::chat::{self, Answer, ChatRequest, Composed, Injection, compose};
+pub use self::tools::{Continuation, Offer, name_calls};
+use crate::chat::{self, Answer, ChatRequest, Composed, Injection, ToolOffer, compose};
 use crate::config::model;
 use crate::error::ApiError;
 use crate::memory::{self, Memory};
@@ -41,6 +43,7 @@ pub struct Turn {
     injection: Injection,
     persona: Option<Arc<Persona>>,
     remembered: Remembered,
+    offer: Offer,
 }
 
 /// Reads a chat request and decides what is put into it.
@@ -65,6 +68,9 @@ pub async fn prepare(asked: Asked<'_>, body: Bytes, ledger: &mut Ledger) -> Resu
     let whose = (&*asked.caller.tenant, &ask);
     let (remembered, text) = Remembered::recall(asked.memory, config, whose, &request).await;
     injection.memory = text;
+    ledger.enter(Phase::Tools);
+    let offer = Offer::choose(snapshot, ask.use_tools, persona.as_deref(), &request);
+    injection.tools = offer.injection();
     ledger.enter(Phase::Compose);
     Ok(Turn {
         model: request.model().map(|model| model.into_owned()),
@@ -72,6 +78,7 @@ pub async fn prepare(asked: Asked<'_>, body: Bytes, ledger: &mut Ledger) -> Resu
         injection,
         persona,
         remembered,
+        offer,
     })
 }
 
@@ -84,6 +91,16 @@ impl Turn {
     /// The id of the personality in force.
     pub fn personality_id(&self) -> Option<&str> {
         self.persona.as_ref().map(|persona| persona.id.as_str())
+    }
+
+    /// The gateway's tools that the model is offered.
+    pub fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// Whether the client wants a stream.
+    pub fn is_streamed(&self) -> bool {
+        self.request.stream()
     }
 
     /// What memory did for it.
@@ -104,15 +121,22 @@ impl Turn {
     }
 
     /// The body for an upstream that takes one system message at the head (`strict_roles`), or
-    /// any number anywhere.
-    pub fn compose(&self, strict_roles: bool) -> Composed {
-        if strict_roles == self.injection.strict_roles {
+    /// any number anywhere. `after` are the rounds of tool calls that came before.
+    pub fn compose(&self, strict_roles: bool, after: Option<&Continuation>) -> Composed {
+        if strict_roles == self.injection.strict_roles && after.is_none() {
             return compose(&self.request, &self.injection);
         }
-        let injection = Injection {
+        let mut injection = Injection {
             strict_roles,
             ..self.injection.clone()
         };
+        if let Some(after) = after {
+            injection.extra_messages = after.messages.clone();
+            injection.free_choice = true;
+            if after.last {
+                injection.tools = ToolOffer::Drop;
+            }
+        }
         compose(&self.request, &injection)
     }
 }

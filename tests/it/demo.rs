@@ -9,7 +9,6 @@ fn the_demo_shows_a_persona_a_stream_and_a_memory_and_stays_up() {
         .args(["demo", "--set", "server.listen=127.0.0.1:0"])
         .args(["--set", "server.admin_listen=127.0.0.1:0"])
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
         .spawn()
         .expect("the program that was just built");
     let shown = BufReader::new(demo.stdout.take().expect("a pipe"));
@@ -22,6 +21,7 @@ fn the_demo_shows_a_persona_a_stream_and_a_memory_and_stays_up() {
             break;
         }
     }
+    // The demo ends by itself when it breaks off, and the loop above with it.
     let still_up = demo.try_wait().expect("a child").is_none();
     demo.kill().expect("a child that is up");
     demo.wait().expect("a child that was ended");

@@ -27,6 +27,9 @@ pub struct Injection {
     /// The chat template takes one system message, at the head. Instructions then join the
     /// client's, and memory at the tail joins the last user message.
     pub strict_roles: bool,
+    /// Whether the client's `tool_choice` is taken out: one that asks for a call has had it, and
+    /// would ask for another without end.
+    pub free_choice: bool,
 }
 
 /// A personality's text and its place.

@@ -6,7 +6,7 @@ use super::splice::{Rope, Splice};
 use super::{Fragment, Injection, Persona, PersonaMode, Placement, Source, ToolOffer};
 use crate::chat::escaped::Escaped;
 use crate::chat::json::Container;
-use crate::chat::request::{ChatRequest, Content, Message, Tools};
+use crate::chat::request::{ChatRequest, Content, Field, Message, Tools};
 
 /// The edits of `request` that `injection` asks for.
 pub(super) fn place<'a>(request: &'a ChatRequest, injection: &Injection) -> Splice<'a> {
@@ -19,7 +19,7 @@ pub(super) fn place<'a>(request: &'a ChatRequest, injection: &Injection) -> Spli
     };
     placing.messages(injection);
     placing.tools(&injection.tools);
-    placing.cut_members(matches!(injection.tools, ToolOffer::Drop));
+    placing.cut_members(injection);
     placing.splice
 }
 
@@ -228,10 +228,13 @@ impl Placing<'_> {
     }
 
     /// Cuts whole members, each with one of the commas beside it.
-    fn cut_members(&mut self, drop_tools: bool) {
+    fn cut_members(&mut self, injection: &Injection) {
+        let drop_tools = matches!(injection.tools, ToolOffer::Drop);
         let members = self.request.members().iter();
         let unwanted = members.filter(|member| {
-            member.field.is_extension() || (drop_tools && member.field.offers_tools())
+            member.field.is_extension()
+                || (drop_tools && member.field.offers_tools())
+                || (injection.free_choice && member.field == Field::ToolChoice)
         });
         for (cut_before, member) in unwanted.enumerate() {
             let leads = member.index == cut_before;

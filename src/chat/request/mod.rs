@@ -39,6 +39,7 @@ pub(super) struct Fields {
     conversation_id: Option<Text>,
     use_tools: Option<bool>,
     memory: Option<MemoryUse>,
+    choices: Option<Span>,
 }
 
 /// One entry of `messages`.
@@ -163,7 +164,7 @@ pub(super) struct Member {
 
 /// The top-level members that the gateway reads, adds to or removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Field {
+pub(in crate::chat) enum Field {
     Messages,
     Model,
     Stream,
@@ -177,13 +178,14 @@ pub(super) enum Field {
     ConversationId,
     UseTools,
     Memory,
+    Choices,
     EnableVoice,
     MessageId,
     ClientId,
 }
 
 impl Field {
-    const NAMES: [(&str, Self); 16] = [
+    const NAMES: [(&str, Self); 17] = [
         ("messages", Self::Messages),
         ("model", Self::Model),
         ("stream", Self::Stream),
@@ -197,6 +199,7 @@ impl Field {
         ("conversation_id", Self::ConversationId),
         ("use_tools", Self::UseTools),
         ("memory", Self::Memory),
+        ("n", Self::Choices),
         ("enable_voice", Self::EnableVoice),
         ("message_id", Self::MessageId),
         ("client_id", Self::ClientId),
@@ -326,6 +329,17 @@ impl ChatRequest {
     pub fn tool_choice(&self) -> Option<&[u8]> {
         let span = self.fields.tool_choice?;
         Some(&self.body[span.range()])
+    }
+
+    /// Whether it asks for several answers at once (`n`).
+    pub fn wants_several(&self) -> bool {
+        let number = self.fields.choices.map(|span| &self.body[span.range()]);
+        !matches!(number, None | Some(b"1" | b"null"))
+    }
+
+    /// Whether it uses `functions`, which `tools` took the place of.
+    pub fn has_functions(&self) -> bool {
+        self.fields.functions.is_some()
     }
 
     /// The names of the client's own tools, `tools` and the older `functions`.

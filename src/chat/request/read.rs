@@ -97,6 +97,7 @@ impl<'a> Reader<'a> {
                 let span = self.scanner.skip()?;
                 self.fields.tool_choice = (!is_null).then_some(span);
             }
+            Field::Choices => self.fields.choices = Some(self.scanner.skip()?),
             Field::Functions => self.fields.functions = self.array(format_args!("functions"))?,
             Field::User => self.fields.user = self.string(format_args!("user"))?,
             Field::Metadata => self.metadata()?,

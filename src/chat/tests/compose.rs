@@ -29,6 +29,7 @@ struct Wanted {
     tools: Option<Vec<Value>>,
     extra: Vec<Value>,
     strict_roles: bool,
+    free_choice: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -59,16 +60,17 @@ fn wanted() -> impl Strategy<Value = Wanted> {
         option::of(text()),
         option::weighted(0.8, vec(tool, 0..3)),
         vec(turn, 0..3),
-        any::<bool>(),
+        any::<(bool, bool)>(),
     )
         .prop_map(
-            |(persona, memory, post_history, tools, extra, strict_roles)| Wanted {
+            |(persona, memory, post_history, tools, extra, (strict_roles, free_choice))| Wanted {
                 persona,
                 memory,
                 post_history,
                 tools,
                 extra,
                 strict_roles,
+                free_choice,
             },
         )
 }
@@ -97,6 +99,7 @@ impl Wanted {
             },
             extra_messages: self.extra.iter().map(bytes).collect(),
             strict_roles: self.strict_roles,
+            free_choice: self.free_choice,
         }
     }
 
@@ -105,6 +108,9 @@ impl Wanted {
         let mut output = input.clone();
         let members = output.as_object_mut().expect("an object");
         members.retain(|key, _| !EXTENSIONS.contains(&key.as_str()));
+        if self.free_choice {
+            members.remove("tool_choice");
+        }
         match &self.tools {
             None => members.retain(|key, _| {
                 !["tools", "tool_choice", "parallel_tool_calls"].contains(&key.as_str())

@@ -277,6 +277,19 @@ fn tools(raw: &raw::Tools, check: &mut Check<'_>) -> Tools {
         enabled: raw.enabled,
         max_rounds: check.number("tools.max_rounds", raw.max_rounds, 1..=64),
         timeout: check.duration("tools.timeout", &raw.timeout, MILLISECOND..=60 * MINUTE),
+        total_timeout: check.duration(
+            "tools.total_timeout",
+            &raw.total_timeout,
+            MILLISECOND..=60 * MINUTE,
+        ),
+        ping_interval: match check.duration(
+            "tools.ping_interval",
+            &raw.ping_interval,
+            Duration::ZERO..=MINUTE,
+        ) {
+            Duration::ZERO => None,
+            interval => Some(interval),
+        },
     }
 }
 
