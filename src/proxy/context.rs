@@ -37,6 +37,8 @@ pub struct Context {
     pub memory: Option<String>,
     /// What the answer said of itself, as far as it could be read. Set by `relay`.
     pub answer: Option<Answer>,
+    /// Tools that the gateway ran for it. Set by `tool_loop`.
+    pub tool_calls: usize,
     /// Why the request failed, for the log. Set by `fail`.
     pub failure: Option<String>,
     /// Upstreams of the pass-through route that could not be reached. Set by `pass_through`.
@@ -107,6 +109,7 @@ impl Context {
             personality: None,
             memory: None,
             answer: None,
+            tool_calls: 0,
             failure: None,
             tries: 0,
             _in_flight: shared

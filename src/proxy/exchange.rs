@@ -1,7 +1,7 @@
 //! The chat exchange, as one straight async function:
 //!
 //! ```text
-//! read → prepare → leg (compose, connect, send, wait) → relay → finish
+//! read → prepare → leg (compose, connect, send, wait) → relay or tool_loop → finish
 //! ```
 //!
 //! It runs inside `request_filter` with a connector of its own, because a body of any size has
@@ -23,7 +23,7 @@ use pingora_timeout::timeout;
 use super::context::Context;
 use super::fail::{Failure, UpstreamError, UpstreamErrorKind};
 use super::upstream::Connection;
-use super::{Gateway, body, headers, relay};
+use super::{Gateway, body, headers, relay, tool_loop};
 use crate::chat::{Composed, coalesce};
 use crate::config::model::Upstream;
 use crate::error::ApiError;
@@ -52,6 +52,7 @@ pub async fn run(
         snapshot: &snapshot,
         memory: gateway.shared.memory.as_deref(),
         caller,
+        unfinished: &gateway.shared.unfinished,
         headers: &session.req_header().headers,
     };
     let turn = turn::prepare(asked, body, &mut context.ledger).await?;
@@ -62,12 +63,18 @@ pub async fn run(
         let cached = remembered.was_answered().then_some(remembered.cached);
         gateway.metrics().memory_recall(outcome.name(), cached);
     }
-    let connection = leg(gateway, session, context, (&turn, None), caller).await?;
-    let answered = connection
-        .session
-        .response_header()
-        .is_some_and(|header| header.status.is_success());
-    let relayed = relay::run(gateway, session, context, connection).await;
+    let chat = Chat {
+        gateway,
+        turn: &turn,
+        caller,
+    };
+    let connection = leg(chat, session, context, None).await?;
+    let answered = connection.is_success();
+    let relayed = if answered && !turn.offer().is_empty() && connection.is_readable() {
+        tool_loop::run(chat, session, context, connection).await
+    } else {
+        relay::run(gateway, session, context, connection, Vec::new()).await
+    };
     if answered {
         remember(gateway, context, &turn);
     }
@@ -86,15 +93,28 @@ fn remember(gateway: &Gateway, context: &Context, turn: &Turn) {
     }
 }
 
+/// What every leg of an answer has in common.
+#[derive(Clone, Copy)]
+pub struct Chat<'a> {
+    pub gateway: &'a Gateway,
+    pub turn: &'a Turn,
+    pub caller: &'a Caller,
+}
+
 /// Sends the turn to the first upstream that serves its model and can be reached, and waits for
-/// the response header. Another upstream is tried only while nothing was sent.
-async fn leg(
-    gateway: &Gateway,
+/// the response header. Another upstream is tried only while nothing was sent. `after` are the
+/// rounds of tool calls that came before.
+pub async fn leg(
+    chat: Chat<'_>,
     session: &mut Session,
     context: &mut Context,
-    (turn, after): (&Turn, Option<&Continuation>),
-    caller: &Caller,
+    after: Option<&Continuation>,
 ) -> Result<Connection, Failure> {
+    let Chat {
+        gateway,
+        turn,
+        caller,
+    } = chat;
     let snapshot = context.snapshot.clone();
     let mut unreachable = None;
     for upstream in snapshot.upstreams_for(turn.model()) {
@@ -277,7 +297,7 @@ fn never_read(connection: &Connection, acknowledged: Option<u64>, error: &Error)
 
 /// Does `work` while watching whether the client leaves; if it does, `work` is dropped, and with
 /// it the upstream's connection.
-async fn with_client<T>(
+pub async fn with_client<T>(
     session: &mut Session,
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, Failure> {

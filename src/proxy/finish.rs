@@ -30,6 +30,7 @@ pub fn finish(gateway: &Gateway, context: &mut Context) {
         upstream = context.upstream,
         personality = context.personality,
         memory = context.memory,
+        tool_calls = (context.tool_calls > 0).then_some(context.tool_calls),
         prompt_tokens = usage.and_then(|usage| usage.prompt_tokens),
         completion_tokens = usage.and_then(|usage| usage.completion_tokens),
         total_ms = milliseconds(context.ledger.total()),

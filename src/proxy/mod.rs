@@ -4,7 +4,8 @@
 //! listener   a connection is counted, guarded (guard, framing) and handed to pingora
 //!   │
 //! admit      began when? whose key? which route?
-//!   ├─ chat ──────── exchange: read → prepare → compose → connect → send → wait → relay
+//!   ├─ chat ──────── exchange: read → prepare → compose → connect → send → wait → relay;
+//!   │                tool_loop in place of relay where the gateway's tools are on offer
 //!   ├─ local ─────── the gateway's own endpoints, through `Local`
 //!   └─ everything ── pingora's own loop: upstream_peer → upstream_request_filter → …
 //!   │
@@ -26,6 +27,7 @@ mod pass_through;
 mod reader;
 mod relay;
 mod respond;
+mod tool_loop;
 mod trust;
 mod upstream;
 
@@ -47,6 +49,7 @@ use self::upstream::Dialer;
 use crate::memory::Memory;
 use crate::snapshot;
 use crate::telemetry::Metrics;
+use crate::turn::Unfinished;
 
 /// What both listeners share.
 #[derive(Clone)]
@@ -55,6 +58,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Absent where memory is switched off.
     pub memory: Option<Arc<Memory>>,
+    /// Tool turns that clients have still to go on with.
+    pub unfinished: Arc<Unfinished>,
     /// The live requests, which are counted and which the drain waits for. Absent where neither
     /// is wanted, as for whoever watches the dashboard.
     pub live: Option<TaskTracker>,

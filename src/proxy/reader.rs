@@ -5,9 +5,9 @@ use bytes::Bytes;
 use crate::chat::{Answer, Observer};
 
 /// Bytes of an answer's text that are kept: what becomes a record of memory is smaller.
-const TEXT_LIMIT: usize = 64 * 1024;
+pub const TEXT_LIMIT: usize = 64 * 1024;
 /// A whole answer larger than this is passed on unread.
-const WHOLE_LIMIT: usize = 4 * 1024 * 1024;
+pub const WHOLE_LIMIT: usize = 4 * 1024 * 1024;
 
 /// Gathers what an answer says, whatever its form. It never fails: what it cannot read it leaves.
 pub enum Reader {

@@ -13,38 +13,46 @@ use super::upstream::Connection;
 use super::{Gateway, headers, respond};
 use crate::telemetry::Phase;
 
-/// Passes the answer on to its end.
+/// How long an answer is, as its header tells the client.
+#[derive(Debug, Clone, Copy)]
+pub enum Length {
+    /// As the upstream has it.
+    Same,
+    /// Not known before its end.
+    Unknown,
+    /// So many bytes.
+    Exactly(usize),
+}
+
+/// Passes the answer on to its end. `read` is what of it was read before.
 pub async fn run(
     gateway: &Gateway,
     session: &mut Session,
     context: &mut Context,
     mut connection: Connection,
+    read: Vec<Bytes>,
 ) -> Result<(), Failure> {
     let snapshot = context.snapshot.clone();
     let timeouts = &snapshot.config.timeouts;
     context.ledger.enter(Phase::Stream);
-    let mut reader = head(session, context, &connection).await?;
+    let succeeded = head(session, context, &connection, Length::Same).await?;
+    let mut reader = match succeeded {
+        true => Reader::new(context.streamed),
+        false => Reader::Blind,
+    };
     connection
         .session
         .set_read_timeout(Some(timeouts.stream_idle));
+    let mut read = read.into_iter();
     loop {
-        let chunk = tokio::select! {
-            biased;
-            chunk = connection.session.read_response_body() => chunk,
-            Some(why) = departure(session) => {
-                connection.session.shutdown().await;
-                return Err(Failure::ClientGone(why));
-            }
+        let chunk = match read.next() {
+            Some(chunk) => Some(chunk),
+            None => next_chunk(gateway, session, context, &mut connection).await?,
         };
-        match chunk {
-            Ok(Some(chunk)) => {
-                pass_on(session, chunk.clone(), false).await?;
-                context.ledger.mark_first_chunk();
-                reader.feed(&chunk);
-            }
-            Ok(None) => break,
-            Err(error) => return Err(truncated(gateway, context, &error)),
-        }
+        let Some(chunk) = chunk else { break };
+        pass_on(session, chunk.clone(), false).await?;
+        context.ledger.mark_first_chunk();
+        reader.feed(&chunk);
     }
     finish_body(session, &mut connection).await?;
     context.ledger.enter(Phase::Other);
@@ -57,12 +65,31 @@ pub async fn run(
     Ok(())
 }
 
-/// Writes the response header and gives the reader that fits the body.
-async fn head(
+/// The next bytes of the answer, while the client is watched; `None` at its clean end.
+pub async fn next_chunk(
+    gateway: &Gateway,
+    session: &mut Session,
+    context: &Context,
+    connection: &mut Connection,
+) -> Result<Option<Bytes>, Failure> {
+    let chunk = tokio::select! {
+        biased;
+        chunk = connection.session.read_response_body() => chunk,
+        Some(why) = departure(session) => {
+            connection.session.shutdown().await;
+            return Err(Failure::ClientGone(why));
+        }
+    };
+    chunk.map_err(|error| truncated(gateway, context, &error))
+}
+
+/// Writes the response header; tells whether it is a success.
+pub async fn head(
     session: &mut Session,
     context: &mut Context,
     connection: &Connection,
-) -> Result<Reader, Failure> {
+    length: Length,
+) -> Result<bool, Failure> {
     let upstream = connection
         .session
         .response_header()
@@ -73,6 +100,14 @@ async fn head(
     if context.streamed {
         respond::unbuffered(&mut header);
     }
+    match length {
+        Length::Same => {}
+        Length::Unknown => drop(header.remove_header(&header::CONTENT_LENGTH)),
+        Length::Exactly(length) => {
+            // A number is of valid form.
+            let _ = header.insert_header(header::CONTENT_LENGTH, length);
+        }
+    }
     let bodyless = matches!(
         header.status,
         StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
@@ -81,17 +116,13 @@ async fn head(
         respond::frame(&mut header, session);
     }
     respond::sign(&mut header, context);
-    let reader = if header.status.is_success() {
-        Reader::new(context.streamed)
-    } else {
-        Reader::Blind
-    };
+    let succeeded = header.status.is_success();
     session
         .as_downstream_mut()
         .write_response_header(Box::new(header))
         .await
         .map_err(|error| Failure::client(&error))?;
-    Ok(reader)
+    Ok(succeeded)
 }
 
 /// Ends the answer, with the upstream's trailers where both sides speak HTTP/2.
@@ -108,7 +139,8 @@ async fn finish_body(session: &mut Session, connection: &mut Connection) -> Resu
     pass_on(session, Bytes::new(), true).await
 }
 
-async fn pass_on(session: &mut Session, chunk: Bytes, end: bool) -> Result<(), Failure> {
+/// Writes a piece of the answer's body, the last one where it is the `end`.
+pub async fn pass_on(session: &mut Session, chunk: Bytes, end: bool) -> Result<(), Failure> {
     session
         .as_downstream_mut()
         .write_response_body(chunk, end)

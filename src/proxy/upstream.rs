@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header;
 use moka::future::Cache;
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
@@ -20,7 +21,7 @@ use pingora_timeout::timeout;
 use tokio::io::AsyncWriteExt;
 
 use super::fail::{UpstreamError, UpstreamErrorKind};
-use super::trust;
+use super::{respond, trust};
 use crate::chat::Composed;
 use crate::config::model::{HttpVersion, Timeouts, Upstream};
 
@@ -101,6 +102,27 @@ impl Connection {
             spent,
         };
         (connection, written)
+    }
+
+    /// Whether the upstream answered that it did what it was asked.
+    pub fn is_success(&self) -> bool {
+        let header = self.session.response_header();
+        header.is_some_and(|header| header.status.is_success())
+    }
+
+    /// Whether the answer is in no coding that would have to be undone first.
+    pub fn is_readable(&self) -> bool {
+        let header = self.session.response_header();
+        header.is_some_and(|answer| {
+            let coding = answer.headers.get(header::CONTENT_ENCODING);
+            coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+        })
+    }
+
+    /// Whether the answer is a stream of events.
+    pub fn is_event_stream(&self) -> bool {
+        let header = self.session.response_header();
+        header.is_some_and(respond::is_event_stream)
     }
 
     /// Bytes that the upstream's kernel has acknowledged on this connection; HTTP/1 only, where

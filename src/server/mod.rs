@@ -61,6 +61,7 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
         snapshots: store.clone(),
         metrics: metrics.clone(),
         memory: memory.clone(),
+        unfinished: Arc::default(),
         live: Some(live.clone()),
     };
     let api = Surface::Api(local(api::owns, api::public(memory.clone())));
@@ -86,13 +87,28 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
     admin_service.threads = Some(1);
     admin_service.add_tcp(&bound.admin().to_string());
 
+    // MCP servers are kept company here, whatever becomes of the requests that call them.
+    let background = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("background")
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::new("server", format!("no runtime can be made: {error}"), ""))?;
+    let connect_tools = {
+        let (store, handle) = (store.clone(), background.handle().clone());
+        move || store.load().tools.start(&handle)
+    };
+    connect_tools();
     show_generation(&store, &metrics, Outcome::Applied);
     metrics
         .insecure_no_auth
         .set(i64::from(config.server.insecure_no_auth));
     let reloaded = {
         let (store, metrics) = (store.clone(), metrics.clone());
-        move |outcome| show_generation(&store, &metrics, outcome)
+        move |outcome| {
+            connect_tools();
+            show_generation(&store, &metrics, outcome);
+        }
     };
     let _watcher = Watcher::start(store.clone(), reloaded.clone())
         .inspect_err(|error| tracing::warn!(%error, "files are not watched; edits need SIGHUP"));
@@ -112,6 +128,7 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
     if let Some(memory) = memory {
         finish_saving(&memory);
     }
+    background.shutdown_background();
     tracing::info!("stopped");
     Ok(())
 }

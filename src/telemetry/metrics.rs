@@ -3,6 +3,9 @@
 //! Labels come from closed sets: routes, status codes, phases, and names out of the
 //! configuration. What the configuration does not know is `other`.
 
+use std::collections::BTreeSet;
+
+use parking_lot::Mutex;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
     Registry, TextEncoder, core::Collector,
@@ -16,6 +19,11 @@ const SECONDS: [f64; 22] = [
     0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
     2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 ];
+
+/// Tools that have series of their own.
+const MOST_TOOLS: usize = 100;
+/// The label of what the configuration does not know.
+const OTHER: &str = "other";
 
 /// All metrics of one gateway.
 pub struct Metrics {
@@ -42,6 +50,9 @@ pub struct Metrics {
     memory_recalls: IntCounterVec,
     memory_cache: IntCounterVec,
     memory_writes: IntCounterVec,
+    tool_calls: IntCounterVec,
+    /// The tools that have a series; an MCP server may name any number of them.
+    tools: Mutex<BTreeSet<String>>,
     /// `yychat_memory_records`
     pub memory_records: IntGauge,
     /// `yychat_memory_queue`
@@ -140,6 +151,13 @@ impl Metrics {
                 "What became of texts to be saved: saved, merged, repeated, failed, overflow",
                 &["outcome"],
             ),
+            tool_calls: counters(
+                &registry,
+                "yychat_tool_calls_total",
+                "Calls of the gateway's tools, by tool and how they ended",
+                &["tool", "outcome"],
+            ),
+            tools: Mutex::default(),
             memory_records: gauge(
                 &registry,
                 "yychat_memory_records",
@@ -205,6 +223,17 @@ impl Metrics {
             let outcome = if cached { "hit" } else { "miss" };
             self.memory_cache.with_label_values(&[outcome]).inc();
         }
+    }
+
+    /// Counts a tool call. Tools past the first hundred are counted as `other`.
+    pub fn tool_call(&self, tool: &str, outcome: &'static str) {
+        let mut tools = self.tools.lock();
+        let known = tools.contains(tool) || {
+            let room = tools.len() < MOST_TOOLS;
+            room && tools.insert(tool.to_owned())
+        };
+        let tool = if known { tool } else { OTHER };
+        self.tool_calls.with_label_values(&[tool, outcome]).inc();
     }
 
     /// Takes over a total that memory counts itself.

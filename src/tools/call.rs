@@ -31,6 +31,13 @@ pub struct CallResult {
     pub duration: Duration,
 }
 
+impl CallResult {
+    /// What a call gives that was given up `after` so long.
+    pub fn timeout(after: Duration) -> Self {
+        Failure::timeout(after).into_result(after)
+    }
+}
+
 /// How a call ended, as the label `outcome` of `yychat_tool_calls_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -173,15 +173,10 @@ impl Toolbox {
     /// Runs the tool of that name; see [`Tool::call`].
     pub async fn call(&self, name: &str, arguments: &str, context: CallContext<'_>) -> CallResult {
         let table = self.table();
-        if let Some(tool) = table.tools.get(name) {
-            return tool.call(arguments, context).await;
+        match table.tools.get(name) {
+            Some(tool) => tool.call(arguments, context).await,
+            None => unknown_tool(name, table.tools.keys().map(String::as_str)),
         }
-        let known = nearest(name, table.tools.keys().map(String::as_str));
-        let message = match known {
-            Some(known) => format!("there is no tool of that name; did you mean {known:?}?"),
-            None => "there is no tool of that name; call one that you were offered".to_owned(),
-        };
-        Failure::new(Outcome::UnknownTool, message).into_result(Duration::ZERO)
     }
 
     /// Whether a personality may name a tool: some plugin declares it, enabled or not, or an MCP
@@ -295,6 +290,15 @@ fn health(plugin: &Plugin) -> Health {
         health.withheld = status.withheld;
     }
     health
+}
+
+/// What a call of a tool that is not among `known` gives.
+pub fn unknown_tool<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> CallResult {
+    let message = match nearest(name, known) {
+        Some(known) => format!("there is no tool of that name; did you mean {known:?}?"),
+        None => "there is no tool of that name; call one that you were offered".to_owned(),
+    };
+    Failure::new(Outcome::UnknownTool, message).into_result(Duration::ZERO)
 }
 
 /// The candidate that is most like `name`, if one is alike enough to be meant.

@@ -6,6 +6,7 @@
 mod ask;
 mod remember;
 mod tools;
+mod unfinished;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use http::{HeaderMap, StatusCode};
 use self::ask::Ask;
 pub use self::remember::Remembered;
 pub use self::tools::{Continuation, Offer, name_calls};
+pub use self::unfinished::Unfinished;
 use crate::chat::{self, Answer, ChatRequest, Composed, Injection, ToolOffer, compose};
 use crate::config::model;
 use crate::error::ApiError;
@@ -32,6 +34,8 @@ pub struct Asked<'a> {
     pub memory: Option<&'a Memory>,
     /// Whose key was proven.
     pub caller: &'a Caller,
+    /// Turns that the client may be going on with.
+    pub unfinished: &'a Unfinished,
     /// The request's header fields.
     pub headers: &'a HeaderMap,
 }
@@ -71,6 +75,7 @@ pub async fn prepare(asked: Asked<'_>, body: Bytes, ledger: &mut Ledger) -> Resu
     ledger.enter(Phase::Tools);
     let offer = Offer::choose(snapshot, ask.use_tools, persona.as_deref(), &request);
     injection.tools = offer.injection();
+    injection.restored = asked.unfinished.restore(&asked.caller.tenant, &request);
     ledger.enter(Phase::Compose);
     Ok(Turn {
         model: request.model().map(|model| model.into_owned()),

@@ -27,6 +27,9 @@ pub struct Injection {
     /// The chat template takes one system message, at the head. Instructions then join the
     /// client's, and memory at the tail joins the last user message.
     pub strict_roles: bool,
+    /// Whole messages that the client left out of its history, each before the message of that
+    /// index.
+    pub restored: Vec<(usize, Bytes)>,
     /// Whether the client's `tool_choice` is taken out: one that asks for a call has had it, and
     /// would ask for another without end.
     pub free_choice: bool,

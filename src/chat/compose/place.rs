@@ -69,6 +69,9 @@ impl Placing<'_> {
             self.add_system(self.request.last_user().unwrap_or(end), tail);
             self.add_system(end, post_history);
         }
+        for (gap, message) in &injection.restored {
+            self.add(*gap, Rope::of(Source::ToolTurn, message.clone()));
+        }
         for message in &injection.extra_messages {
             self.add(end, Rope::of(Source::ToolTurn, message.clone()));
         }

@@ -319,6 +319,31 @@ impl ChatRequest {
         self.messages.iter().rposition(|m| m.role == Role::User)
     }
 
+    /// The calls that the request brings results of: the index of the assistant's message that
+    /// asks for it, and the call's id. A result that follows no such message is left out.
+    pub fn answered_calls(&self) -> Vec<(usize, String)> {
+        #[derive(Deserialize)]
+        struct ToolResult {
+            tool_call_id: Option<String>,
+        }
+        let mut turn = None;
+        let mut answered = Vec::new();
+        for (index, message) in self.messages.iter().enumerate() {
+            match message.role {
+                Role::Assistant => turn = message.has_tool_calls.then_some(index),
+                Role::Tool => {
+                    let result = serde_json::from_slice(&self.body[message.span.range()]);
+                    let id = result
+                        .ok()
+                        .and_then(|result: ToolResult| result.tool_call_id);
+                    answered.extend(turn.zip(id));
+                }
+                _ => turn = None,
+            }
+        }
+        answered
+    }
+
     /// How many system or developer messages the request begins with.
     pub fn leading_system(&self) -> usize {
         let is_system = |message: &&Message| message.role.is_system();

@@ -100,6 +100,7 @@ impl Wanted {
             extra_messages: self.extra.iter().map(bytes).collect(),
             strict_roles: self.strict_roles,
             free_choice: self.free_choice,
+            restored: Vec::new(),
         }
     }
 

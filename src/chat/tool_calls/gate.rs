@@ -94,6 +94,12 @@ impl Gate {
         self.calls.round()
     }
 
+    /// Whether the leg came to its end: its `finish_reason` or `[DONE]` was held back. Only where
+    /// there is a [`Gate::round`].
+    pub fn has_ended(&self) -> bool {
+        !self.ending.is_empty()
+    }
+
     /// Whether something went by that was too large to be read.
     pub fn is_blind(&self) -> bool {
         self.is_blind
