@@ -7,6 +7,7 @@ mod admin;
 mod memories;
 mod personalities;
 mod reply;
+mod tools;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use reply::no_such_endpoint;
 
 use crate::memory::Memory;
 use crate::snapshot::{Caller, Snapshot};
+use crate::telemetry::Metrics;
 
 /// Whether `path` is one of [`public`]'s.
 pub fn owns(path: &str) -> bool {
@@ -27,12 +29,16 @@ pub fn owns(path: &str) -> bool {
     };
     // `/v1/conversations/…` is OpenAI's own but for this one.
     let conversation_memory = path.starts_with("/v1/conversations/") && path.ends_with("/memory");
-    under("/v1/personalities") || under("/v1/memories") || conversation_memory
+    under("/v1/personalities") || under("/v1/memories") || under("/v1/tools") || conversation_memory
 }
 
 /// The endpoints of the API listener. A request carries its `Arc<Snapshot>` and its `Caller`
 /// among its extensions.
-pub fn public(memory: Option<Arc<Memory>>) -> Router {
+pub fn public(memory: Option<Arc<Memory>>, metrics: Arc<Metrics>) -> Router {
+    let tools = Router::new()
+        .route("/v1/tools", get(tools::list))
+        .route("/v1/tools/call", post(tools::call))
+        .with_state(metrics);
     Router::new()
         .route(
             "/v1/memories",
@@ -57,6 +63,7 @@ pub fn public(memory: Option<Arc<Memory>>) -> Router {
         .fallback(no_such_endpoint)
         .method_not_allowed_fallback(reply::method_not_allowed)
         .with_state(memory)
+        .merge(tools)
 }
 
 type Generation = axum::Extension<Arc<Snapshot>>;

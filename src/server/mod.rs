@@ -64,7 +64,10 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
         unfinished: Arc::default(),
         live: Some(live.clone()),
     };
-    let api = Surface::Api(local(api::owns, api::public(memory.clone())));
+    let api = Surface::Api(local(
+        api::owns,
+        api::public(memory.clone(), metrics.clone()),
+    ));
     let mut api_service = service("api", Gateway::new(shared.clone(), api, &conf), &conf);
     api_service.threads = Some(config.server.workers);
     listen(&mut api_service, &config.server, &bound)?;

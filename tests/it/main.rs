@@ -17,3 +17,4 @@ mod failures;
 mod framing;
 mod reload;
 mod routing;
+mod tools;
