@@ -7,3 +7,4 @@ mod golden;
 mod json;
 mod request;
 mod sse;
+mod tool_calls;

@@ -20,6 +20,8 @@ struct Found {
     is_legacy: bool,
     call: Call,
     owner: Owner,
+    /// Its place in the client's list, where it is the client's.
+    place: u64,
 }
 
 /// An entry of `tool_calls`, or the older `function_call`.
@@ -138,6 +140,7 @@ impl Calls {
             is_legacy,
             call: Call::default(),
             owner: Owner::Undecided,
+            place: 0,
         });
         self.found.len() - 1
     }
@@ -152,7 +155,7 @@ impl Calls {
         owners: &Owners,
     ) -> (Fate, u64) {
         let clients = |found: &&Found| found.owner == Owner::Client;
-        let place = self.found[..at].iter().filter(clients).count() as u64;
+        let next = self.found.iter().filter(clients).count() as u64;
         let found = &mut self.found[at];
         let was_empty = found.call == Call::default();
         if let Some(id) = id.filter(|_| found.call.id.is_empty()) {
@@ -173,18 +176,19 @@ impl Calls {
                 Owner::Client => Fate::Passes,
                 Owner::Gateway | Owner::Undecided => Fate::Kept,
             };
-            return (fate, place);
+            return (fate, found.place);
         }
+        found.place = next;
         found.owner = owners.of(&found.call.name, !found.call.arguments.is_empty());
         let fate = match found.owner {
             Owner::Gateway | Owner::Undecided => Fate::Kept,
             Owner::Client if was_empty => Fate::Passes,
             Owner::Client => {
                 let mut whole = super::call(&found.call);
-                whole["index"] = place.into();
+                whole["index"] = next.into();
                 Fate::PassesAs(whole.to_string().into_bytes())
             }
         };
-        (fate, place)
+        (fate, found.place)
     }
 }
