@@ -13,6 +13,7 @@ use super::reply;
 use crate::memory::Memory;
 use crate::snapshot::Store;
 use crate::telemetry::Metrics;
+use crate::tools::{Health, State as PluginState};
 
 /// What the admin endpoints look at.
 #[derive(Clone)]
@@ -50,12 +51,37 @@ async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Respons
     if verbose {
         (
             status,
-            format!("{word}{}", admin.snapshots.status().describe()),
+            format!(
+                "{word}{}{}",
+                admin.snapshots.status().describe(),
+                describe(&admin.snapshots.load().tools.health())
+            ),
         )
             .into_response()
     } else {
         (status, word).into_response()
     }
+}
+
+/// A line for each plugin whose tools cannot be called, or not all of them.
+fn describe(plugins: &[Health]) -> String {
+    let plugins = plugins.iter().filter_map(|plugin| {
+        let state = match plugin.state {
+            PluginState::Ready if plugin.withheld.is_empty() => return None,
+            PluginState::Ready => "withholds",
+            PluginState::Disabled => "disabled",
+            PluginState::Connecting => "connecting",
+            PluginState::Down => "down",
+        };
+        let detail = plugin.detail.iter().chain(&plugin.withheld);
+        let detail: Vec<_> = detail.map(String::as_str).collect();
+        Some(format!(
+            "plugin {}: {state} {}\n",
+            plugin.plugin,
+            detail.join("; ")
+        ))
+    });
+    plugins.collect()
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {

@@ -39,15 +39,15 @@ pub fn play(screen: &mut Screen, api: SocketAddr) -> Played<()> {
         without_persona(screen, &app).await?;
         with_persona(screen, &app).await?;
         streamed(screen, &app).await?;
-        remembered(screen, &app).await
+        remembered(screen, &app).await?;
+        calculated(screen, &app).await
     })
 }
 
 async fn without_persona(screen: &mut Screen, app: &App) -> Played<()> {
     screen.heading("1. Nothing to inject: the request arrives as the app sent it");
-    let answer = app
-        .ask(screen, json!({ "messages": user("Hello!") }))
-        .await?;
+    let body = json!({ "use_tools": false, "messages": user("Hello!") });
+    let answer = app.ask(screen, body).await?;
     screen.line(&text_of(&answer));
     Ok(())
 }
@@ -63,26 +63,15 @@ async fn with_persona(screen: &mut Screen, app: &App) -> Played<()> {
 async fn streamed(screen: &mut Screen, app: &App) -> Played<()> {
     screen.heading("3. The same, streamed: each event is passed on as it comes, byte for byte");
     let body = json!({ "stream": true, "personality_id": PERSONA, "messages": user("你好！") });
-    let response = app.post(screen, &body).await?;
-    let mut chunks = response.bytes_stream();
-    let mut pending = Vec::new();
-    while let Some(chunk) = chunks.next().await {
-        pending.extend_from_slice(&chunk?);
-        while let Some(end) = pending.iter().position(|&byte| byte == b'\n') {
-            let line: Vec<u8> = pending.drain(..=end).collect();
-            if let Some(data) = line.strip_prefix(b"data: ")
-                && let Ok(event) = serde_json::from_slice::<Value>(data)
-            {
-                screen.write(
-                    event["choices"][0]["delta"]["content"]
-                        .as_str()
-                        .unwrap_or(""),
-                );
-            }
-        }
-    }
-    screen.line("");
-    Ok(())
+    app.watch(screen, &body).await
+}
+
+async fn calculated(screen: &mut Screen, app: &App) -> Played<()> {
+    screen.heading("5. Tools: the model calls one in mid-stream, and the app sees one answer");
+    let body = json!({
+        "stream": true, "personality_id": PERSONA, "messages": user("What is 1234567 times 891011?"),
+    });
+    app.watch(screen, &body).await
 }
 
 async fn remembered(screen: &mut Screen, app: &App) -> Played<()> {
@@ -122,6 +111,27 @@ struct App {
 impl App {
     async fn ask(&self, screen: &mut Screen, body: Value) -> Played<Value> {
         Ok(self.post(screen, &body).await?.json().await?)
+    }
+
+    /// Shows a streamed answer as it comes.
+    async fn watch(&self, screen: &mut Screen, body: &Value) -> Played<()> {
+        let response = self.post(screen, body).await?;
+        let mut chunks = response.bytes_stream();
+        let mut pending = Vec::new();
+        while let Some(chunk) = chunks.next().await {
+            pending.extend_from_slice(&chunk?);
+            while let Some(end) = pending.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = pending.drain(..=end).collect();
+                if let Some(data) = line.strip_prefix(b"data: ")
+                    && let Ok(event) = serde_json::from_slice::<Value>(data)
+                {
+                    let content = &event["choices"][0]["delta"]["content"];
+                    screen.write(content.as_str().unwrap_or_default());
+                }
+            }
+        }
+        screen.line("");
+        Ok(())
     }
 
     /// Waits until what the user said is on disk: saving is off the request's path.

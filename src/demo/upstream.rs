@@ -8,6 +8,7 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures_util::Stream;
 use serde_json::{Value, json};
 
 const MODEL: &str = "demo";
@@ -46,9 +47,12 @@ async fn models() -> Json<Value> {
 }
 
 async fn chat(Json(request): Json<Value>) -> Response {
+    if let Some(call) = call(&request) {
+        return stream(call).into_response();
+    }
     let answer = describe(&request);
     if request["stream"] == json!(true) {
-        stream(&answer).into_response()
+        stream(spoken(&answer)).into_response()
     } else {
         let choice = json!({
             "index": 0,
@@ -79,7 +83,11 @@ fn describe(request: &Value) -> String {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        lines.push(format!("{}. {role}: {}", number + 1, excerpt(&text)));
+        let said = match &message["tool_calls"] {
+            Value::Null => excerpt(&text),
+            calls => format!("calls {}", calls[0]["function"]),
+        };
+        lines.push(format!("{}. {role}: {said}", number + 1));
     }
     lines.join("\n")
 }
@@ -96,13 +104,37 @@ fn excerpt(text: &str) -> String {
     format!("{start}… ({characters} characters)")
 }
 
-fn stream(
-    answer: &str,
-) -> Sse<impl futures_util::Stream<Item = Result<Event, Infallible>> + use<>> {
-    let delta = |delta: Value, finish: Value| {
-        let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish });
-        Event::default().data(envelope("chat.completion.chunk", choice, None).to_string())
-    };
+/// What a model streams that would rather calculate than guess: a few words, then a call of the
+/// calculator in pieces. Only for a streamed sum that it has not been given the result of.
+fn call(request: &Value) -> Option<Vec<Value>> {
+    let last = request["messages"].as_array()?.last()?;
+    let sum = last["content"].as_str()?.strip_prefix("What is ")?;
+    let (a, b) = sum.strip_suffix('?')?.split_once(" times ")?;
+    let (a, b) = (a.parse::<u64>().ok()?, b.parse::<u64>().ok()?);
+    if request["stream"] != json!(true) || last["role"] != "user" {
+        return None;
+    }
+    let tools = request["tools"].as_array()?;
+    tools
+        .iter()
+        .find(|tool| tool["function"]["name"] == "calculator")?;
+    let arguments = json!({ "operation": "multiply", "a": a, "b": b }).to_string();
+    let (start, rest) = arguments.split_at(arguments.len() / 2);
+    let fragment = |function: Value| json!({ "tool_calls": [{ "index": 0, "id": "call_demo", "type": "function", "function": function }] });
+    let mut events = vec![json!({ "role": "assistant", "content": "Let me calculate that. " })];
+    events.push(fragment(
+        json!({ "name": "calculator", "arguments": start }),
+    ));
+    events.push(json!({ "tool_calls": [{ "index": 0, "function": { "arguments": rest } }] }));
+    let mut events: Vec<_> = events
+        .into_iter()
+        .map(|event| delta(event, Value::Null))
+        .collect();
+    events.push(delta(json!({}), json!("tool_calls")));
+    Some(events)
+}
+
+fn spoken(answer: &str) -> Vec<Value> {
     let mut events = vec![delta(
         json!({ "role": "assistant", "content": "" }),
         Value::Null,
@@ -113,8 +145,19 @@ fn stream(
             .map(|word| delta(json!({ "content": word }), Value::Null)),
     );
     events.push(delta(json!({}), json!("stop")));
-    events.push(Event::default().data("[DONE]"));
-    Sse::new(futures_util::stream::iter(events.into_iter().map(Ok)))
+    events
+}
+
+fn delta(delta: Value, finish: Value) -> Value {
+    json!({ "index": 0, "delta": delta, "finish_reason": finish })
+}
+
+fn stream(choices: Vec<Value>) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
+    let chunks = choices.into_iter().map(|choice| {
+        Event::default().data(envelope("chat.completion.chunk", choice, None).to_string())
+    });
+    let end = std::iter::once(Event::default().data("[DONE]"));
+    Sse::new(futures_util::stream::iter(chunks.chain(end).map(Ok)))
 }
 
 fn envelope(object: &str, choice: Value, usage: Option<Value>) -> Value {

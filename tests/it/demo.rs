@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 #[test]
-fn the_demo_shows_a_persona_a_stream_and_a_memory_and_stays_up() {
+fn the_demo_shows_a_persona_a_stream_a_memory_and_a_tool_and_stays_up() {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_yychat"))
         .args(["demo", "--set", "server.listen=127.0.0.1:0"])
         .args(["--set", "server.admin_listen=127.0.0.1:0"])
@@ -31,6 +31,8 @@ fn the_demo_shows_a_persona_a_stream_and_a_memory_and_stays_up() {
         "system: You are a friendly companion",
         "x-yychat-memory: hit;count=1",
         "My cat is called Pixel",
+        "Let me calculate that. I am the demo upstream",
+        "{\"result\":1100012777237}",
         "Try it yourself",
     ] {
         assert!(text.contains(part), "no `{part}` in:\n{text}");
