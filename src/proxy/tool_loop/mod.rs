@@ -8,37 +8,28 @@
 //!     execute ─▶ leg ─▶ …        at the bound once more, without tools
 //! ```
 
-use std::future::Future;
-use std::pin::pin;
-use std::time::{Duration, Instant};
+mod execute;
+
+use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
 use pingora::proxy::Session;
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::context::Context;
-use super::exchange::{Chat, leg, with_client};
+use super::exchange::{Chat, leg};
 use super::fail::Failure;
 use super::reader::{TEXT_LIMIT, WHOLE_LIMIT};
 use super::relay::{self, Length, next_chunk, pass_on};
 use super::upstream::Connection;
-use crate::chat::{Answer, Call, Gate, Observer, Round, Whole, coalesce};
+use crate::chat::{Answer, Gate, Observer, Round, Whole, coalesce};
 use crate::config::model;
 use crate::error::ApiError;
 use crate::telemetry::Phase;
-use crate::tools::{CallContext, CallResult, unknown_tool};
-use crate::turn::{Continuation, name_calls};
+use crate::turn::Continuation;
 
-/// Calls of one round that run at the same time; the others wait for their turn.
-const AT_ONCE: usize = 16;
-/// Bytes of one result at most.
-const RESULT_CAP: usize = 256 * 1024;
 /// Small pieces of a stream that are ready together are written together.
 const PIECE: usize = 16 * 1024;
-/// A comment, which clients of server-sent events pass over.
-const PING: Bytes = Bytes::from_static(b": ping\n\n");
 
 /// Passes the answer on to its end, running the gateway's tools where it asks for them.
 /// `connection` brings the first leg, a success in no content coding.
@@ -242,85 +233,6 @@ impl Answering<'_> {
                 }
                 Err(failure) => return Err(failure),
             }
-        }
-    }
-
-    /// Runs the calls of a round, all at once, while the client is watched. Gives their results
-    /// in the order of the calls.
-    async fn execute(
-        &self,
-        session: &mut Session,
-        context: &mut Context,
-        round: &mut Round,
-    ) -> Result<Vec<String>, Failure> {
-        context.ledger.enter(Phase::ToolExecution);
-        name_calls(&mut round.calls, || {
-            format!("call_{}", Uuid::now_v7().simple())
-        });
-        context.tool_calls += round.calls.len();
-        let id = context.request_id.to_string();
-        let calls = round.calls.iter().map(|call| self.call(call, &id).boxed());
-        let calls: Vec<_> = calls.collect();
-        let running = futures_util::stream::iter(calls).buffered(AT_ONCE);
-        let mut running = pin!(running.collect::<Vec<_>>());
-        loop {
-            let ping = async {
-                match self.tools.ping_interval.filter(|_| context.streamed) {
-                    Some(interval) => tokio::time::sleep(interval).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let next = async {
-                tokio::select! {
-                    biased;
-                    results = &mut running => Some(results),
-                    () = ping => None,
-                }
-            };
-            match with_client(session, pin!(next)).await? {
-                Some(results) => return Ok(results),
-                None => pass_on(session, PING, false).await?,
-            }
-        }
-    }
-
-    /// Runs one call. A tool that was not offered is not run, whoever has it: the persona may
-    /// forbid it.
-    async fn call(&self, call: &Call, request_id: &str) -> String {
-        let offered = self.chat.turn.offer().tools();
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let limits = CallContext {
-            timeout: self.tools.timeout.min(left),
-            result_cap: RESULT_CAP,
-            request_id,
-        };
-        let tool = offered
-            .iter()
-            .find(|offered| offered.tool.name() == call.name);
-        let (label, result) = match tool {
-            Some(offered) => {
-                let calling = offered.tool.call(&call.arguments, limits);
-                (call.name.as_str(), self.in_time(calling, left).await)
-            }
-            None => {
-                let names = offered.iter().map(|offered| offered.tool.name());
-                ("other", unknown_tool(&call.name, names))
-            }
-        };
-        let metrics = self.chat.gateway.metrics();
-        metrics.tool_call(label, result.outcome.label());
-        result.content
-    }
-
-    /// A call that reports progress may outlast its own time limit, but not the answer's.
-    async fn in_time(
-        &self,
-        calling: impl Future<Output = CallResult>,
-        left: Duration,
-    ) -> CallResult {
-        match tokio::time::timeout(left, calling).await {
-            Ok(result) => result,
-            Err(_) => CallResult::timeout(self.tools.total_timeout),
         }
     }
 
