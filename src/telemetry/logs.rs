@@ -41,13 +41,14 @@ pub fn start(filter: &str, json: bool) -> Result<(), String> {
 }
 
 /// pingora speaks of each connection at `info`, as a library would to its own developers: it is
-/// kept to warnings unless the filter names it.
+/// kept to warnings unless the filter names it, and of its connectors to nothing: a kept connection
+/// that another request has just taken is an error to them, and what really fails is logged here.
 fn parse(filter: &str) -> Result<EnvFilter, String> {
     let quiet = if filter.contains("pingora") {
         filter.to_owned()
     } else {
         format!(
-            "{filter},pingora_core=warn,pingora_proxy=warn,pingora_pool=warn,pingora_runtime=warn"
+            "{filter},pingora_core=warn,pingora_core::connectors=off,pingora_proxy=warn,pingora_pool=warn,pingora_runtime=warn"
         )
     };
     EnvFilter::try_new(quiet).map_err(|error| error.to_string())

@@ -20,8 +20,11 @@ use super::schema::Schema;
 use super::tool::{Kind, MAX_NAME_BYTES, Parts, Run, Tool};
 use crate::error::{Fault, Faults};
 
-/// Calls that a tool takes a minute, where its plugin does not say.
+/// Calls of all users that a tool takes a minute, where its plugin does not say.
 const CALLS_PER_MINUTE: u32 = 600;
+/// One that asks nobody takes as many as come.
+const BUILTIN_CALLS_PER_MINUTE: u32 = MOST_CALLS_PER_MINUTE;
+const MOST_CALLS_PER_MINUTE: u32 = 1_000_000;
 
 /// One plugin, compiled.
 #[derive(Debug)]
@@ -85,7 +88,6 @@ fn read(source: &Source<'_>, table: &DeTable<'_>, folder: &Path) -> Option<Plugi
     root.text("description");
     let (enabled, waits_for) = root.enabled();
     source.needs_secrets.set(enabled);
-    let calls = root.number("calls_per_minute", CALLS_PER_MINUTE, 1..=1_000_000);
     let kind = root.choice(
         "kind",
         [
@@ -94,6 +96,11 @@ fn read(source: &Source<'_>, table: &DeTable<'_>, folder: &Path) -> Option<Plugi
             ("mcp", Kind::Mcp),
         ],
     )?;
+    let usual = match kind {
+        Kind::Builtin => BUILTIN_CALLS_PER_MINUTE,
+        Kind::Http | Kind::Mcp => CALLS_PER_MINUTE,
+    };
+    let calls = root.number("calls_per_minute", usual, 1..=MOST_CALLS_PER_MINUTE);
     let provides = match kind {
         Kind::Builtin => read_builtin(&mut root, &name, calls),
         Kind::Http => read_http(&mut root, &name, calls, enabled),

@@ -1,0 +1,69 @@
+#!/bin/sh
+# The gateway's tools in OpenAI's own Python and Node libraries: random streams, and a real model
+# where one is given.
+#
+#   [STREAMS=10000] [UPSTREAM=http://127.0.0.1:9100/v1 MODEL=name] tests/e2e/tools.sh [yychat]
+#
+# Needs python3 with venv, node with npm, and curl. The libraries are installed into a folder that
+# is removed at the end.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+yychat=$(realpath "${1:-target/debug/yychat}")
+plugins=$(realpath "$here/../../plugins")
+streams=${STREAMS:-10000}
+work=$(mktemp -d)
+pids=
+clean() {
+    for pid in $pids; do kill "$pid" 2>/dev/null || true; done
+    wait
+    rm -rf "$work"
+}
+trap clean EXIT
+trap 'exit 1' INT TERM
+
+echo "installing openai from PyPI and npm into $work" >&2
+python3 -m venv "$work/venv"
+"$work/venv/bin/pip" install --quiet openai
+npm install --silent --no-audit --no-fund --prefix "$work" openai
+cp "$here"/tools/*.mjs "$work"
+
+# Starts the gateway before $1; its address is then in $api.
+gateway() {
+    api=http://127.0.0.1:$(free_port)/v1
+    admin=127.0.0.1:$(free_port)
+    listen=${api#http://}
+    (
+        cd "$work"
+        OPENAI_BASE_URL=$1 OPENAI_API_KEY=unused exec "$yychat" \
+            --set "server.listen=${listen%/v1}" --set "server.admin_listen=$admin" \
+            --set "tools.dir=$plugins" --set memory.enabled=false --set log.level=warn
+    ) &
+    pids="$pids $!"
+    until curl -fsS -o "$work/ready" "http://$admin/readyz" 2>"$work/curl"; do
+        kill -0 "$!" || exit 1
+        sleep 0.1
+    done
+}
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+mkfifo "$work/port"
+python3 "$here/tools/upstream.py" >"$work/port" &
+pids="$pids $!"
+read -r port <"$work/port"
+gateway "http://127.0.0.1:$port/v1"
+"$work/venv/bin/python" "$here/tools/streams.py" "$api" "$streams" &
+python=$!
+(cd "$work" && node streams.mjs "$api" "$streams")
+wait "$python"
+curl -fsS "http://$admin/metrics" | grep '^yychat_tool_calls_total'
+
+if [ -n "${UPSTREAM:-}" ]; then
+    gateway "$UPSTREAM"
+    "$work/venv/bin/python" "$here/tools/model.py" "$api" "$MODEL"
+    (cd "$work" && node model.mjs "$api" "$MODEL")
+    curl -fsS "http://$admin/metrics" | grep '^yychat_tool_calls_total'
+fi
+echo "tools work in OpenAI's own libraries"
