@@ -8,6 +8,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use super::Shared;
+use super::overload::Admission;
 use crate::chat::Answer;
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::{Ledger, Metrics};
@@ -25,6 +26,8 @@ pub struct Context {
     pub route: Route,
     /// Who asks. Set by `admit` once the key is proven; absent on refused requests.
     pub caller: Option<Caller>,
+    /// Its place among the live requests, which it leaves when dropped. Set by `admit`.
+    pub admission: Option<Admission>,
     /// The status that the client was sent. Set by whoever writes the response header.
     pub status: u16,
     /// Whether the answer is a stream of events. Set by `relay`.
@@ -101,6 +104,7 @@ impl Context {
             ledger: Ledger::new(Instant::now()),
             route: Route::None,
             caller: None,
+            admission: None,
             status: 0,
             streamed: false,
             upstream: None,

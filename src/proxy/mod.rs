@@ -3,7 +3,7 @@
 //! ```text
 //! listener   a connection is counted, guarded (guard, framing) and handed to pingora
 //!   │
-//! admit      began when? whose key? which route?
+//! admit      began when? whose key? is there room (overload)? which route?
 //!   ├─ chat ──────── exchange: read → prepare → compose → connect → send → wait → relay
 //!   ├─ local ─────── the gateway's own endpoints, through `Local`
 //!   └─ everything ── pingora's own loop: upstream_peer → upstream_request_filter → …
@@ -22,6 +22,7 @@ mod guard;
 mod headers;
 pub mod listener;
 pub mod local;
+mod overload;
 mod pass_through;
 mod reader;
 mod relay;
@@ -42,6 +43,7 @@ use tokio_util::task::TaskTracker;
 
 use self::context::{Context, Route};
 use self::local::Local;
+use self::overload::Overload;
 pub use self::trust::system_has_authorities;
 use self::upstream::Dialer;
 use crate::memory::Memory;
@@ -73,6 +75,7 @@ pub struct Gateway {
     shared: Shared,
     surface: Surface,
     dialer: Arc<Dialer>,
+    overload: Overload,
 }
 
 impl Gateway {
@@ -82,6 +85,7 @@ impl Gateway {
             shared,
             surface,
             dialer: Arc::new(Dialer::new(ConnectorOptions::from_server_conf(conf))),
+            overload: Overload::default(),
         }
     }
 

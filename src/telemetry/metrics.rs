@@ -39,6 +39,7 @@ pub struct Metrics {
     /// `yychat_connections`
     pub connections: IntGauge,
     rejected: IntCounterVec,
+    shed: IntCounterVec,
     memory_recalls: IntCounterVec,
     memory_cache: IntCounterVec,
     memory_writes: IntCounterVec,
@@ -122,6 +123,12 @@ impl Metrics {
                 "Connections and requests refused before they were served, by reason",
                 &["reason"],
             ),
+            shed: counters(
+                &registry,
+                "yychat_shed_total",
+                "Requests refused to protect the others: over the key's rate, over its share of the live ones, or all room taken",
+                &["reason"],
+            ),
             memory_recalls: counters(
                 &registry,
                 "yychat_memory_recall_total",
@@ -196,6 +203,11 @@ impl Metrics {
     /// Counts a connection or request refused before it was served.
     pub fn reject(&self, reason: &'static str) {
         self.rejected.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a request that was refused to protect the others.
+    pub fn shed(&self, reason: &'static str) {
+        self.shed.with_label_values(&[reason]).inc();
     }
 
     /// Counts a recall, and where it was answered whether the cache had it.

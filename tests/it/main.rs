@@ -15,5 +15,6 @@ mod demo;
 mod drain;
 mod failures;
 mod framing;
+mod overload;
 mod reload;
 mod routing;
