@@ -8,6 +8,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use super::Shared;
+use super::health::{Attempt, Tries};
 use super::overload::Admission;
 use crate::chat::Answer;
 use crate::snapshot::{Caller, Snapshot};
@@ -42,8 +43,9 @@ pub struct Context {
     pub answer: Option<Answer>,
     /// Why the request failed, for the log. Set by `fail`.
     pub failure: Option<String>,
-    /// Upstreams of the pass-through route that could not be reached. Set by `pass_through`.
-    pub tries: usize,
+    /// The upstreams of the pass-through route, and the one being tried. Set by `pass_through`.
+    pub tries: Option<Tries>,
+    pub attempt: Option<Attempt>,
     /// Holds the drain at shutdown, and the gauge, until the context is dropped.
     _in_flight: Option<InFlight>,
 }
@@ -112,7 +114,8 @@ impl Context {
             memory: None,
             answer: None,
             failure: None,
-            tries: 0,
+            tries: None,
+            attempt: None,
             _in_flight: shared
                 .live
                 .as_ref()

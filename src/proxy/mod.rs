@@ -20,6 +20,7 @@ mod finish;
 mod framing;
 mod guard;
 mod headers;
+mod health;
 pub mod listener;
 pub mod local;
 mod overload;
@@ -42,6 +43,7 @@ use pingora::upstreams::peer::HttpPeer;
 use tokio_util::task::TaskTracker;
 
 use self::context::{Context, Route};
+use self::health::Health;
 use self::local::Local;
 use self::overload::Overload;
 pub use self::trust::system_has_authorities;
@@ -76,14 +78,17 @@ pub struct Gateway {
     surface: Surface,
     dialer: Arc<Dialer>,
     overload: Overload,
+    health: Health,
 }
 
 impl Gateway {
     /// A gateway for `surface`. Opens nothing yet.
     pub fn new(shared: Shared, surface: Surface, conf: &ServerConf) -> Self {
+        let health = Health::new(shared.metrics.clone());
         Self {
             shared,
             surface,
+            health,
             dialer: Arc::new(Dialer::new(ConnectorOptions::from_server_conf(conf))),
             overload: Overload::default(),
         }

@@ -4,8 +4,8 @@
 //! configuration. What the configuration does not know is `other`.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry, TextEncoder, core::Collector,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
 use super::phases::{Ledger, Phase};
@@ -40,6 +40,9 @@ pub struct Metrics {
     pub connections: IntGauge,
     rejected: IntCounterVec,
     shed: IntCounterVec,
+    upstream_open: IntGaugeVec,
+    upstream_skipped: IntCounterVec,
+    fallbacks: IntCounterVec,
     memory_recalls: IntCounterVec,
     memory_cache: IntCounterVec,
     memory_writes: IntCounterVec,
@@ -129,6 +132,28 @@ impl Metrics {
                 "Requests refused to protect the others: over the key's rate, over its share of the live ones, or all room taken",
                 &["reason"],
             ),
+            upstream_open: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "yychat_upstream_open",
+                        "1 while an upstream that keeps failing is left alone",
+                    ),
+                    &["upstream"],
+                ),
+            ),
+            upstream_skipped: counters(
+                &registry,
+                "yychat_upstream_skipped_total",
+                "Requests that left an upstream out because its breaker was open",
+                &["upstream"],
+            ),
+            fallbacks: counters(
+                &registry,
+                "yychat_fallback_total",
+                "Tries of another upstream after one could not be reached: tried, or refused by the budget",
+                &["outcome"],
+            ),
             memory_recalls: counters(
                 &registry,
                 "yychat_memory_recall_total",
@@ -208,6 +233,23 @@ impl Metrics {
     /// Counts a request that was refused to protect the others.
     pub fn shed(&self, reason: &'static str) {
         self.shed.with_label_values(&[reason]).inc();
+    }
+
+    /// Shows whether an upstream's breaker is open; `upstream` is a name out of the configuration.
+    pub fn upstream_open(&self, upstream: &str, open: bool) {
+        self.upstream_open
+            .with_label_values(&[upstream])
+            .set(i64::from(open));
+    }
+
+    /// Counts a request that left an upstream out.
+    pub fn upstream_skipped(&self, upstream: &str) {
+        self.upstream_skipped.with_label_values(&[upstream]).inc();
+    }
+
+    /// Counts a fallback that was `tried`, or `refused` by the budget.
+    pub fn fallback(&self, outcome: &'static str) {
+        self.fallbacks.with_label_values(&[outcome]).inc();
     }
 
     /// Counts a recall, and where it was answered whether the cache had it.
