@@ -20,7 +20,7 @@ pids=()
 cleanup() { kill "${pids[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"; }
 trap cleanup EXIT
 
-mkdir "$work/personalities"
+mkdir "$work/personalities" "$work/plugins"
 persona=$(printf 'You are a patient assistant who answers in short, plain sentences. %.0s' {1..15})
 jq -n --arg p "${persona:0:1024}" '{id: "bench", name: "Bench", system_prompt: $p}' \
   > "$work/personalities/bench.json"
@@ -38,7 +38,7 @@ default = "bench"
 enabled = ${MEMORY:-false}
 path = "$work/memory"
 [tools]
-dir = "$work"
+dir = "$work/plugins"
 [log]
 level = "${LOG:-info}"
 TOML

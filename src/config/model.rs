@@ -6,6 +6,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub struct Config {
     pub server: Server,
     pub limits: Limits,
     pub timeouts: Timeouts,
+    pub breaker: Breaker,
     /// At least one, in the order in which they are tried.
     pub upstreams: Vec<Upstream>,
     pub auth: Auth,
@@ -63,6 +65,8 @@ pub struct Limits {
     pub connections: usize,
     /// Streams of one HTTP/2 connection at most.
     pub h2_streams: u32,
+    /// Requests that are served at once at most, over all connections.
+    pub live_requests: usize,
 }
 
 /// `[timeouts]`.
@@ -86,6 +90,17 @@ pub struct Timeouts {
     pub keepalive: Duration,
     /// How long live requests may go on after SIGTERM.
     pub drain: Duration,
+}
+
+/// `[breaker]`: when an upstream that fails is left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Breaker {
+    /// Failures in a row that open it; 0: it never opens.
+    pub failures: u32,
+    /// Until the first request that may look whether the upstream is back …
+    pub open_for: Duration,
+    /// … and, since each failed look doubles the wait, the longest of them.
+    pub open_at_most: Duration,
 }
 
 /// One of `[[upstreams]]`.
@@ -134,6 +149,17 @@ pub struct Key {
     #[serde(serialize_with = "fingerprint")]
     pub key: SecretString,
     pub tenant: String,
+    /// Absent: as many requests as the gateway serves.
+    pub rate: Option<Rate>,
+}
+
+/// `auth.keys.rate` with `auth.keys.burst`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Rate {
+    /// One request in this time, on the average; never zero.
+    pub period: Duration,
+    /// Requests that may come at once after a pause.
+    pub burst: NonZeroU32,
 }
 
 /// `[personality]`.

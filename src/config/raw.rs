@@ -31,6 +31,7 @@ table! {
         server: Server = Server::default(),
         limits: Limits = Limits::default(),
         timeouts: Timeouts = Timeouts::default(),
+        breaker: Breaker = Breaker::default(),
         upstreams: Vec<Upstream> = Vec::new(),
         auth: Auth = Auth::default(),
         personality: Personality = Personality::default(),
@@ -65,6 +66,7 @@ table! {
         json_depth: u64 = 64,
         connections: u64 = 10_000,
         h2_streams: u64 = 100,
+        live_requests: u64 = 10_000,
     }
 }
 
@@ -79,6 +81,14 @@ table! {
         upstream_idle: String = "60s".into(),
         keepalive: String = "60s".into(),
         drain: String = "300s".into(),
+    }
+}
+
+table! {
+    Breaker {
+        failures: u64 = 5,
+        open_for: String = "1s".into(),
+        open_at_most: String = "10s".into(),
     }
 }
 
@@ -105,6 +115,8 @@ table! {
         name: String = String::new(),
         key: Option<Secret> = None,
         tenant: String = String::new(),
+        rate: Option<String> = None,
+        burst: u64 = 20,
     }
 }
 
@@ -214,6 +226,8 @@ impl Raw {
                     name: "my-app".into(),
                     key: Some(Secret::env("YYCHAT_API_KEY")),
                     tenant: "my-app".into(),
+                    rate: Some("10/s".into()),
+                    ..Key::default()
                 }],
             },
             ..Self::default()

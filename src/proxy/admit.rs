@@ -1,4 +1,4 @@
-//! Admission: who asks, and for which route.
+//! Admission: who asks, whether there is room, and for which route.
 
 use http::{HeaderMap, Method, StatusCode, header};
 use pingora::proxy::Session;
@@ -43,6 +43,11 @@ pub fn admit(
     }
     let caller = authenticate(&request.headers, &context.snapshot)?;
     context.caller = Some(caller.clone());
+    let admission = gateway.overload.admit(&caller, &context.snapshot.config);
+    context.admission = Some(admission.map_err(|shed| {
+        gateway.metrics().shed(shed.reason.name());
+        shed.answer
+    })?);
     context.route = if path == "/v1/chat/completions" {
         if request.method != Method::POST {
             return Err(ApiError::new(

@@ -8,6 +8,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use super::Shared;
+use super::health::{Attempt, Tries};
+use super::overload::Admission;
 use crate::chat::Answer;
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::{Ledger, Metrics};
@@ -25,6 +27,8 @@ pub struct Context {
     pub route: Route,
     /// Who asks. Set by `admit` once the key is proven; absent on refused requests.
     pub caller: Option<Caller>,
+    /// Its place among the live requests, which it leaves when dropped. Set by `admit`.
+    pub admission: Option<Admission>,
     /// The status that the client was sent. Set by whoever writes the response header.
     pub status: u16,
     /// Whether the answer is a stream of events. Set by `relay`.
@@ -41,8 +45,9 @@ pub struct Context {
     pub tool_calls: usize,
     /// Why the request failed, for the log. Set by `fail`.
     pub failure: Option<String>,
-    /// Upstreams of the pass-through route that could not be reached. Set by `pass_through`.
-    pub tries: usize,
+    /// The upstreams of the pass-through route, and the one being tried. Set by `pass_through`.
+    pub tries: Option<Tries>,
+    pub attempt: Option<Attempt>,
     /// Holds the drain at shutdown, and the gauge, until the context is dropped.
     _in_flight: Option<InFlight>,
 }
@@ -103,6 +108,7 @@ impl Context {
             ledger: Ledger::new(Instant::now()),
             route: Route::None,
             caller: None,
+            admission: None,
             status: 0,
             streamed: false,
             upstream: None,
@@ -111,7 +117,8 @@ impl Context {
             answer: None,
             tool_calls: 0,
             failure: None,
-            tries: 0,
+            tries: None,
+            attempt: None,
             _in_flight: shared
                 .live
                 .as_ref()

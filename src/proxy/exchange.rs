@@ -21,7 +21,7 @@ use pingora::{Error, ErrorType};
 use pingora_timeout::timeout;
 
 use super::context::Context;
-use super::fail::{Failure, UpstreamError, UpstreamErrorKind};
+use super::fail::{Failure, UpstreamError};
 use super::upstream::Connection;
 use super::{Gateway, body, headers, relay, tool_loop};
 use crate::chat::{Composed, coalesce};
@@ -116,14 +116,21 @@ pub async fn leg(
         caller,
     } = chat;
     let snapshot = context.snapshot.clone();
-    let mut unreachable = None;
-    for upstream in snapshot.upstreams_for(turn.model()) {
+    let mut tries = gateway.health.tries(&snapshot, turn.model());
+    while let Some(tried) = tries.next(&gateway.health) {
+        let upstream = &snapshot.config.upstreams[tried.place];
         context.upstream = Some(upstream.name.clone());
         context.ledger.enter(Phase::Compose);
         let composed = turn.compose(upstream.strict_roles, after);
         match attempt(gateway, session, context, (upstream, caller), &composed).await? {
-            Ok(connection) => return Ok(connection),
+            Ok(connection) => {
+                if let Some(header) = connection.session.response_header() {
+                    tried.answered(header.status);
+                }
+                return Ok(connection);
+            }
             Err(error) => {
+                tried.failed(error.kind);
                 tracing::warn!(
                     request_id = %context.request_id, upstream = error.upstream,
                     kind = error.kind.name(), why = error.why, "upstream failed"
@@ -131,21 +138,16 @@ pub async fn leg(
                 gateway
                     .metrics()
                     .upstream_error(&error.upstream, error.kind.name());
-                let never_sent = matches!(
-                    error.kind,
-                    UpstreamErrorKind::Resolve
-                        | UpstreamErrorKind::Connect
-                        | UpstreamErrorKind::Tls
-                );
                 let answer = error.answer();
-                if !never_sent {
+                if !error.kind.is_unsent() {
                     return Err(answer.into());
                 }
-                unreachable = Some(answer);
+                tries.unreachable(answer);
             }
         }
     }
-    Err(unreachable
+    Err(tries
+        .refusal()
         .unwrap_or_else(|| {
             ApiError::not_found(format!(
                 "No upstream serves the model `{}`. Name it in the `models` of one of [[upstreams]].",
@@ -177,6 +179,9 @@ async fn attempt(
             Ok(connection) => connection,
             Err(error) => return Ok(Err(error)),
         };
+        if !connection.reused {
+            gateway.health.connected(upstream);
+        }
         let acknowledged = connection.bytes_acknowledged();
         let request =
             headers::chat_request(session.req_header(), upstream, caller, composed.length)?;

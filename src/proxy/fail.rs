@@ -73,6 +73,11 @@ impl UpstreamErrorKind {
         }
     }
 
+    /// Whether nothing of the request can have reached the upstream.
+    pub const fn is_unsent(self) -> bool {
+        matches!(self, Self::Resolve | Self::Connect | Self::Tls)
+    }
+
     /// Reads the kind from pingora's error.
     pub fn of(error: &Error) -> Self {
         match error.etype() {
@@ -185,6 +190,7 @@ pub async fn pass_through(
         ErrorSource::Downstream => Some(Failure::client(error)),
         _ => {
             let error = UpstreamError::new(&upstream, error);
+            super::pass_through::failed(context, error.kind);
             gateway
                 .metrics()
                 .upstream_error(&upstream, error.kind.name());

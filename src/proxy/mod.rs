@@ -3,7 +3,7 @@
 //! ```text
 //! listener   a connection is counted, guarded (guard, framing) and handed to pingora
 //!   │
-//! admit      began when? whose key? which route?
+//! admit      began when? whose key? is there room (overload)? which route?
 //!   ├─ chat ──────── exchange: read → prepare → compose → connect → send → wait → relay;
 //!   │                tool_loop in place of relay where the gateway's tools are on offer
 //!   ├─ local ─────── the gateway's own endpoints, through `Local`
@@ -21,8 +21,10 @@ mod finish;
 mod framing;
 mod guard;
 mod headers;
+mod health;
 pub mod listener;
 pub mod local;
+mod overload;
 mod pass_through;
 mod reader;
 mod relay;
@@ -43,7 +45,9 @@ use pingora::upstreams::peer::HttpPeer;
 use tokio_util::task::TaskTracker;
 
 use self::context::{Context, Route};
+use self::health::Health;
 use self::local::Local;
+use self::overload::Overload;
 pub use self::trust::system_has_authorities;
 use self::upstream::Dialer;
 use crate::memory::Memory;
@@ -78,15 +82,20 @@ pub struct Gateway {
     shared: Shared,
     surface: Surface,
     dialer: Arc<Dialer>,
+    overload: Overload,
+    health: Health,
 }
 
 impl Gateway {
     /// A gateway for `surface`. Opens nothing yet.
     pub fn new(shared: Shared, surface: Surface, conf: &ServerConf) -> Self {
+        let health = Health::new(shared.metrics.clone());
         Self {
             shared,
             surface,
+            health,
             dialer: Arc::new(Dialer::new(ConnectorOptions::from_server_conf(conf))),
+            overload: Overload::default(),
         }
     }
 

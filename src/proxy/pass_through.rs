@@ -8,13 +8,13 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
 use super::context::Context;
-use super::fail::{Failure, rescue};
+use super::fail::{Failure, UpstreamError, UpstreamErrorKind, rescue};
 use super::{Gateway, headers, respond};
 use crate::config::model::Upstream;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Phase;
 
-/// The upstream of this try: the first one, and after a failed connection the next.
+/// The upstream of this try: the first that is well, and after a failed connection the next.
 pub async fn peer(
     gateway: &Gateway,
     session: &mut Session,
@@ -22,21 +22,37 @@ pub async fn peer(
 ) -> pingora::Result<Box<HttpPeer>> {
     context.ledger.enter(Phase::UpstreamConnect);
     let snapshot = context.snapshot.clone();
-    let timeouts = &snapshot.config.timeouts;
-    let Some(upstream) = current(&snapshot, context) else {
-        return Err(Error::new(ErrorType::ConnectError));
+    let mut tries = match context.tries.take() {
+        Some(tries) => tries,
+        None => gateway.health.tries(&snapshot, None),
     };
-    context.upstream = Some(upstream.name.clone());
-    match gateway.dialer.pass_through_peer(upstream, timeouts).await {
-        Ok(peer) => Ok(Box::new(peer)),
-        Err(error) => {
-            gateway
-                .metrics()
-                .upstream_error(&upstream.name, error.kind.name());
-            rescue(gateway, session, context, Failure::from(error.answer())).await?;
-            Err(Error::new(ErrorType::ConnectError))
+    // pingora asks again for a request whose kept connection was closed: that is no other try.
+    let mut again = context.attempt.take();
+    while let Some(tried) = again.take().or_else(|| tries.next(&gateway.health)) {
+        let upstream = &snapshot.config.upstreams[tried.place];
+        context.upstream = Some(upstream.name.clone());
+        let peer = gateway
+            .dialer
+            .pass_through_peer(upstream, &snapshot.config.timeouts);
+        match peer.await {
+            Ok(peer) => {
+                context.attempt = Some(tried);
+                context.tries = Some(tries);
+                return Ok(Box::new(peer));
+            }
+            Err(error) => {
+                gateway
+                    .metrics()
+                    .upstream_error(&upstream.name, error.kind.name());
+                tried.failed(error.kind);
+                tries.unreachable(error.answer());
+            }
         }
     }
+    if let Some(refusal) = tries.refusal() {
+        rescue(gateway, session, context, Failure::from(refusal)).await?;
+    }
+    Err(Error::new(ErrorType::ConnectError))
 }
 
 /// A connection failed: nothing was sent, so the next upstream, if there is one, may be tried.
@@ -45,16 +61,25 @@ pub fn connect_failed(
     context: &mut Context,
     mut error: Box<Error>,
 ) -> Box<Error> {
-    let snapshot = context.snapshot.clone();
-    if let Some(upstream) = current(&snapshot, context) {
-        let failure = super::fail::UpstreamError::new(&upstream.name, &error);
-        gateway
-            .metrics()
-            .upstream_error(&upstream.name, failure.kind.name());
-    }
-    context.tries += 1;
-    error.set_retry(current(&snapshot, context).is_some());
+    let (Some(tried), Some(tries)) = (context.attempt.take(), &mut context.tries) else {
+        return error;
+    };
+    let upstream = &context.snapshot.config.upstreams[tried.place];
+    let failure = UpstreamError::new(&upstream.name, &error);
+    gateway
+        .metrics()
+        .upstream_error(&upstream.name, failure.kind.name());
+    tried.failed(failure.kind);
+    tries.unreachable(failure.answer());
+    error.set_retry(tries.has_more());
     error
+}
+
+/// The request failed after it was sent.
+pub fn failed(context: &mut Context, kind: UpstreamErrorKind) {
+    if let Some(tried) = context.attempt.take() {
+        tried.failed(kind);
+    }
 }
 
 /// Points the request at the upstream.
@@ -82,6 +107,11 @@ pub fn response(response: &mut ResponseHeader, context: &mut Context) {
     }
     context.ledger.enter(Phase::Stream);
     context.ledger.mark_first_chunk();
+    if (!response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS)
+        && let Some(tried) = context.attempt.take()
+    {
+        tried.answered(response.status);
+    }
     context.status = response.status.as_u16();
     context.streamed = respond::is_event_stream(response);
     if context.streamed {
@@ -91,5 +121,6 @@ pub fn response(response: &mut ResponseHeader, context: &mut Context) {
 }
 
 fn current<'a>(snapshot: &'a Snapshot, context: &Context) -> Option<&'a Upstream> {
-    snapshot.config.upstreams.get(context.tries)
+    let place = context.attempt.as_ref()?.place;
+    snapshot.config.upstreams.get(place)
 }

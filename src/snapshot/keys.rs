@@ -88,6 +88,7 @@ mod tests {
             name: name.into(),
             key: key.into(),
             tenant: tenant.into(),
+            rate: None,
         }
     }
 

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry, TextEncoder, core::Collector,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
 use super::phases::{Ledger, Phase};
@@ -47,6 +47,10 @@ pub struct Metrics {
     /// `yychat_connections`
     pub connections: IntGauge,
     rejected: IntCounterVec,
+    shed: IntCounterVec,
+    upstream_open: IntGaugeVec,
+    upstream_skipped: IntCounterVec,
+    fallbacks: IntCounterVec,
     memory_recalls: IntCounterVec,
     memory_cache: IntCounterVec,
     memory_writes: IntCounterVec,
@@ -133,6 +137,34 @@ impl Metrics {
                 "Connections and requests refused before they were served, by reason",
                 &["reason"],
             ),
+            shed: counters(
+                &registry,
+                "yychat_shed_total",
+                "Requests refused to protect the others: over the key's rate, over its share of the live ones, or all room taken",
+                &["reason"],
+            ),
+            upstream_open: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "yychat_upstream_open",
+                        "1 while an upstream that keeps failing is left alone",
+                    ),
+                    &["upstream"],
+                ),
+            ),
+            upstream_skipped: counters(
+                &registry,
+                "yychat_upstream_skipped_total",
+                "Requests that left an upstream out because its breaker was open",
+                &["upstream"],
+            ),
+            fallbacks: counters(
+                &registry,
+                "yychat_fallback_total",
+                "Tries of another upstream after one could not be reached: tried, or refused by the budget",
+                &["outcome"],
+            ),
             memory_recalls: counters(
                 &registry,
                 "yychat_memory_recall_total",
@@ -214,6 +246,28 @@ impl Metrics {
     /// Counts a connection or request refused before it was served.
     pub fn reject(&self, reason: &'static str) {
         self.rejected.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a request that was refused to protect the others.
+    pub fn shed(&self, reason: &'static str) {
+        self.shed.with_label_values(&[reason]).inc();
+    }
+
+    /// Shows whether an upstream's breaker is open; `upstream` is a name out of the configuration.
+    pub fn upstream_open(&self, upstream: &str, open: bool) {
+        self.upstream_open
+            .with_label_values(&[upstream])
+            .set(i64::from(open));
+    }
+
+    /// Counts a request that left an upstream out.
+    pub fn upstream_skipped(&self, upstream: &str) {
+        self.upstream_skipped.with_label_values(&[upstream]).inc();
+    }
+
+    /// Counts a fallback that was `tried`, or `refused` by the budget.
+    pub fn fallback(&self, outcome: &'static str) {
+        self.fallbacks.with_label_values(&[outcome]).inc();
     }
 
     /// Counts a recall, and where it was answered whether the cache had it.

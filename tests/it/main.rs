@@ -15,6 +15,8 @@ mod demo;
 mod drain;
 mod failures;
 mod framing;
+mod health;
+mod overload;
 mod reload;
 mod routing;
 mod tools;

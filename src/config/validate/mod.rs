@@ -1,6 +1,7 @@
 //! From [`Raw`] to [`model::Config`]: every value parsed and in range, and every key against the
 //! others. All faults are found in one go.
 
+mod rate;
 mod upstreams;
 
 use std::collections::BTreeMap;
@@ -13,8 +14,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::check::Check;
 use super::model::{
-    Auth, Config, Key, Limits, Log, LogFormat, Memory, PersonaMode, Personality, Placement, Save,
-    Server, Store, Timeouts, Tls, Tools,
+    Auth, Breaker, Config, Key, Limits, Log, LogFormat, Memory, PersonaMode, Personality,
+    Placement, Save, Server, Store, Timeouts, Tls, Tools,
 };
 use super::raw::{self, Raw};
 use upstreams::upstreams;
@@ -38,6 +39,7 @@ pub(super) fn validate(raw: &Raw, check: &mut Check<'_>) -> Config {
         server: server(&raw.server, check),
         limits: limits(&raw.limits, check),
         timeouts: timeouts(&raw.timeouts, check),
+        breaker: breaker(&raw.breaker, check),
         upstreams: upstreams(&raw.upstreams, check),
         auth: auth(&raw.auth, check),
         personality: personality(&raw.personality, check),
@@ -114,6 +116,7 @@ fn limits(raw: &raw::Limits, check: &mut Check<'_>) -> Limits {
         json_depth: check.number("limits.json_depth", raw.json_depth, 1..=128),
         connections: check.number("limits.connections", raw.connections, 1..=1_000_000),
         h2_streams: check.number("limits.h2_streams", raw.h2_streams, 1..=10_000),
+        live_requests: check.number("limits.live_requests", raw.live_requests, 1..=1_000_000),
     }
 }
 
@@ -129,6 +132,17 @@ fn timeouts(raw: &raw::Timeouts, check: &mut Check<'_>) -> Timeouts {
         upstream_idle: timeout("timeouts.upstream_idle", &raw.upstream_idle),
         keepalive: timeout("timeouts.keepalive", &raw.keepalive),
         drain: timeout("timeouts.drain", &raw.drain),
+    }
+}
+
+fn breaker(raw: &raw::Breaker, check: &mut Check<'_>) -> Breaker {
+    let open_for = check.duration("breaker.open_for", &raw.open_for, MILLISECOND..=MINUTE);
+    let bounds = MILLISECOND..=60 * MINUTE;
+    let open_at_most = check.duration("breaker.open_at_most", &raw.open_at_most, bounds);
+    Breaker {
+        failures: check.number("breaker.failures", raw.failures, 0..=1000),
+        open_for,
+        open_at_most: open_at_most.max(open_for),
     }
 }
 
@@ -157,6 +171,7 @@ fn auth(raw: &raw::Auth, check: &mut Check<'_>) -> Auth {
                 name: raw.name.clone(),
                 key: secret,
                 tenant: raw.tenant.clone(),
+                rate: rate::rate(index, raw, check),
             }
         })
         .collect();

@@ -83,6 +83,13 @@ impl Setup {
         self.env(&variable, key)
     }
 
+    /// Further lines of the table that was added last.
+    pub fn with(mut self, lines: &str) -> Self {
+        self.upstreams.push_str(lines);
+        self.upstreams.push('\n');
+        self
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.to_owned(), value.to_owned());
         self

@@ -1,0 +1,409 @@
+//! Which upstreams are well: one that keeps failing is left alone for a while, and others that
+//! serve the model are asked in its place.
+//!
+//! Each upstream has a breaker. Failures in a row open it. While it is open, one request each
+//! time that its wait is over may look whether the upstream is back: its answer closes the breaker,
+//! its failure doubles the wait. A breaker is not health checking: nothing is sent that a client
+//! did not ask for, since a request to a model costs money.
+//!
+//! A fallback after a failure comes out of a budget, so that an outage does not multiply the load.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use parking_lot::Mutex;
+use tower::retry::budget::{Budget, TpsBudget};
+
+use super::fail::UpstreamErrorKind;
+use super::overload::whole_seconds;
+use crate::config::model::{Breaker as Settings, Upstream};
+use crate::error::ApiError;
+use crate::snapshot::Snapshot;
+use crate::telemetry::Metrics;
+
+/// Fallbacks that are always granted, a second, and what is granted beside them, as a part of all
+/// requests; both are counted over the last seconds.
+const FALLBACKS_PER_SECOND: u32 = 10;
+const FALLBACKS_PER_REQUEST: f32 = 0.2;
+const BUDGET_WINDOW: Duration = Duration::from_secs(10);
+
+/// The state of every upstream. It outlives generations.
+pub struct Health {
+    /// By the upstream's name, with the address that it was seen at.
+    breakers: Mutex<HashMap<String, (String, Arc<Breaker>)>>,
+    budget: TpsBudget,
+    metrics: Arc<Metrics>,
+}
+
+/// The upstreams of one request, in the order in which they are tried.
+pub struct Tries {
+    snapshot: Arc<Snapshot>,
+    /// Places in `config.upstreams`, the next one last.
+    left: Vec<usize>,
+    tried: bool,
+    /// The first that was left out for its answers alone, and may be asked when all are open.
+    last_resort: Option<usize>,
+    /// The shortest wait of those that were left out.
+    wait: Option<Duration>,
+    failed: Option<ApiError>,
+}
+
+/// One upstream's turn. What came of it is told here; untold, it counts for nothing.
+pub struct Attempt {
+    pub place: usize,
+    looks: bool,
+    breaker: Arc<Breaker>,
+    settings: Settings,
+    name: String,
+    metrics: Arc<Metrics>,
+}
+
+/// What made an upstream's breaker open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// No connection.
+    Unreachable,
+    /// A connection, and no answer.
+    Silent,
+    /// An answer that says that others behind it are not well: 502, 503, 504.
+    Answers,
+}
+
+#[derive(Default)]
+struct Breaker(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    failures: u32,
+    open: Option<Open>,
+}
+
+struct Open {
+    cause: Cause,
+    wait: Duration,
+    /// When the next request may look.
+    look: Instant,
+}
+
+/// What a breaker says of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leave {
+    Go {
+        /// It looks whether the upstream is back.
+        looks: bool,
+    },
+    Wait(Duration, Cause),
+}
+
+impl Breaker {
+    fn leave(&self, now: Instant) -> Leave {
+        let mut state = self.0.lock();
+        let Some(open) = &mut state.open else {
+            return Leave::Go { looks: false };
+        };
+        if now < open.look {
+            return Leave::Wait(open.look - now, open.cause);
+        }
+        // The next one looks a wait later, whatever becomes of this one: a model may take minutes
+        // to answer, and a client may leave.
+        open.look = now + open.wait;
+        Leave::Go { looks: true }
+    }
+
+    /// Takes a failure down; whether the breaker is open afterwards.
+    fn failed(&self, cause: Cause, looked: bool, now: Instant, settings: &Settings) -> bool {
+        let mut state = self.0.lock();
+        state.failures = state.failures.saturating_add(1);
+        let failures = state.failures;
+        if settings.failures == 0 {
+            state.open = None;
+        } else if let Some(open) = &mut state.open {
+            // Requests that were on their way when it opened say nothing new.
+            if looked {
+                open.cause = cause;
+                open.wait = (open.wait * 2).min(settings.open_at_most);
+                open.look = now + open.wait;
+            }
+        } else if failures >= settings.failures {
+            state.open = Some(Open {
+                cause,
+                wait: settings.open_for,
+                look: now + settings.open_for,
+            });
+        }
+        state.open.is_some()
+    }
+
+    /// A connection ends what began for want of one; whether the breaker is open afterwards.
+    fn connected(&self) -> bool {
+        let mut state = self.0.lock();
+        let ends = |open: &Open| open.cause == Cause::Unreachable;
+        if state.open.as_ref().is_some_and(ends) {
+            *state = State::default();
+        }
+        state.open.is_some()
+    }
+
+    fn answered(&self) {
+        *self.0.lock() = State::default();
+    }
+}
+
+impl Health {
+    /// Everyone is taken to be well.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            breakers: Mutex::default(),
+            budget: TpsBudget::new(BUDGET_WINDOW, FALLBACKS_PER_SECOND, FALLBACKS_PER_REQUEST),
+            metrics,
+        }
+    }
+
+    /// The upstreams of `snapshot` that serve `model`, for one request.
+    pub fn tries(&self, snapshot: &Arc<Snapshot>, model: Option<&str>) -> Tries {
+        self.budget.deposit();
+        let upstreams = snapshot.config.upstreams.iter().enumerate();
+        let mut left: Vec<_> = upstreams
+            .filter(|(_, upstream)| model.is_none_or(|model| upstream.models.is_match(model)))
+            .map(|(place, _)| place)
+            .collect();
+        left.reverse();
+        Tries {
+            snapshot: snapshot.clone(),
+            left,
+            tried: false,
+            last_resort: None,
+            wait: None,
+            failed: None,
+        }
+    }
+
+    /// A new connection to `upstream` was made.
+    pub fn connected(&self, upstream: &Upstream) {
+        let open = self.breaker(upstream).connected();
+        self.metrics.upstream_open(&upstream.name, open);
+    }
+
+    fn breaker(&self, upstream: &Upstream) -> Arc<Breaker> {
+        let mut breakers = self.breakers.lock();
+        match breakers.get(&upstream.name) {
+            Some((address, breaker)) if address == upstream.base_url.as_str() => breaker.clone(),
+            _ => {
+                let breaker = Arc::<Breaker>::default();
+                let address = upstream.base_url.to_string();
+                breakers.insert(upstream.name.clone(), (address, breaker.clone()));
+                self.metrics.upstream_open(&upstream.name, false);
+                breaker
+            }
+        }
+    }
+
+    fn attempt(&self, snapshot: &Snapshot, place: usize, looks: bool) -> Attempt {
+        let upstream = &snapshot.config.upstreams[place];
+        Attempt {
+            place,
+            looks,
+            breaker: self.breaker(upstream),
+            settings: snapshot.config.breaker.clone(),
+            name: upstream.name.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+}
+
+impl Tries {
+    /// The next upstream to try; `None` when there is none, or none may be tried any more.
+    pub fn next(&mut self, health: &Health) -> Option<Attempt> {
+        if self.failed.is_some() && !self.left.is_empty() && !health.budget.withdraw() {
+            health.metrics.fallback("refused");
+            return None;
+        }
+        while let Some(place) = self.left.pop() {
+            let upstream = &self.snapshot.config.upstreams[place];
+            match health.breaker(upstream).leave(Instant::now()) {
+                Leave::Go { looks } => {
+                    if self.failed.is_some() {
+                        health.metrics.fallback("tried");
+                    }
+                    self.tried = true;
+                    return Some(health.attempt(&self.snapshot, place, looks));
+                }
+                Leave::Wait(wait, cause) => {
+                    health.metrics.upstream_skipped(&upstream.name);
+                    self.wait = Some(self.wait.map_or(wait, |least| least.min(wait)));
+                    if cause == Cause::Answers {
+                        self.last_resort.get_or_insert(place);
+                    }
+                }
+            }
+        }
+        // It does answer, and its own words serve the client better than ours.
+        if self.tried {
+            return None;
+        }
+        self.tried = true;
+        let place = self.last_resort?;
+        Some(health.attempt(&self.snapshot, place, false))
+    }
+
+    /// An upstream could not be reached: nothing was sent, and another may be tried.
+    pub fn unreachable(&mut self, answer: ApiError) {
+        self.failed = Some(answer);
+    }
+
+    /// Whether another upstream is left.
+    pub fn has_more(&self) -> bool {
+        !self.left.is_empty()
+    }
+
+    /// What the client is told when all were tried or left out; `None` where there was none.
+    pub fn refusal(&mut self) -> Option<ApiError> {
+        if let Some(failed) = self.failed.take() {
+            return Some(failed);
+        }
+        let seconds = whole_seconds(self.wait?);
+        let mut error = ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(
+                "No upstream that serves the request is well: each failed several times in a row \
+                 and is left alone for now. Try again in {seconds} s."
+            ),
+        )
+        .code("upstream_unavailable");
+        error.retry_after = Some(seconds);
+        Some(error)
+    }
+}
+
+impl Attempt {
+    /// A response header came.
+    pub fn answered(self, status: StatusCode) {
+        let ails = matches!(
+            status,
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+        );
+        if ails {
+            return self.note(Cause::Answers);
+        }
+        self.breaker.answered();
+        self.metrics.upstream_open(&self.name, false);
+    }
+
+    /// No answer came.
+    pub fn failed(self, kind: UpstreamErrorKind) {
+        let cause = if kind.is_unsent() {
+            Cause::Unreachable
+        } else {
+            Cause::Silent
+        };
+        self.note(cause);
+    }
+
+    fn note(self, cause: Cause) {
+        let now = Instant::now();
+        let open = self.breaker.failed(cause, self.looks, now, &self.settings);
+        self.metrics.upstream_open(&self.name, open);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: Settings = Settings {
+        failures: 3,
+        open_for: Duration::from_secs(1),
+        open_at_most: Duration::from_secs(3),
+    };
+    const GO: Leave = Leave::Go { looks: false };
+    const LOOK: Leave = Leave::Go { looks: true };
+
+    fn fail(breaker: &Breaker, cause: Cause, looked: bool, now: Instant) -> bool {
+        breaker.failed(cause, looked, now, &SETTINGS)
+    }
+
+    fn opened(cause: Cause, now: Instant) -> Breaker {
+        let breaker = Breaker::default();
+        assert!(!fail(&breaker, cause, false, now));
+        assert!(!fail(&breaker, cause, false, now));
+        assert_eq!(breaker.leave(now), GO);
+        assert!(fail(&breaker, cause, false, now));
+        breaker
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it_and_an_answer_between_them_starts_anew() {
+        let now = Instant::now();
+        let breaker = Breaker::default();
+        for _ in 0..2 {
+            fail(&breaker, Cause::Silent, false, now);
+            fail(&breaker, Cause::Silent, false, now);
+            breaker.answered();
+        }
+        assert_eq!(breaker.leave(now), GO);
+        let breaker = opened(Cause::Silent, now);
+        let wait = Leave::Wait(SETTINGS.open_for, Cause::Silent);
+        assert_eq!(breaker.leave(now), wait);
+    }
+
+    #[test]
+    fn one_request_looks_each_time_and_each_failed_look_doubles_the_wait_up_to_the_most() {
+        let mut now = Instant::now();
+        let breaker = opened(Cause::Silent, now);
+        for seconds in [1, 2, 3, 3] {
+            now += Duration::from_secs(seconds);
+            assert_eq!(breaker.leave(now - Duration::from_millis(1)), {
+                Leave::Wait(Duration::from_millis(1), Cause::Silent)
+            });
+            assert_eq!(breaker.leave(now), LOOK);
+            assert!(matches!(breaker.leave(now), Leave::Wait(..)));
+            assert!(fail(&breaker, Cause::Silent, true, now));
+        }
+        now += Duration::from_secs(3);
+        assert_eq!(breaker.leave(now), LOOK);
+        breaker.answered();
+        assert_eq!(breaker.leave(now), GO);
+    }
+
+    #[test]
+    fn what_was_on_its_way_when_it_opened_prolongs_nothing() {
+        let now = Instant::now();
+        let breaker = opened(Cause::Unreachable, now);
+        for _ in 0..100 {
+            assert!(fail(&breaker, Cause::Unreachable, false, now));
+        }
+        assert_eq!(breaker.leave(now + SETTINGS.open_for), LOOK);
+    }
+
+    #[test]
+    fn a_look_that_never_ends_does_not_keep_others_from_looking() {
+        let now = Instant::now();
+        let breaker = opened(Cause::Silent, now);
+        assert_eq!(breaker.leave(now + Duration::from_secs(1)), LOOK);
+        assert_eq!(breaker.leave(now + Duration::from_secs(2)), LOOK);
+    }
+
+    #[test]
+    fn a_connection_closes_what_opened_for_want_of_one_and_nothing_else() {
+        let now = Instant::now();
+        let unreachable = opened(Cause::Unreachable, now);
+        assert!(!unreachable.connected());
+        assert_eq!(unreachable.leave(now), GO);
+        assert!(opened(Cause::Silent, now).connected());
+        assert!(opened(Cause::Answers, now).connected());
+    }
+
+    #[test]
+    fn zero_failures_never_open_it_and_close_it_at_once() {
+        let now = Instant::now();
+        let breaker = opened(Cause::Silent, now);
+        let never = Settings {
+            failures: 0,
+            ..SETTINGS
+        };
+        assert!(!breaker.failed(Cause::Silent, false, now, &never));
+        assert_eq!(breaker.leave(now), GO);
+    }
+}
