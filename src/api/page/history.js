@@ -15,8 +15,11 @@ const WIDTHS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 2
 /** Until the client had the first byte, or the whole answer where nothing was marked. */
 export const wait = (entry) => entry.first_chunk ?? entry.total;
 
-/** Whether it ended badly, by the gateway or its upstream. A client may leave when it likes (499). */
-export const failed = (entry) => entry.status !== 499 && (entry.failure != null || entry.status >= 500);
+/** Whether the gateway or its upstream failed: a 5xx, or an answer that broke off after its head. */
+export const failed = (entry) => entry.status >= 500 || (entry.status < 400 && entry.failure != null);
+
+/** Whether the request itself was at fault. A client may leave when it likes (499). */
+export const refused = (entry) => entry.status >= 400 && entry.status < 499;
 
 /** Adds what is not there yet, oldest first, and drops the oldest beyond `KEPT`. */
 export function merge(known, more) {

@@ -1,7 +1,7 @@
 // The top of the page: what to know, the figures now, and where the time goes.
 
 import { at, bar, el, largest, OWN, PHASES, say, sparkline, swatch, total, VIEWS } from './draw.js';
-import { columns, failed, quantile, shift } from './history.js';
+import { columns, failed, quantile, refused, shift } from './history.js';
 import { clock, duration, number, percent, phaseName, span, t } from './words.js';
 
 /** Seconds of history behind the tiles' lines. */
@@ -57,11 +57,9 @@ function findings({ overview, status, generation, entries }) {
   }
   const recent = entries.filter((entry) => now - entry.at < RECENT);
   const broke = recent.filter(failed);
-  if (broke.length > 0) {
-    const last = broke.at(-1);
-    const why = [last.failure ?? last.status, last.upstream].filter((part) => part != null).join(', ');
-    found.push(['bad', t('failures', { n: broke.length, of: recent.length, ago: span(now - last.at), why })]);
-  }
+  if (broke.length > 0) found.push(['bad', counted('failures', broke, recent, now)]);
+  const turned = recent.filter(refused);
+  if (turned.length > 0) found.push(['warn', counted('refusals', turned, recent, now)]);
   const moved = shift(entries);
   if (moved) found.push(told(moved, now));
   for (const { name, last_error: error } of status?.upstreams ?? []) {
@@ -78,6 +76,13 @@ function findings({ overview, status, generation, entries }) {
     found.push(['calm', t('applied', { n: generation.number, ago: span(now - generation.loaded_at) })]);
   }
   return found;
+}
+
+/** How many of the last requests, and why the last one. */
+function counted(key, some, recent, now) {
+  const last = some.at(-1);
+  const why = [last.failure ?? last.status, last.upstream].filter((part) => part != null).join(', ');
+  return t(key, { n: some.length, of: recent.length, ago: span(now - last.at), why });
 }
 
 function told(moved, now) {

@@ -1,7 +1,7 @@
 // The last requests, each with its ledger as a bar; opened, everything known about it.
 
 import { at, bar, el, largest, PHASES, say, swatch, total, VIEWS } from './draw.js';
-import { failed } from './history.js';
+import { failed, refused } from './history.js';
 import { bytes, clock, duration, number, percent, phaseName, t } from './words.js';
 
 /** Rows to begin with, and rows more each time. */
@@ -48,7 +48,7 @@ function fill(list, { entries, view, overview }) {
 
 function choose(entries) {
   if (order === 'slowest') return [...entries].sort((a, b) => b.total - a.total);
-  return entries.filter((entry) => order !== 'failed' || failed(entry)).reverse();
+  return entries.filter((entry) => order !== 'failed' || failed(entry) || refused(entry)).reverse();
 }
 
 function item(entry, phases, most, now) {
@@ -74,7 +74,7 @@ function summary(entry, phases, most, now) {
   const ledger = entry.phases ?? {};
   const first = largest(phases, ledger);
   const told = first ? t('largest', { phase: phaseName(first.phase), share: percent(first.share) }) : t('none');
-  const bad = failed(entry) || entry.status >= 400;
+  const bad = failed(entry) || refused(entry);
   const name = entry.model ?? entry.route;
   return el(
     'summary', { class: bad ? 'row bad' : 'row' },

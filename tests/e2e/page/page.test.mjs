@@ -25,6 +25,7 @@ const served = (options, body) => async () => {
 function badDay() {
   const now = Date.now() / 1000;
   const entries = ring(400, { from: 340 });
+  Object.assign(entries[380], { status: 401, upstream: null, failure: 'That key is not one of the gateway’s.', first_chunk: null });
   Object.assign(entries[392], { status: 502, failure: 'upstream_unreachable: connection refused', first_chunk: null });
   const status = calm(now);
   status.generation = {
@@ -89,6 +90,7 @@ test('is it slow, where, since when, and what changed', served(badDay, async ({ 
   assert.match(said, /upstream backup \(100/);
   const all = await text(page, '#findings');
   assert.match(all, /1 of the last \d+ requests failed, .* upstream_unreachable: connection refused, backup/);
+  assert.match(all, /1 of the last \d+ requests were refused, .* That key is not one/);
   assert.match(all, /2 faults under Configuration/);
   assert.match(all, /Tools of time: down/);
   assert.match(all, /waits for a restart: server.listen/);
