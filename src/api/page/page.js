@@ -1,0 +1,210 @@
+// The dashboard page: keeps what the gateway sends and hands it to the parts that draw it.
+//
+//   /events ──▶ state ──▶ overview, requests, gateway     (page.js)
+//   /v1/memories ──▶ memories                             (memories.js)
+
+import { at, say } from './draw.js';
+import * as gateway from './gateway.js';
+import { merge } from './history.js';
+import * as memories from './memories.js';
+import * as overview from './overview.js';
+import * as requests from './requests.js';
+import { clock, LANGUAGES, setLanguage, span, t } from './words.js';
+
+/** An event comes each second; after this long without one the connection is as good as lost. */
+const SILENCE = 5000;
+const LONGEST_WAIT = 10000;
+/** /status is asked again when events bring news, and no more often than this. */
+const STATUS_EVERY = 5000;
+
+const state = { overview: null, status: null, generation: null, entries: [], view: 'whole' };
+/** What came while the page was paused, oldest first. */
+let missed = null;
+let lostSince = null;
+
+function draw(anew = false) {
+  overview.draw(state);
+  requests.draw(state, anew);
+  gateway.draw(state);
+  drawLink();
+}
+
+function drawLink() {
+  const link = at('link');
+  const [level, text] = missed ? ['calm', t('paused', { time: clock(missed.since) })]
+    : lostSince ? ['bad', t('lost', { time: clock(lostSince) })]
+      : state.overview ? ['good', t('live')] : ['calm', t('connecting')];
+  link.className = `link-state ${level}`;
+  say(link, text);
+  const { status } = state;
+  const since = (performance.now() - askedAt) / 1000;
+  if (status) say(at('about'), t('about', { version: status.version, uptime: span(status.uptime + since) }));
+}
+
+/** An event's figures and its new requests. */
+function take(event) {
+  state.overview = event;
+  state.entries = merge(state.entries, event.recent ?? []);
+  if (state.generation?.number !== undefined && event.generation !== state.generation.number) refreshStatus();
+  overview.tick(event);
+}
+
+function connect(pause = 1000) {
+  const source = new EventSource('events');
+  let timer;
+  const again = () => {
+    clearTimeout(timer);
+    source.close();
+    lostSince ??= Date.now() / 1000;
+    drawLink();
+    setTimeout(() => connect(Math.min(pause * 2, LONGEST_WAIT)), pause);
+  };
+  const alive = () => {
+    clearTimeout(timer);
+    timer = setTimeout(again, SILENCE);
+    pause = 1000;
+    if (lostSince) {
+      lostSince = null;
+      refreshStatus();
+      catchUp();
+    }
+  };
+  timer = setTimeout(again, SILENCE);
+  source.addEventListener('error', again);
+  source.addEventListener('overview', (message) => {
+    alive();
+    const event = JSON.parse(message.data);
+    if (missed) {
+      missed.events = [...missed.events, event].slice(-overview.TICKS);
+      return;
+    }
+    take(event);
+    if (event.recent?.length > 0) refreshStatus();
+    draw();
+  });
+  source.addEventListener('generation', (message) => {
+    alive();
+    state.generation = JSON.parse(message.data);
+    refreshStatus();
+    if (!missed) draw();
+  });
+}
+
+let asking = null;
+let askedAt = -Infinity;
+
+/** Asks for /status, soon: many reasons to ask make one question. */
+function refreshStatus() {
+  if (asking) return;
+  const wait = Math.max(0, askedAt + STATUS_EVERY - performance.now());
+  asking = setTimeout(async () => {
+    askedAt = performance.now();
+    try {
+      const answer = await fetch('status', { cache: 'no-store' });
+      if (answer.ok) {
+        state.status = await answer.json();
+        state.generation = state.status.generation;
+        if (!missed) draw();
+      }
+    } catch {
+      // The events tell that the connection is lost.
+    }
+    asking = null;
+  }, wait);
+}
+
+/** The whole ring, so that the page knows what was before it was opened. */
+async function catchUp() {
+  try {
+    const answer = await fetch('v1/performance/recent?count=1000', { cache: 'no-store' });
+    if (!answer.ok) return;
+    const { data } = await answer.json();
+    state.entries = merge(state.entries, data);
+    if (!missed) draw(true);
+  } catch {
+    // As above; the events bring the last 50.
+  }
+}
+
+function remember(name, value) {
+  try {
+    localStorage.setItem(`yychat.${name}`, value);
+  } catch {
+    // A browser that stores nothing: the choice holds until the page is closed.
+  }
+}
+
+function remembered(name, allowed) {
+  try {
+    const value = localStorage.getItem(`yychat.${name}`);
+    return allowed.includes(value) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+const isDark = () => {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
+};
+
+function speak(language) {
+  setLanguage(language);
+  document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
+  for (const node of document.querySelectorAll('[data-t]')) say(node, t(node.dataset.t));
+  const other = LANGUAGES.find((name) => name !== language);
+  const button = at('language');
+  button.lang = other;
+  button.value = other;
+  say(button, other === 'zh' ? '中文' : 'English');
+  drawTheme();
+  drawPause();
+  memories.redraw();
+  draw(true);
+}
+
+const drawTheme = () => say(at('theme'), t(isDark() ? 'light' : 'dark'));
+const drawPause = () => say(at('pause'), t(missed ? 'resume' : 'pause'));
+
+function switches() {
+  const theme = remembered('theme', ['light', 'dark']);
+  if (theme) document.documentElement.dataset.theme = theme;
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawTheme);
+  at('theme').addEventListener('click', () => {
+    const theme = isDark() ? 'light' : 'dark';
+    document.documentElement.dataset.theme = theme;
+    remember('theme', theme);
+    drawTheme();
+  });
+  at('language').addEventListener('click', () => {
+    remember('language', at('language').value);
+    speak(at('language').value);
+  });
+  at('pause').addEventListener('click', () => {
+    if (missed) {
+      const { events } = missed;
+      missed = null;
+      events.forEach(take);
+      refreshStatus();
+      catchUp();
+      draw(true);
+    } else {
+      missed = { since: Date.now() / 1000, events: [] };
+      drawLink();
+    }
+    drawPause();
+  });
+  at('view').addEventListener('change', (event) => {
+    state.view = event.target.value;
+    draw(true);
+  });
+}
+
+switches();
+overview.listen();
+requests.listen();
+memories.listen();
+speak(remembered('language', LANGUAGES) ?? (navigator.language.startsWith('zh') ? 'zh' : 'en'));
+refreshStatus();
+catchUp();
+connect();

@@ -1,0 +1,32 @@
+#!/bin/sh
+# The dashboard page in a real browser: what needs none, then a server of fixtures, then a running
+# yychat. Pictures of it go to target/page/.
+#
+#   tests/e2e/page.sh [path of the yychat binary]
+#
+# Needs node 20 with npm, and Chromium (CHROMIUM names it; /usr/bin/chromium otherwise).
+set -eu
+
+yychat=$(realpath "${1:-target/debug/yychat}")
+cd "$(dirname "$0")/page"
+CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
+export CHROMIUM
+
+packages=
+command -v npm >/dev/null || packages="nodejs npm"
+[ -x "$CHROMIUM" ] || packages="$packages chromium"
+if [ -n "$packages" ]; then
+    echo "page.sh: installing these system packages: $packages" >&2
+    as_root=
+    [ "$(id -u)" -eq 0 ] || as_root=sudo
+    $as_root apt-get update -q
+    $as_root apt-get install -q -y --no-install-recommends $packages
+fi
+# The stamp says which lock the folder was installed from.
+if ! cmp -s package-lock.json node_modules/.installed; then
+    echo "page.sh: installing playwright-core and axe into tests/e2e/page/node_modules" >&2
+    npm ci --silent --no-audit --no-fund
+    cp package-lock.json node_modules/.installed
+fi
+
+YYCHAT=$yychat exec node --test --test-concurrency=1 parts.test.mjs page.test.mjs gateway.test.mjs
