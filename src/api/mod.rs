@@ -5,6 +5,7 @@
 
 mod admin;
 mod memories;
+mod performance;
 mod personalities;
 mod reply;
 mod tools;
@@ -29,7 +30,11 @@ pub fn owns(path: &str) -> bool {
     };
     // `/v1/conversations/…` is OpenAI's own but for this one.
     let conversation_memory = path.starts_with("/v1/conversations/") && path.ends_with("/memory");
-    under("/v1/personalities") || under("/v1/memories") || under("/v1/tools") || conversation_memory
+    under("/v1/personalities")
+        || under("/v1/memories")
+        || under("/v1/tools")
+        || under("/v1/performance")
+        || conversation_memory
 }
 
 /// The endpoints of the API listener. A request carries its `Arc<Snapshot>` and its `Caller`
@@ -38,7 +43,19 @@ pub fn public(memory: Option<Arc<Memory>>, metrics: Arc<Metrics>) -> Router {
     let tools = Router::new()
         .route("/v1/tools", get(tools::list))
         .route("/v1/tools/call", post(tools::call))
-        .with_state(metrics);
+        .with_state(metrics.clone());
+    Router::new()
+        .route("/v1/personalities", get(personalities::list))
+        .route("/v1/personalities/{id}", get(personalities::show))
+        .fallback(no_such_endpoint)
+        .method_not_allowed_fallback(reply::method_not_allowed)
+        .merge(memory_routes(memory))
+        .merge(performance::routes(metrics, performance::Of::Tenant))
+        .merge(tools)
+}
+
+/// What users said, on either listener.
+fn memory_routes(memory: Option<Arc<Memory>>) -> Router {
     Router::new()
         .route(
             "/v1/memories",
@@ -58,12 +75,7 @@ pub fn public(memory: Option<Arc<Memory>>, metrics: Arc<Metrics>) -> Router {
             "/v1/conversations/{id}/memory",
             get(memories::conversation).delete(memories::delete_conversation),
         )
-        .route("/v1/personalities", get(personalities::list))
-        .route("/v1/personalities/{id}", get(personalities::show))
-        .fallback(no_such_endpoint)
-        .method_not_allowed_fallback(reply::method_not_allowed)
         .with_state(memory)
-        .merge(tools)
 }
 
 type Generation = axum::Extension<Arc<Snapshot>>;

@@ -33,12 +33,16 @@ pub struct Context {
     pub status: u16,
     /// Whether the answer is a stream of events. Set by `relay`.
     pub streamed: bool,
+    /// The model that was asked for. Set by `exchange`.
+    pub model: Option<String>,
     /// The upstream that answered, or that was tried last. Set by `exchange` and `route`.
     pub upstream: Option<String>,
     /// The personality in force. Set by `exchange`; an id that the configuration knows.
     pub personality: Option<String>,
     /// The value of `x-yychat-memory`. Set by `exchange`.
     pub memory: Option<String>,
+    /// Whether the recall came from the cache, where there was one. Set by `exchange`.
+    pub cache_hit: Option<bool>,
     /// What the answer said of itself, as far as it could be read. Set by `relay`.
     pub answer: Option<Answer>,
     /// Tools that the gateway ran for it. Set by `tool_loop`.
@@ -55,6 +59,7 @@ pub struct Context {
 /// A request in the count for as long as it lives.
 struct InFlight {
     metrics: Arc<Metrics>,
+    is_stream: bool,
     _token: TaskTrackerToken,
 }
 
@@ -63,6 +68,7 @@ impl InFlight {
         metrics.in_flight.inc();
         Self {
             metrics: metrics.clone(),
+            is_stream: false,
             _token: live.token(),
         }
     }
@@ -71,6 +77,9 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.metrics.in_flight.dec();
+        if self.is_stream {
+            self.metrics.live_streams.dec();
+        }
     }
 }
 
@@ -111,9 +120,11 @@ impl Context {
             admission: None,
             status: 0,
             streamed: false,
+            model: None,
             upstream: None,
             personality: None,
             memory: None,
+            cache_hit: None,
             answer: None,
             tool_calls: 0,
             failure: None,
@@ -123,6 +134,17 @@ impl Context {
                 .live
                 .as_ref()
                 .map(|live| InFlight::new(&shared.metrics, live)),
+        }
+    }
+
+    /// Notes that the answer is a stream, which is counted until the context is dropped.
+    pub fn begin_stream(&mut self) {
+        self.streamed = true;
+        if let Some(in_flight) = &mut self._in_flight
+            && !in_flight.is_stream
+        {
+            in_flight.is_stream = true;
+            in_flight.metrics.live_streams.inc();
         }
     }
 }

@@ -31,6 +31,8 @@ use crate::snapshot::Caller;
 use crate::telemetry::Phase;
 use crate::turn::{self, Asked, Continuation, Turn};
 
+/// Characters of a model's name that are shown.
+const MODEL_LENGTH: usize = 200;
 /// Pieces of a body smaller than this are copied together before they are written …
 const PIECE: usize = 64 * 1024;
 /// … and larger ones are written this much at a time, an early answer being looked for between.
@@ -56,12 +58,16 @@ pub async fn run(
         headers: &session.req_header().headers,
     };
     let turn = turn::prepare(asked, body, &mut context.ledger).await?;
+    context.model = turn
+        .model()
+        .map(|model| model.chars().take(MODEL_LENGTH).collect());
     context.personality = turn.personality_id().map(str::to_owned);
     let remembered = turn.remembered();
     context.memory = Some(remembered.header());
     if let Some(outcome) = remembered.outcome {
         let cached = remembered.was_answered().then_some(remembered.cached);
         gateway.metrics().memory_recall(outcome.name(), cached);
+        context.cache_hit = cached;
     }
     let chat = Chat {
         gateway,

@@ -3,6 +3,7 @@
 use super::context::{Context, Route};
 use super::{Gateway, Surface};
 use crate::telemetry::Phase;
+use crate::telemetry::ring::Entry;
 
 /// Files the ledger and writes the request's line.
 pub fn finish(gateway: &Gateway, context: &mut Context) {
@@ -20,6 +21,27 @@ pub fn finish(gateway: &Gateway, context: &mut Context) {
         .answer
         .as_ref()
         .and_then(|answer| answer.usage.as_ref());
+    gateway.metrics().ring.push(Entry {
+        id: context.request_id.to_string(),
+        route: context.route.name(),
+        status: context.status,
+        stream: context.streamed,
+        model: context.model.take(),
+        upstream: context.upstream.clone(),
+        personality: context.personality.clone(),
+        memory: context.memory.clone(),
+        cache_hit: context.cache_hit,
+        prompt_tokens: usage.and_then(|usage| usage.prompt_tokens),
+        completion_tokens: usage.and_then(|usage| usage.completion_tokens),
+        tool_calls: context.tool_calls,
+        failure: context.failure.clone(),
+        generation: context.snapshot.generation,
+        tenant: context
+            .caller
+            .as_ref()
+            .map(|caller| caller.tenant.to_string()),
+        ..Entry::timed(&context.ledger)
+    });
     tracing::info!(
         request_id = %context.request_id,
         generation = context.snapshot.generation,

@@ -96,8 +96,8 @@ pub async fn head(
         .ok_or_else(|| Failure::Truncated("no response header was read".into()))?;
     let mut header = headers::response(upstream);
     context.status = header.status.as_u16();
-    context.streamed = respond::is_event_stream(&header);
-    if context.streamed {
+    if respond::is_event_stream(&header) {
+        context.begin_stream();
         respond::unbuffered(&mut header);
     }
     match length {

@@ -79,6 +79,8 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
             metrics: metrics.clone(),
             memory: memory.clone(),
             draining: draining.clone(),
+            started: std::time::Instant::now(),
+            figures: Arc::default(),
         }),
     ));
     // Whoever watches the dashboard does not hold up the drain.

@@ -12,6 +12,7 @@ use prometheus::{
 };
 
 use super::phases::{Ledger, Phase};
+use super::ring::Ring;
 
 /// Bucket bounds in seconds, from 50 µs to ten minutes: no histogram here needs finer ones, and
 /// one set lets panels add them up.
@@ -34,6 +35,10 @@ pub struct Metrics {
     requests: IntCounterVec,
     /// `yychat_in_flight`
     pub in_flight: IntGauge,
+    /// `yychat_live_streams`
+    pub live_streams: IntGauge,
+    /// The last requests.
+    pub ring: Ring,
     /// `yychat_config_generation`
     pub config_generation: IntGauge,
     config_reloads: IntCounterVec,
@@ -92,6 +97,12 @@ impl Metrics {
                 &["route", "status", "stream"],
             ),
             in_flight: gauge(&registry, "yychat_in_flight", "Requests being served now"),
+            live_streams: gauge(
+                &registry,
+                "yychat_live_streams",
+                "Streamed answers under way now",
+            ),
+            ring: Ring::default(),
             config_generation: gauge(
                 &registry,
                 "yychat_config_generation",

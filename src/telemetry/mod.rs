@@ -3,6 +3,7 @@
 pub mod logs;
 pub mod metrics;
 pub mod phases;
+pub mod ring;
 
 pub use metrics::Metrics;
 pub use phases::{Ledger, Phase};

@@ -16,6 +16,7 @@ mod drain;
 mod failures;
 mod framing;
 mod health;
+mod observe;
 mod overload;
 mod reload;
 mod routing;

@@ -173,7 +173,7 @@ impl Shutdown for Orders {
 /// A running server; it stops when dropped.
 pub struct Proxy {
     pub api: SocketAddr,
-    admin: SocketAddr,
+    pub admin: SocketAddr,
     orders: mpsc::UnboundedSender<Order>,
     thread: Option<JoinHandle<Result<(), Fault>>>,
     pub setup: Setup,

@@ -1,19 +1,26 @@
-//! The admin listener: `/metrics`, `/livez`, `/readyz`.
+//! The admin listener: `/metrics`, `/livez`, `/readyz`, and the dashboard page with what it shows.
+
+mod origin;
+mod overview;
+mod page;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Router, middleware};
 use http::{StatusCode, header};
 
-use super::reply;
+use super::{memory_routes, performance, reply};
 use crate::memory::Memory;
 use crate::snapshot::Store;
 use crate::telemetry::Metrics;
 use crate::tools::{Health, State as PluginState};
+
+pub use overview::Figures;
 
 /// What the admin endpoints look at.
 #[derive(Clone)]
@@ -24,6 +31,10 @@ pub struct Admin {
     pub memory: Option<Arc<Memory>>,
     /// The gateway is shutting down and takes no more requests.
     pub draining: Arc<AtomicBool>,
+    /// When the gateway started.
+    pub started: Instant,
+    /// What the dashboard's watchers share.
+    pub figures: Arc<Figures>,
 }
 
 /// The endpoints of the admin listener.
@@ -32,9 +43,18 @@ pub fn admin(admin: Admin) -> Router {
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route("/status", get(overview::status))
+        .route("/events", get(overview::events))
+        .merge(page::routes())
         .fallback(reply::no_such_endpoint)
         .method_not_allowed_fallback(reply::method_not_allowed)
-        .with_state(admin)
+        .with_state(admin.clone())
+        .merge(performance::routes(
+            admin.metrics,
+            performance::Of::Everyone,
+        ))
+        .merge(memory_routes(admin.memory))
+        .layer(middleware::from_fn(origin::guard))
 }
 
 /// 200 `ok` while requests are taken, 503 `draining` after that. A broken edit does not make the

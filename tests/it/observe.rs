@@ -1,0 +1,193 @@
+//! What an operator sees of the requests that were served.
+
+use serde_json::{Value, json};
+
+use crate::support::client::{Client, Response, get};
+use crate::support::upstream::{COMPLETION, STREAM, event, json_answer};
+use crate::support::{Proxy, Setup, Upstream, eventually, post};
+
+const CHAT: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
+
+/// The admin listener's answer, asked for by a name that it is served under.
+fn admin(proxy: &Proxy, path: &str) -> Response {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    Client::connect(proxy.admin).exchange(request)
+}
+
+fn json_at(proxy: &Proxy, path: &str) -> Value {
+    serde_json::from_str(&admin(proxy, path).text()).expect("JSON")
+}
+
+/// A gateway whose ring holds so many requests.
+fn served(proxy: &Proxy, count: u64) {
+    eventually("the ring has them", || {
+        let stats = json_at(proxy, "/v1/performance/stats");
+        (stats["total_requests"] == count).then_some(())
+    });
+}
+
+#[test]
+fn the_ring_tells_of_each_request_and_its_phases_sum_to_its_time() {
+    let upstream = Upstream::start(|visit| {
+        while let Some(request) = visit.request() {
+            if request.text().contains("\"stream\":true") {
+                visit.send(STREAM);
+                visit.chunk(event("hello"));
+                visit.last_chunk();
+            } else {
+                visit.send(json_answer(COMPLETION));
+            }
+        }
+    });
+    let proxy = Setup::new()
+        .upstream(&upstream, "")
+        .persona("p", "Be brief.")
+        .start();
+    proxy.chat(CHAT);
+    proxy.chat(r#"{"personality_id":"p","stream":true,"model":"<b>","user":"ada","messages":[{"role":"user","content":"hi"}]}"#);
+    proxy.chat("{").error(400);
+    served(&proxy, 3);
+    let recent = json_at(&proxy, "/v1/performance/recent?count=2");
+    let data = recent["data"].as_array().expect("a list");
+    assert_eq!((data.len(), &data[0]["status"]), (2, &json!(400)));
+    let streamed = &data[1];
+    for (name, value) in [
+        ("route", json!("chat")),
+        ("stream", json!(true)),
+        ("model", json!("<b>")),
+        ("upstream", json!("u0")),
+        ("personality", json!("p")),
+        ("memory", json!("miss")),
+        ("generation", json!(1)),
+        ("tenant", json!("default")),
+        ("failure", json!(null)),
+    ] {
+        assert_eq!(streamed[name], value, "{name}");
+    }
+    let all = json_at(&proxy, "/v1/performance/recent");
+    for entry in all["data"].as_array().expect("a list") {
+        let phases = entry["phases"].as_object().expect("phases").values();
+        let sum: f64 = phases.filter_map(Value::as_f64).sum();
+        let total = entry["total"].as_f64().expect("a number");
+        assert!((sum - total).abs() <= total * 0.01, "{entry}");
+    }
+    assert_eq!(all["data"][2]["completion_tokens"], 1);
+    let stats = json_at(&proxy, "/v1/performance/stats");
+    assert_eq!(stats["streams"]["count"], 1);
+    assert_eq!(stats["streams"]["live"], 0);
+    assert_eq!(stats["window"]["count"], 3);
+    assert!(stats["phases"]["upstream_ttfb"]["p99"].is_f64());
+}
+
+#[test]
+fn an_app_sees_and_clears_its_own_tenants_requests_alone() {
+    let upstream = Upstream::ok();
+    let keys = ["key-of-the-first-app", "key-of-the-second-app"];
+    let proxy = Setup::new()
+        .upstream(&upstream, "")
+        .key("a", keys[0], "acme")
+        .key("b", keys[1], "bolt")
+        .start();
+    let with = |key: &str| format!("Authorization: Bearer {key}");
+    for key in keys {
+        proxy.exchange(post("/v1/chat/completions", &[&with(key)], CHAT));
+    }
+    served(&proxy, 2);
+    let ask = |path: &str| {
+        let answer = proxy.exchange(get(path, &[&with(keys[0])]));
+        serde_json::from_str::<Value>(&answer.text()).expect("JSON")
+    };
+    let tenants = |list: &Value| {
+        let data = list["data"].as_array().expect("a list").iter();
+        data.map(|entry| entry["tenant"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tenants(&ask("/v1/performance/recent")), ["acme"]);
+    assert_eq!(
+        proxy.exchange(get("/v1/performance/stats", &[])).status(),
+        401
+    );
+    let clear = format!(
+        "DELETE /v1/performance/clear HTTP/1.1\r\nHost: gateway\r\n{}\r\n\r\n",
+        with(keys[1])
+    );
+    let cleared: Value = serde_json::from_str(&proxy.exchange(clear).text()).expect("JSON");
+    assert!(cleared["cleared"].as_u64().is_some_and(|count| count >= 1));
+    let left = json_at(&proxy, "/v1/performance/recent");
+    let chats = left["data"].as_array().expect("a list").iter();
+    let chats: Vec<_> = chats.filter(|entry| entry["route"] == "chat").collect();
+    assert_eq!((chats.len(), &chats[0]["tenant"]), (1, &json!("acme")));
+}
+
+#[test]
+fn the_page_is_served_with_what_it_shows() {
+    let upstream = Upstream::ok();
+    let proxy = Setup::new()
+        .upstream(&upstream, "models = [\"gpt-*\", \"m\"]")
+        .persona("p", "x")
+        .start();
+    proxy.chat(CHAT);
+    served(&proxy, 1);
+    let page = admin(&proxy, "/");
+    let policy = page.head.get("content-security-policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    assert!(page.text().contains("page.js"));
+    let status = json_at(&proxy, "/status");
+    assert_eq!(status["generation"]["number"], 1);
+    assert_eq!(status["generation"]["faults"], json!([]));
+    let shown = &status["upstreams"][0];
+    assert_eq!(
+        (&shown["name"], &shown["requests"], &shown["errors"]),
+        (&json!("u0"), &json!(1), &json!(0))
+    );
+    assert_eq!(shown["models"], json!(["gpt-*", "m"]));
+    assert_eq!(status["personalities"][0]["id"], "p");
+    assert_eq!(status["memory"]["store"], "embedded");
+    let mut watching = Client::connect(proxy.admin);
+    watching.send("GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(
+        watching.head().get("content-type"),
+        Some("text/event-stream")
+    );
+    let first = String::from_utf8(watching.chunk().expect("an event")).expect("text");
+    let data = first
+        .strip_prefix("event: overview\ndata: ")
+        .expect("an overview");
+    let overview: Value = serde_json::from_str(data.trim()).expect("JSON");
+    assert_eq!(overview["recent"][0]["model"], "m");
+    assert_eq!(overview["stats"]["total_requests"], 1);
+    assert_eq!(overview["broken"], false);
+}
+
+#[test]
+fn other_sites_and_strangers_are_kept_out_of_the_admin_listener() {
+    let proxy = Setup::new()
+        .upstream(&Upstream::ok(), "")
+        .key("a", "key-of-the-first-app", "acme")
+        .start();
+    let ask = |request: &str| Client::connect(proxy.admin).exchange(request);
+    let status = |host: &str, line: &str, more: &str| {
+        ask(&format!("{line} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n")).status()
+    };
+    assert_eq!(status("evil.example", "GET /status", ""), 403);
+    assert_eq!(status("evil.example", "GET /metrics", ""), 200);
+    assert_eq!(status("localhost:9090", "GET /status", ""), 200);
+    let clear = "DELETE /v1/performance/clear";
+    assert_eq!(
+        status("127.0.0.1:9", clear, "Origin: http://evil.example\r\n"),
+        403
+    );
+    assert_eq!(
+        status("127.0.0.1:9", clear, "Origin: http://127.0.0.1:9\r\n"),
+        200
+    );
+    assert_eq!(
+        status("127.0.0.1:9", "GET /v1/memories?user_id=ada", ""),
+        401
+    );
+    let key = "Authorization: Bearer key-of-the-first-app\r\n";
+    assert_eq!(
+        status("127.0.0.1:9", "GET /v1/memories?user_id=ada", key),
+        200
+    );
+}
