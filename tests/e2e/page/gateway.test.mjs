@@ -74,10 +74,11 @@ test('a memory is found, shown with where it is from, and deleted', async () => 
   await page.fill('#seek-query', 'cat');
   await page.click('#seek button');
   await page.locator('.memories .text', { hasText: 'My cat is called Pixel' }).waitFor();
-  assert.match(await text(page, '.memories > li:first-child'), /from chat · User ada · Conversation monday/);
+  const record = page.locator('.memories > li', { hasText: 'My cat is called Pixel' });
+  assert.match(await record.innerText(), /from chat · User ada · Conversation monday/);
   await fits(page);
   await picture(page, 'demo-light-en-360');
-  await page.locator('.memories > li', { hasText: 'My cat is called Pixel' }).getByRole('button').click();
+  await record.getByRole('button').click();
   await page.click('#delete');
   await page.locator('#memory-said', { hasText: 'Deleted.' }).waitFor();
   await page.click('#seek button');

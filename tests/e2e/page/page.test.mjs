@@ -220,7 +220,7 @@ test('everything can be done with keys', served(badDay, async (fixture) => {
   await press('Enter');
   assert.match(await text(page, '.requests .facts'), /Recall cache/);
   await press('Enter');
-  assert.equal(await page.locator('.requests .facts').count(), 0);
+  await page.locator('.requests .facts').waitFor({ state: 'detached' });
   await page.fill('#seek-key', KEY);
   await press('Enter');
   await page.locator('.memories > li').first().waitFor();
