@@ -41,6 +41,8 @@ enum Command {
     Run,
     /// Loads configuration, personalities and plugins, and prints every fault
     Check,
+    /// Prints what a chat request would become, and why; sends nothing
+    Explain(cli::explain::Command),
     /// Shows it at work with no key and no model, then stays up to be tried
     Demo,
 }
@@ -55,6 +57,10 @@ fn main() -> ExitCode {
         Command::Run => run(sources),
         Command::Check => check(sources),
         Command::Demo => demo::run(sources),
+        Command::Explain(command) => {
+            let (store, _) = Store::open(sources)?;
+            cli::explain::run(&store, &command)
+        }
         Command::Memory(command) => memory(sources, command),
     });
     match done {

@@ -7,6 +7,7 @@ mod admin;
 mod memories;
 mod performance;
 mod personalities;
+mod preview;
 mod reply;
 mod tools;
 
@@ -16,6 +17,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 pub use admin::{Admin, admin};
+pub use preview::Source as PreviewSource;
 use reply::no_such_endpoint;
 
 use crate::memory::Memory;
@@ -34,12 +36,14 @@ pub fn owns(path: &str) -> bool {
         || under("/v1/memories")
         || under("/v1/tools")
         || under("/v1/performance")
+        || path == "/v1/preview"
         || conversation_memory
 }
 
 /// The endpoints of the API listener. A request carries its `Arc<Snapshot>` and its `Caller`
 /// among its extensions.
-pub fn public(memory: Option<Arc<Memory>>, metrics: Arc<Metrics>) -> Router {
+pub fn public(preview: preview::Source, metrics: Arc<Metrics>) -> Router {
+    let memory = preview.memory.clone();
     let tools = Router::new()
         .route("/v1/tools", get(tools::list))
         .route("/v1/tools/call", post(tools::call))
@@ -50,6 +54,11 @@ pub fn public(memory: Option<Arc<Memory>>, metrics: Arc<Metrics>) -> Router {
         .fallback(no_such_endpoint)
         .method_not_allowed_fallback(reply::method_not_allowed)
         .merge(memory_routes(memory))
+        .merge(
+            Router::new()
+                .route("/v1/preview", post(preview::preview))
+                .with_state(preview),
+        )
         .merge(performance::routes(metrics, performance::Of::Tenant))
         .merge(tools)
 }

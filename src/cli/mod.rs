@@ -1,3 +1,4 @@
 //! Commands that work on the store and not on requests.
 
+pub mod explain;
 pub mod memory;

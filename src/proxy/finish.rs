@@ -3,6 +3,8 @@
 use super::context::{Context, Route};
 use super::{Gateway, Surface};
 use crate::telemetry::Phase;
+use crate::telemetry::gen_ai::Generation;
+use crate::telemetry::metrics::OTHER;
 use crate::telemetry::ring::Entry;
 
 /// Files the ledger and writes the request's line.
@@ -21,6 +23,18 @@ pub fn finish(gateway: &Gateway, context: &mut Context) {
         .answer
         .as_ref()
         .and_then(|answer| answer.usage.as_ref());
+    if let (Route::Chat, 200..=299, Some(upstream)) =
+        (context.route, context.status, &context.upstream)
+    {
+        let generation = Generation {
+            provider: upstream,
+            model: known_model(context),
+            stream: context.streamed,
+            input_tokens: usage.and_then(|usage| usage.prompt_tokens),
+            output_tokens: usage.and_then(|usage| usage.completion_tokens),
+        };
+        gateway.metrics().generation(generation, &context.ledger);
+    }
     gateway.metrics().ring.push(Entry {
         id: context.request_id.to_string(),
         route: context.route.name(),
@@ -63,6 +77,16 @@ pub fn finish(gateway: &Gateway, context: &mut Context) {
         "{}",
         if context.route == Route::None { "request refused" } else { "request" },
     );
+}
+
+/// The model as a label: one that the configuration names in full, or `other`.
+fn known_model(context: &Context) -> &str {
+    let model = context.model.as_deref().unwrap_or_default();
+    let upstreams = context.snapshot.config.upstreams.iter();
+    let mut named = upstreams.flat_map(|upstream| &upstream.model_patterns);
+    named
+        .find(|name| *name == model)
+        .map_or(OTHER, String::as_str)
 }
 
 fn milliseconds(duration: std::time::Duration) -> f64 {

@@ -28,6 +28,7 @@ use crate::proxy::local::Local;
 use crate::proxy::{Gateway, Shared, Surface, system_has_authorities};
 use crate::snapshot::{Outcome, Store, Watcher};
 use crate::telemetry::{Metrics, logs};
+use crate::turn::Unfinished;
 
 /// Idle connections to upstreams that are kept, over all upstreams.
 const KEPT_CONNECTIONS: usize = 1024;
@@ -56,17 +57,24 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
         true => Some(Arc::new(Memory::open(&config.memory, None)?)),
         false => None,
     };
+    let unfinished: Arc<Unfinished> = Arc::default();
     let live = TaskTracker::new();
     let shared = Shared {
         snapshots: store.clone(),
         metrics: metrics.clone(),
         memory: memory.clone(),
-        unfinished: Arc::default(),
+        unfinished: unfinished.clone(),
         live: Some(live.clone()),
     };
     let api = Surface::Api(local(
         api::owns,
-        api::public(memory.clone(), metrics.clone()),
+        api::public(
+            api::PreviewSource {
+                memory: memory.clone(),
+                unfinished,
+            },
+            metrics.clone(),
+        ),
     ));
     let mut api_service = service("api", Gateway::new(shared.clone(), api, &conf), &conf);
     api_service.threads = Some(config.server.workers);

@@ -11,6 +11,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
+use super::gen_ai::{GenAi, Generation};
 use super::phases::{Ledger, Phase};
 use super::ring::Ring;
 
@@ -24,7 +25,7 @@ const SECONDS: [f64; 22] = [
 /// Tools that have series of their own.
 const MOST_TOOLS: usize = 100;
 /// The label of what the configuration does not know.
-const OTHER: &str = "other";
+pub const OTHER: &str = "other";
 
 /// All metrics of one gateway.
 pub struct Metrics {
@@ -59,6 +60,7 @@ pub struct Metrics {
     memory_recalls: IntCounterVec,
     memory_cache: IntCounterVec,
     memory_writes: IntCounterVec,
+    gen_ai: GenAi,
     tool_calls: IntCounterVec,
     /// The tools that have a series; an MCP server may name any number of them.
     tools: Mutex<BTreeSet<String>>,
@@ -194,6 +196,7 @@ impl Metrics {
                 "What became of texts to be saved: saved, merged, repeated, failed, overflow",
                 &["outcome"],
             ),
+            gen_ai: GenAi::new(&registry),
             tool_calls: counters(
                 &registry,
                 "yychat_tool_calls_total",
@@ -240,6 +243,11 @@ impl Metrics {
             }
         }
         self.overhead.observe(ledger.overhead().as_secs_f64());
+    }
+
+    /// Files a chat completion that was answered under OpenTelemetry's names.
+    pub fn generation(&self, generation: Generation<'_>, ledger: &Ledger) {
+        self.gen_ai.observe(generation, ledger);
     }
 
     /// Counts an upstream failure; `upstream` is a name out of the configuration.
@@ -323,7 +331,7 @@ impl Default for Metrics {
     }
 }
 
-fn register<C: Collector + Clone + 'static>(
+pub(super) fn register<C: Collector + Clone + 'static>(
     registry: &Registry,
     metric: prometheus::Result<C>,
 ) -> C {
@@ -342,7 +350,12 @@ fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Int
     register(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
-fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+pub(super) fn histograms(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> HistogramVec {
     let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
     register(registry, HistogramVec::new(options, labels))
 }

@@ -4,6 +4,7 @@
 //! preview cannot lie.
 
 mod ask;
+mod explain;
 mod remember;
 mod tools;
 mod unfinished;

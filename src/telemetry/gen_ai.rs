@@ -1,0 +1,117 @@
+//! OpenTelemetry's metrics of generative models, by its names, beside the gateway's own.
+
+use prometheus::{HistogramOpts, HistogramVec, Registry};
+
+use super::metrics::{histograms, register};
+use super::phases::Ledger;
+
+/// Bounds in tokens, as OpenTelemetry's conventions advise.
+const TOKENS: [f64; 14] = [
+    1.0,
+    4.0,
+    16.0,
+    64.0,
+    256.0,
+    1024.0,
+    4096.0,
+    16384.0,
+    65536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+    67_108_864.0,
+];
+/// What they are labelled with. A model is one that the configuration names in full, or `other`.
+const LABELS: [&str; 3] = [
+    "gen_ai_operation_name",
+    "gen_ai_provider_name",
+    "gen_ai_request_model",
+];
+const OPERATION: &str = "chat";
+
+/// The metrics.
+pub struct GenAi {
+    tokens: HistogramVec,
+    first_token: HistogramVec,
+    output_token: HistogramVec,
+    duration: HistogramVec,
+}
+
+/// A chat completion that was answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Generation<'a> {
+    /// The upstream's name.
+    pub provider: &'a str,
+    /// A name out of the configuration, or `other`.
+    pub model: &'a str,
+    pub stream: bool,
+    pub input_tokens: Option<u64>,
+    pub output_tokens: Option<u64>,
+}
+
+impl GenAi {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let mut labels = LABELS.to_vec();
+        labels.push("gen_ai_token_type");
+        let tokens = HistogramOpts::new(
+            "gen_ai_client_token_usage",
+            "Tokens of a chat completion, as its upstream counts them",
+        );
+        let tokens = HistogramVec::new(tokens.buckets(TOKENS.to_vec()), &labels);
+        Self {
+            tokens: register(registry, tokens),
+            first_token: histograms(
+                registry,
+                "gen_ai_server_time_to_first_token_seconds",
+                "From a streamed request's first byte to the first byte of its answer",
+                &LABELS,
+            ),
+            output_token: histograms(
+                registry,
+                "gen_ai_server_time_per_output_token_seconds",
+                "Time of a streamed answer after its first byte, by each token but the first",
+                &LABELS,
+            ),
+            duration: histograms(
+                registry,
+                "gen_ai_server_request_duration_seconds",
+                "A chat completion from its first byte to its last",
+                &LABELS,
+            ),
+        }
+    }
+
+    pub(super) fn observe(&self, generation: Generation<'_>, ledger: &Ledger) {
+        let labels = [OPERATION, generation.provider, generation.model];
+        let total = ledger.total().as_secs_f64();
+        self.duration.with_label_values(&labels).observe(total);
+        for (kind, tokens) in [
+            ("input", generation.input_tokens),
+            ("output", generation.output_tokens),
+        ] {
+            if let Some(tokens) = tokens {
+                let [operation, provider, model] = labels;
+                let histogram = self
+                    .tokens
+                    .with_label_values(&[operation, provider, model, kind]);
+                histogram.observe(count(tokens));
+            }
+        }
+        let Some(first) = ledger.first_chunk().filter(|_| generation.stream) else {
+            return;
+        };
+        let first = first.as_secs_f64();
+        self.first_token.with_label_values(&labels).observe(first);
+        if let Some(tokens) = generation.output_tokens.filter(|&tokens| tokens > 1) {
+            let each = (total - first).max(0.0) / count(tokens - 1);
+            self.output_token.with_label_values(&labels).observe(each);
+        }
+    }
+}
+
+/// Within 2^53 exactly; no answer has so many tokens.
+#[expect(clippy::cast_precision_loss, reason = "see above")]
+fn count(tokens: u64) -> f64 {
+    tokens as f64
+}
