@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use regex::Regex;
 use serde_json::Value;
+use yychat::telemetry::gen_ai::Generation;
 use yychat::telemetry::{Ledger, Metrics, Phase};
 
 /// Labels that Prometheus adds, and that of a histogram's buckets.
@@ -42,6 +43,15 @@ fn exported() -> Exported {
     metrics.memory_recall("hit", Some(true));
     metrics.memory_writes("saved", 1);
     metrics.tool_call("calculator", "ok");
+    let generation = Generation {
+        provider: "primary",
+        model: "other",
+        stream: true,
+        input_tokens: Some(2),
+        output_tokens: Some(2),
+    };
+    ledger.mark_first_chunk();
+    metrics.generation(generation, &ledger);
     let text = String::from_utf8(metrics.render()).expect("text");
     let series = pattern(r"(?m)^([a-z_]+)(?:\{(.*)\})? \S+$");
     let label = pattern(r#"(\w+)="([^"]*)""#);

@@ -1,6 +1,7 @@
 //! What an operator sees of the requests that were served.
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::support::client::{Client, Response, get};
 use crate::support::upstream::{COMPLETION, STREAM, event, json_answer};
@@ -190,4 +191,135 @@ fn other_sites_and_strangers_are_kept_out_of_the_admin_listener() {
         status("127.0.0.1:9", "GET /v1/memories?user_id=ada", key),
         200
     );
+}
+
+#[test]
+fn a_preview_is_what_the_upstream_gets_to_the_byte() {
+    let upstream = Upstream::ok();
+    let setup = Setup::new()
+        .upstream(&upstream, "")
+        .persona("p", "Be brief.");
+    std::fs::create_dir(setup.path("plugins/gettime")).expect("a folder");
+    let proxy = setup
+        .file(
+            "plugins/gettime/plugin.toml",
+            include_bytes!("../../plugins/gettime/plugin.toml"),
+        )
+        .file(
+            "plugins/gettime/gettime.json",
+            include_bytes!("../../plugins/gettime/gettime.json"),
+        )
+        .start();
+    let remember = r#"{"user_id":"ada","text":"My cat is called Pixel."}"#;
+    assert_eq!(
+        proxy.exchange(post("/v1/memories", &[], remember)).status(),
+        201
+    );
+    let request = r#"{ "personality_id":"p", "user":"ada", "memory":"readonly", "model":"m","odd":1e2, "messages":[{"role":"user","content":"What is my cat called?"}]}"#;
+    let preview = proxy.exchange(post("/v1/preview", &[], request));
+    let preview: Value = serde_json::from_str(&preview.text()).expect("JSON");
+    assert!(upstream.requests().is_empty(), "a preview sends nothing");
+    proxy.chat(request);
+    let sent = upstream.request().body;
+    let digest = format!("{:x}", Sha256::digest(&sent));
+    assert_eq!(preview["sha256"], digest, "{preview}");
+    assert_eq!(preview["length"], sent.len());
+    let body = preview["body"].as_str().expect("the body");
+    assert_eq!(body.as_bytes(), sent);
+    let mut sources = Vec::new();
+    for insertion in preview["insertions"].as_array().expect("a list") {
+        let place = |name: &str| {
+            usize::try_from(insertion[name].as_u64().expect("a number")).expect("small")
+        };
+        assert_eq!(insertion["text"], body[place("start")..place("end")]);
+        sources.push(insertion["source"].as_str().expect("a name"));
+    }
+    for source in ["persona", "memory", "tools"] {
+        assert!(sources.contains(&source), "no {source} in {sources:?}");
+    }
+    assert_eq!(
+        preview["memory"]["records"][0]["text"],
+        "My cat is called Pixel."
+    );
+    assert_eq!(preview["memory"]["records"][0]["injected"], true);
+    assert!(
+        preview["memory"]["records"][0]["score"]
+            .as_f64()
+            .is_some_and(|score| score > 0.0)
+    );
+    assert_eq!(preview["tools"][0]["name"], "gettime");
+    let refused = proxy.exchange(post(
+        "/v1/preview",
+        &[],
+        r#"{"personality_id":"nobody","messages":[]}"#,
+    ));
+    assert_eq!(refused.error(404)["code"], "personality_not_found");
+}
+
+#[test]
+fn explain_marks_the_insertions_in_a_terminals_text() {
+    let setup = Setup::new()
+        .upstream(&Upstream::ok(), "")
+        .persona("p", "Be brief.");
+    drop(setup.open().unwrap_or_else(|faults| panic!("{faults}")));
+    let setup = setup.file(
+        "request.json",
+        br#"{"messages":[{"role":"user","content":"hi"}]}"#,
+    );
+    let explain = |more: &[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_yychat"))
+            .args(["explain", "--header", "X-YYChat-Personality: p"])
+            .args(["--set", "memory.enabled=false", "--config"])
+            .arg(setup.path("conf/yychat.toml"))
+            .args([
+                format!(
+                    "--set=personality.dir={}",
+                    setup.path("conf/personalities").display()
+                ),
+                format!("--set=tools.dir={}", setup.path("plugins").display()),
+            ])
+            .arg(setup.path("request.json"))
+            .args(more)
+            .output()
+            .expect("the program that was just built")
+    };
+    let text = String::from_utf8(explain(&[]).stdout).expect("text");
+    assert!(text.contains("Be brief."), "{text}");
+    assert!(
+        text.contains('⟦') && text.contains("+ \"persona\" at "),
+        "{text}"
+    );
+    let told: Value = serde_json::from_slice(&explain(&["--json"]).stdout).expect("JSON");
+    assert_eq!(told["upstream"], "u0");
+}
+
+#[test]
+fn new_models_and_users_make_no_new_series() {
+    let upstream = Upstream::ok();
+    let proxy = Setup::new()
+        .upstream(&upstream, "models = [\"gpt-4o\", \"*\"]")
+        .start();
+    let mut client = proxy.client();
+    let mut ask = |model: &str, user: u32| {
+        let body = json!({ "model": model, "user": format!("u{user}"), "messages": [] });
+        client.exchange(post("/v1/chat/completions", &[], body.to_string()))
+    };
+    let series = || {
+        let text = proxy.admin("/metrics").text();
+        text.lines().filter(|line| !line.starts_with('#')).count()
+    };
+    ask("gpt-4o", 0);
+    for number in 0..150 {
+        ask(&format!("model-{number}"), number);
+    }
+    served(&proxy, 151);
+    let before = series();
+    for number in 150..300 {
+        ask(&format!("model-{number}"), number);
+    }
+    served(&proxy, 301);
+    assert_eq!(series(), before);
+    assert!(before < 2000, "{before} series");
+    let named = "gen_ai_server_request_duration_seconds_count{gen_ai_operation_name=\"chat\",gen_ai_provider_name=\"u0\",gen_ai_request_model=\"gpt-4o\"}";
+    assert!((proxy.metric(named) - 1.0).abs() < f64::EPSILON);
 }
