@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pingora::listeners::tls::TlsSettings;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
@@ -213,9 +214,12 @@ fn service(
 }
 
 fn listen<A>(service: &mut Service<A>, server: &Listen, bound: &Bound) -> Result<(), Fault> {
-    let address = bound.api().to_string();
+    // The guard gathers what is read and written; pingora's own buffer, 64 KiB for each connection,
+    // would hold nothing and be there for as long as its stream.
+    let endpoint = ListenerConfig::tcp(bound.api().to_string());
+    let endpoint = endpoint.l4_buffer(L4BufferSettings::unbuffered());
     let Some(tls) = &server.tls else {
-        service.add_tcp(&address);
+        service.add_listener(endpoint);
         return Ok(());
     };
     let (cert, key) = (tls.cert.to_string_lossy(), tls.key.to_string_lossy());
@@ -227,7 +231,7 @@ fn listen<A>(service: &mut Service<A>, server: &Listen, bound: &Bound) -> Result
         )
     })?;
     settings.enable_h2();
-    service.add_tls_with_settings(&address, None, settings);
+    service.add_listener(endpoint.tls(settings));
     Ok(())
 }
 

@@ -43,13 +43,35 @@ pub fn start(filter: &str, json: bool) -> Result<(), String> {
 /// pingora speaks of each connection at `info`, as a library would to its own developers: it is
 /// kept to warnings unless the filter names it, and of its connectors to nothing: a kept connection
 /// that another request has just taken is an error to them, and what really fails is logged here.
+/// So is notify, which speaks of each change in a
+/// watched folder: a log that is written into one would feed itself without end.
 fn parse(filter: &str) -> Result<EnvFilter, String> {
-    let quiet = if filter.contains("pingora") {
-        filter.to_owned()
-    } else {
-        format!(
-            "{filter},pingora_core=warn,pingora_core::connectors=off,pingora_proxy=warn,pingora_pool=warn,pingora_runtime=warn"
-        )
-    };
+    const LOUD: [(&str, &str); 2] = [
+        (
+            "pingora",
+            "pingora_core=warn,pingora_core::connectors=off,pingora_proxy=warn,pingora_pool=warn,pingora_runtime=warn",
+        ),
+        ("notify", "notify=warn"),
+    ];
+    let mut quiet = filter.to_owned();
+    for (name, kept) in LOUD {
+        if !filter.contains(name) {
+            quiet = format!("{quiet},{kept}");
+        }
+    }
     EnvFilter::try_new(quiet).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_feed_itself_or_speak_of_each_connection_is_quiet_unless_named() {
+        let loud = |filter: &str| parse(filter).expect("a filter").to_string();
+        assert!(loud("trace").contains("notify=warn"));
+        assert!(loud("trace").contains("pingora_core=warn"));
+        let named = loud("info,notify=trace,pingora_core=debug");
+        assert!(named.contains("notify=trace") && !named.contains("warn"));
+    }
 }
