@@ -100,9 +100,10 @@ fn check(sources: Sources) -> Result<(), Faults> {
         println!("warning: {warning}");
     }
     println!(
-        "ok: {} upstreams, {} personalities",
+        "ok: {} upstreams, {} personalities, {} plugins",
         snapshot.config.upstreams.len(),
-        snapshot.personalities.iter().len()
+        snapshot.personalities.iter().len(),
+        snapshot.tools.health().len()
     );
     Ok(())
 }

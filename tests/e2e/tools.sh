@@ -28,6 +28,17 @@ python3 -m venv "$work/venv"
 npm install --silent --no-audit --no-fund --prefix "$work" openai
 cp "$here"/tools/*.mjs "$work"
 
+# Small models keep to a tool where they are told what they are and offered no other.
+persona() {
+    cat >"$work/personalities/$1.json" <<EOF
+{"id": "$1", "name": "$1", "allowed_tools": [{"tool_name": "$2", "description": ""}],
+ "system_prompt": "You are a $1. Answer in one plain sentence, never with code."}
+EOF
+}
+mkdir "$work/personalities"
+persona clock gettime
+persona reckoner calculator
+
 # Starts the gateway before $1; its address is then in $api.
 gateway() {
     api=http://127.0.0.1:$(free_port)/v1
@@ -37,7 +48,7 @@ gateway() {
         cd "$work"
         OPENAI_BASE_URL=$1 OPENAI_API_KEY=unused exec "$yychat" \
             --set "server.listen=${listen%/v1}" --set "server.admin_listen=$admin" \
-            --set "tools.dir=$plugins" --set memory.enabled=false --set log.level=warn
+            --set "tools.dir=$plugins" --set "personality.dir=$work/personalities" --set memory.enabled=false --set log.level=warn
     ) &
     pids="$pids $!"
     until curl -fsS -o "$work/ready" "http://$admin/readyz" 2>"$work/curl"; do

@@ -8,12 +8,13 @@ from openai import OpenAI
 client = OpenAI(base_url=sys.argv[1], api_key="none", max_retries=0)
 
 
-def ask(question):
+def ask(question, personality):
     message = {"role": "user", "content": question}
     with client.chat.completions.stream(
         model=sys.argv[2],
         messages=[message],
         temperature=0,
+        extra_body={"personality_id": personality},
     ) as stream:
         answer = stream.get_final_completion()
     (choice,) = answer.choices
@@ -23,7 +24,7 @@ def ask(question):
     return choice.message.content
 
 
-product = ask("Use the calculator tool to multiply 48713 by 9127. Say the result.")
+product = ask("Use the calculator tool to multiply 48713 by 9127. Say the result.", "reckoner")
 assert "444603551" in product.replace(",", "").replace(" ", ""), product
-year = ask("现在几点？请使用 gettime 工具，用一句话回答日期。")
+year = ask("Which year is it now?", "clock")
 assert str(datetime.datetime.now(datetime.UTC).year) in year, year
