@@ -14,6 +14,7 @@ mod bytes_in;
 mod demo;
 mod drain;
 mod failures;
+mod faults;
 mod framing;
 mod health;
 mod observe;

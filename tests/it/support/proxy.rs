@@ -101,6 +101,12 @@ impl Setup {
         self
     }
 
+    /// Leaves a key to the file.
+    pub fn unset(mut self, key: &str) -> Self {
+        self.set.remove(key);
+        self
+    }
+
     pub fn persona(self, id: &str, system_prompt: &str) -> Self {
         let file = json!({ "id": id, "name": id, "system_prompt": system_prompt });
         let path = format!("conf/personalities/{id}.json");
