@@ -331,7 +331,8 @@ fn words_after(text: &str, mark: &str) -> Vec<String> {
         .map(|(at, _)| &text[at + mark.len()..]);
     let words = rests.map(|rest| {
         let letters = rest.chars();
-        let word = letters.take_while(|c| c.is_ascii_lowercase() || *c == '-' || *c == '_');
+        let word = letters
+            .take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-' || *c == '_');
         word.collect::<String>()
     });
     words.collect()
