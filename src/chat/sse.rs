@@ -78,9 +78,10 @@ impl Observer {
 fn note(answer: &mut Answer, done: &mut bool, text_limit: usize, data: &[u8]) {
     match data.trim_ascii() {
         b"" => {}
+        // What follows in the same chunk is not watched either: where a stream is cut is chance.
+        _ if answer.unreadable => {}
         b"[DONE]" => *done = true,
-        json if !answer.unreadable => answer.read(json, text_limit),
-        _ => {}
+        json => answer.read(json, text_limit),
     }
 }
 

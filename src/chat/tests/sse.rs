@@ -163,3 +163,15 @@ proptest! {
         prop_assert_eq!(pieces, watch([&stream[..]]).finish());
     }
 }
+
+#[test]
+fn where_a_stream_is_cut_does_not_tell_whether_it_was_done_after_what_cannot_be_read() {
+    let stream = b"data: {broken\n\ndata: [DONE]\n\n";
+    for size in 1..=stream.len() {
+        let mut observer = Observer::new(100);
+        for piece in stream.chunks(size) {
+            observer.feed(piece);
+        }
+        assert!(observer.is_blind() && !observer.is_done(), "{size}");
+    }
+}
