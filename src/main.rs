@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use yychat::cli;
+use yychat::config::model::LogFormat;
 use yychat::config::{self, Sources};
 use yychat::demo;
 use yychat::error::{Fault, Faults};
@@ -76,7 +77,11 @@ fn run(sources: Sources) -> Result<(), Faults> {
     let (store, warnings) = Store::open(sources)?;
     let snapshot = store.load();
     let log = &snapshot.config.log;
-    logs::start(&log.level, log.format == config::model::LogFormat::Json)
+    let style = match log.format {
+        LogFormat::Text => logs::Style::Text,
+        LogFormat::Json => logs::Style::Json,
+    };
+    let _log = logs::start(&log.level, style)
         .map_err(|why| Fault::new("log.level", why, "write a level such as `info`"))?;
     for warning in warnings {
         tracing::warn!(%warning, "configuration");
@@ -89,7 +94,7 @@ fn run(sources: Sources) -> Result<(), Faults> {
 fn memory(sources: Sources, command: cli::memory::Command) -> Result<(), Faults> {
     let (store, _) = Store::open(sources)?;
     // What the store has to say of itself, a damaged file above all, must be heard.
-    logs::start("warn", false).map_err(|why| Fault::new("log", why, ""))?;
+    let _log = logs::start("warn", logs::Style::Text).map_err(|why| Fault::new("log", why, ""))?;
     cli::memory::run(&store, command)
 }
 

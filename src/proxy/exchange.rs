@@ -77,7 +77,8 @@ pub async fn run(
     let connection = leg(chat, session, context, None).await?;
     let answered = connection.is_success();
     let relayed = if answered && !turn.offer().is_empty() && connection.is_readable() {
-        tool_loop::run(chat, session, context, connection).await
+        // Boxed, since it needs far more room than the other, which most requests take.
+        Box::pin(tool_loop::run(chat, session, context, connection)).await
     } else {
         relay::run(gateway, session, context, connection, Vec::new()).await
     };
@@ -115,7 +116,7 @@ pub async fn leg(
     session: &mut Session,
     context: &mut Context,
     after: Option<&Continuation>,
-) -> Result<Connection, Failure> {
+) -> Result<Box<Connection>, Failure> {
     let Chat {
         gateway,
         turn,
@@ -175,7 +176,7 @@ async fn attempt(
     context: &mut Context,
     (upstream, caller): (&Upstream, &Caller),
     composed: &Composed,
-) -> Result<Result<Connection, UpstreamError>, Failure> {
+) -> Result<Result<Box<Connection>, UpstreamError>, Failure> {
     let snapshot = context.snapshot.clone();
     let timeouts = &snapshot.config.timeouts;
     loop {
@@ -188,7 +189,10 @@ async fn attempt(
         if !connection.reused {
             gateway.health.connected(upstream);
         }
-        let acknowledged = connection.bytes_acknowledged();
+        let acknowledged = match connection.reused {
+            true => connection.bytes_acknowledged(),
+            false => None,
+        };
         let request =
             headers::chat_request(session.req_header(), upstream, caller, composed.length)?;
         let sent = if connection.session.as_http1().is_some() && composed.length <= PIECE {
@@ -261,7 +265,8 @@ fn slices(piece: Bytes) -> impl Iterator<Item = Bytes> {
 /// Reads response headers until a final one comes.
 async fn wait(connection: &mut Connection, within: Duration) -> pingora::Result<()> {
     let session = &mut connection.session;
-    session.set_read_timeout(Some(within));
+    // The one below bounds all reads together.
+    session.set_read_timeout(None);
     let reading = async {
         loop {
             session.read_response_header().await?;

@@ -35,27 +35,6 @@ pub fn finish(gateway: &Gateway, context: &mut Context) {
         };
         gateway.metrics().generation(generation, &context.ledger);
     }
-    gateway.metrics().ring.push(Entry {
-        id: context.request_id.to_string(),
-        route: context.route.name(),
-        status: context.status,
-        stream: context.streamed,
-        model: context.model.take(),
-        upstream: context.upstream.clone(),
-        personality: context.personality.clone(),
-        memory: context.memory.clone(),
-        cache_hit: context.cache_hit,
-        prompt_tokens: usage.and_then(|usage| usage.prompt_tokens),
-        completion_tokens: usage.and_then(|usage| usage.completion_tokens),
-        tool_calls: context.tool_calls,
-        failure: context.failure.clone(),
-        generation: context.snapshot.generation,
-        tenant: context
-            .caller
-            .as_ref()
-            .map(|caller| caller.tenant.to_string()),
-        ..Entry::timed(&context.ledger)
-    });
     tracing::info!(
         request_id = %context.request_id,
         generation = context.snapshot.generation,
@@ -77,6 +56,24 @@ pub fn finish(gateway: &Gateway, context: &mut Context) {
         "{}",
         if context.route == Route::None { "request refused" } else { "request" },
     );
+    gateway.metrics().ring.push(Entry {
+        id: context.request_id,
+        route: context.route.name(),
+        status: context.status,
+        stream: context.streamed,
+        model: context.model.take(),
+        upstream: context.upstream.take(),
+        personality: context.personality.take(),
+        memory: context.memory.take(),
+        cache_hit: context.cache_hit,
+        prompt_tokens: usage.and_then(|usage| usage.prompt_tokens),
+        completion_tokens: usage.and_then(|usage| usage.completion_tokens),
+        tool_calls: context.tool_calls,
+        failure: context.failure.take(),
+        generation: context.snapshot.generation,
+        tenant: context.caller.take().map(|caller| caller.tenant),
+        ..Entry::timed(&context.ledger)
+    });
 }
 
 /// The model as a label: one that the configuration names in full, or `other`.

@@ -28,6 +28,16 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
+/// What a chat leg makes anew, or keeps to this hop.
+const NOT_FORWARDED: [HeaderName; 5] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::PROXY_AUTHORIZATION,
+    // The gateway reads the answer that it passes on, for usage and for memory.
+    header::ACCEPT_ENCODING,
+];
+
 /// The request header of a chat leg: `method` on the upstream's own path, the client's fields
 /// that may go on, the right key, and an exact length.
 pub fn chat_request(
@@ -41,24 +51,19 @@ pub fn chat_request(
             "The request cannot be forwarded: {error}"
         )))
     };
+    // A copy keeps the case of names, and costs less than building it field by field.
+    let mut request = Box::new(client.clone());
     let path = upstream_path(client, upstream);
-    let mut request =
-        RequestHeader::build(Method::POST, path.as_bytes(), Some(24)).map_err(internal)?;
+    // An HTTP/2 client's URI names the gateway as its authority.
+    if path.as_bytes() != client.raw_path() || client.uri.authority().is_some() {
+        request.set_raw_path(path.as_bytes()).map_err(internal)?;
+    }
+    request.set_method(Method::POST);
+    request.set_version(http::Version::HTTP_11);
     let nominated = nominated(&client.headers);
-    for (name, value) in &client.headers {
-        let dropped = is_hop_by_hop(name, &nominated)
-            || is_own(name)
-            || [
-                header::HOST,
-                header::CONTENT_LENGTH,
-                header::EXPECT,
-                header::PROXY_AUTHORIZATION,
-                // The gateway reads the answer that it passes on, for usage and for memory.
-                header::ACCEPT_ENCODING,
-            ]
-            .contains(name);
-        if !dropped {
-            request.append_header(name, value).map_err(internal)?;
+    for name in client.headers.keys() {
+        if is_hop_by_hop(name, &nominated) || is_own(name) || NOT_FORWARDED.contains(name) {
+            request.remove_header(name);
         }
     }
     authorize(&mut request, upstream, caller).map_err(internal)?;
@@ -68,7 +73,7 @@ pub fn chat_request(
     request
         .insert_header(header::CONTENT_LENGTH, length)
         .map_err(internal)?;
-    Ok(Box::new(request))
+    Ok(request)
 }
 
 /// Points a pass-through request at its upstream; pingora strips hop-by-hop fields itself.

@@ -14,20 +14,26 @@ pub enum Reader {
     /// A stream of events, read as they come.
     Stream(Box<Observer>),
     /// A whole JSON answer, read at its end; the chunks are shared, not copied.
-    Whole { chunks: Vec<Bytes>, length: usize },
+    Whole {
+        chunks: Vec<Bytes>,
+        length: usize,
+        text_limit: usize,
+    },
     /// Not read: an error of the upstream's, or an answer past the limit.
     Blind,
 }
 
 impl Reader {
-    /// A reader for a successful answer.
-    pub fn new(streamed: bool) -> Self {
+    /// A reader for a successful answer; the text of one is decoded only where it is `wanted`.
+    pub fn new(streamed: bool, wanted: bool) -> Self {
+        let text_limit = if wanted { TEXT_LIMIT } else { 0 };
         if streamed {
-            Self::Stream(Box::new(Observer::new(TEXT_LIMIT)))
+            Self::Stream(Box::new(Observer::new(text_limit)))
         } else {
             Self::Whole {
                 chunks: Vec::new(),
                 length: 0,
+                text_limit,
             }
         }
     }
@@ -39,7 +45,7 @@ impl Reader {
             Self::Whole { length, .. } if *length + chunk.len() > WHOLE_LIMIT => {
                 *self = Self::Blind;
             }
-            Self::Whole { chunks, length } => {
+            Self::Whole { chunks, length, .. } => {
                 *length += chunk.len();
                 chunks.push(chunk.clone());
             }
@@ -51,9 +57,11 @@ impl Reader {
     pub fn finish(self) -> Option<Answer> {
         match self {
             Self::Stream(observer) => Some(observer.finish()),
-            Self::Whole { chunks, .. } => Some(match &chunks[..] {
-                [whole] => Answer::from_json(whole, TEXT_LIMIT),
-                chunks => Answer::from_json(&chunks.concat(), TEXT_LIMIT),
+            Self::Whole {
+                chunks, text_limit, ..
+            } => Some(match &chunks[..] {
+                [whole] => Answer::from_json(whole, text_limit),
+                chunks => Answer::from_json(&chunks.concat(), text_limit),
             }),
             Self::Blind => None,
         }

@@ -29,7 +29,7 @@ pub async fn run(
     gateway: &Gateway,
     session: &mut Session,
     context: &mut Context,
-    mut connection: Connection,
+    mut connection: Box<Connection>,
     read: Vec<Bytes>,
 ) -> Result<(), Failure> {
     let snapshot = context.snapshot.clone();

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use http_body_util::{BodyDataStream, BodyExt, combinators::UnsyncBoxBody};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -10,12 +10,13 @@ use pingora::proxy::Session;
 use super::context::Context;
 use crate::error::ApiError;
 
-const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-yychat-request-id");
-const GENERATION: HeaderName = HeaderName::from_static("x-yychat-generation");
-const PERSONALITY: HeaderName = HeaderName::from_static("x-yychat-personality");
-const MEMORY: HeaderName = HeaderName::from_static("x-yychat-memory");
-const UPSTREAM: HeaderName = HeaderName::from_static("x-yychat-upstream");
+// Texts and not `HeaderName`s, of which pingora would copy the text each time.
+const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
+const REQUEST_ID: &str = "x-yychat-request-id";
+const GENERATION: &str = "x-yychat-generation";
+const PERSONALITY: &str = "x-yychat-personality";
+const MEMORY: &str = "x-yychat-memory";
+const UPSTREAM: &str = "x-yychat-upstream";
 
 /// An answer of the gateway's own endpoints; its body may be a stream.
 pub type LocalResponse = http::Response<UnsyncBoxBody<Bytes, axum_core::Error>>;
@@ -128,11 +129,8 @@ pub fn is_event_stream(header: &ResponseHeader) -> bool {
 /// Keeps others on the way from holding a stream back, where its upstream says nothing of that.
 pub fn unbuffered(header: &mut ResponseHeader) {
     // nginx and its kin buffer unless the second tells them not to.
-    for (name, value) in [
-        (header::CACHE_CONTROL, "no-cache"),
-        (X_ACCEL_BUFFERING, "no"),
-    ] {
-        if !header.headers.contains_key(&name) {
+    for (name, value) in [("cache-control", "no-cache"), (X_ACCEL_BUFFERING, "no")] {
+        if !header.headers.contains_key(name) {
             put(header, name, value);
         }
     }
@@ -161,7 +159,7 @@ fn visible(text: &str) -> String {
     })
 }
 
-fn put(header: &mut ResponseHeader, name: HeaderName, value: &str) {
+fn put(header: &mut ResponseHeader, name: &'static str, value: &str) {
     // A value that no header can hold is left out.
     if let Ok(value) = HeaderValue::from_str(value) {
         let _ = header.insert_header(name, value);

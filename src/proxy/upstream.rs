@@ -14,8 +14,9 @@ use pingora::protocols::ALPN;
 use pingora::protocols::Stream;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client::{HttpSession as Http1Session, http_req_header_to_wire};
+use pingora::protocols::l4::ext::TCP_INFO;
 use pingora::protocols::tls::CaType;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType};
 use pingora_timeout::timeout;
 use tokio::io::AsyncWriteExt;
@@ -28,8 +29,13 @@ use crate::config::model::{HttpVersion, Timeouts, Upstream};
 /// How long a resolved name is believed: long enough to keep look-ups off the request's path,
 /// short enough to follow a failover.
 const NAME_TTL: Duration = Duration::from_secs(15);
-/// How long a connection rests after a stream before it may serve another request.
-const SETTLING: Duration = Duration::from_millis(50);
+/// How long a connection rests after a stream before it may serve another request …
+const SETTLING: Duration = Duration::from_millis(5);
+/// … and where the upstream was seen to close one meanwhile, for as long as that is remembered.
+const WARY_SETTLING: Duration = Duration::from_millis(50);
+const WARY: Duration = Duration::from_secs(600);
+/// `TCP_ESTABLISHED` of the kernel's `tcp_states.h`: neither side has closed.
+const ESTABLISHED: u8 = 1;
 /// HTTP/2 windows to upstreams: pingora's 64 KiB would cap an upload at one window a round trip.
 const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 8 << 20;
@@ -40,6 +46,8 @@ pub struct Dialer {
     names: Cache<(String, u16), Arc<[SocketAddr]>>,
     /// Parsed `upstreams.ca` files.
     authorities: Cache<PathBuf, Arc<CaType>>,
+    /// Peers, by their reuse hash, that closed a connection right after a stream.
+    wary_of: moka::sync::Cache<u64, ()>,
 }
 
 /// A connection to an upstream, ready for a request.
@@ -59,49 +67,29 @@ impl Connection {
     /// Gives the connection back beside what came of the write, since an upstream may have
     /// answered before it closed.
     pub async fn send_at_once(
-        self,
+        mut self: Box<Self>,
         request: Box<RequestHeader>,
         body: &Composed,
         within: Duration,
-    ) -> (Self, pingora::Result<()>) {
-        let Self {
-            session,
-            peer,
-            reused,
-            spent,
-        } = self;
-        let mut http1 = match session {
-            HttpSession::H1(http1) => http1,
-            session => {
-                let error = Error::explain(ErrorType::InternalError, "it is not HTTP/1");
-                let connection = Self {
-                    session,
-                    peer,
-                    reused,
-                    spent,
-                };
-                return (connection, Err(error));
+    ) -> (Box<Self>, pingora::Result<()>) {
+        let HttpSession::H1(http1) = self.session else {
+            let error = Error::explain(ErrorType::InternalError, "it is not HTTP/1");
+            return (self, Err(error));
+        };
+        let mut stream = http1.into_inner();
+        let written = match http_req_header_to_wire(&request) {
+            Some(mut wire) => {
+                wire.reserve(body.length);
+                for piece in &body.pieces {
+                    wire.extend_from_slice(piece);
+                }
+                write(&mut stream, &wire, within).await
             }
+            None => Error::e_explain(ErrorType::InvalidHTTPHeader, "the request line is not one"),
         };
-        let written = if let Some(mut wire) = http_req_header_to_wire(&request) {
-            wire.reserve(body.length);
-            for piece in &body.pieces {
-                wire.extend_from_slice(piece);
-            }
-            let mut stream = http1.into_inner();
-            let written = write(&mut stream, &wire, within).await;
-            http1 = Http1Session::new_with_options(stream, &peer);
-            written
-        } else {
-            Error::e_explain(ErrorType::InvalidHTTPHeader, "the request line is not one")
-        };
-        let connection = Self {
-            session: HttpSession::H1(http1),
-            peer,
-            reused,
-            spent,
-        };
-        (connection, written)
+        let http1 = Http1Session::new_with_options(stream, &self.peer);
+        self.session = HttpSession::H1(http1);
+        (self, written)
     }
 
     /// Whether the upstream answered that it did what it was asked.
@@ -128,9 +116,18 @@ impl Connection {
     /// Bytes that the upstream's kernel has acknowledged on this connection; HTTP/1 only, where
     /// no other request shares it.
     pub fn bytes_acknowledged(&self) -> Option<u64> {
+        Some(self.tcp_info()?.tcpi_bytes_acked)
+    }
+
+    /// Whether the upstream has closed its side, or the connection broke; HTTP/1 only.
+    fn is_closed(&self) -> bool {
+        self.tcp_info()
+            .is_some_and(|info| info.tcpi_state != ESTABLISHED)
+    }
+
+    fn tcp_info(&self) -> Option<TCP_INFO> {
         let digest = self.session.as_http1()?.digest();
-        let socket = digest.socket_digest.as_ref()?;
-        Some(socket.tcp_info()?.tcpi_bytes_acked)
+        digest.socket_digest.as_ref()?.tcp_info()
     }
 }
 
@@ -147,6 +144,10 @@ impl Dialer {
                 .max_capacity(64)
                 .time_to_live(NAME_TTL)
                 .build(),
+            wary_of: moka::sync::Cache::builder()
+                .max_capacity(1024)
+                .time_to_live(WARY)
+                .build(),
         }
     }
 
@@ -156,7 +157,7 @@ impl Dialer {
         &self,
         upstream: &Upstream,
         timeouts: &Timeouts,
-    ) -> Result<Connection, UpstreamError> {
+    ) -> Result<Box<Connection>, UpstreamError> {
         let too_late = |_| UpstreamError {
             upstream: upstream.name.clone(),
             kind: UpstreamErrorKind::Connect,
@@ -167,14 +168,15 @@ impl Dialer {
             let mut failure = None;
             for &address in addresses.iter() {
                 let peer = self.peer(upstream, timeouts, address).await?;
-                match self.connector.get_http_session(&peer).await {
+                // Boxed, since most of it is what a new connection would need.
+                match Box::pin(self.connector.get_http_session(&peer)).await {
                     Ok((session, reused)) => {
-                        return Ok(Connection {
+                        return Ok(Box::new(Connection {
                             session,
                             peer,
                             reused,
                             spent: false,
-                        });
+                        }));
                     }
                     Err(error) => failure = Some(UpstreamError::new(&upstream.name, &error)),
                 }
@@ -193,28 +195,36 @@ impl Dialer {
     /// Gives a connection back after a stream's clean end, once it has proven to stay open. Some
     /// servers promise to keep it and close it all the same: a request that meets that close is
     /// lost, since nobody can tell whether it was read.
-    pub fn release_after_stream(self: &Arc<Self>, connection: Connection, timeouts: &Timeouts) {
+    pub fn release_after_stream(
+        self: &Arc<Self>,
+        connection: Box<Connection>,
+        timeouts: &Timeouts,
+    ) {
         let (dialer, timeouts) = (self.clone(), timeouts.clone());
         tokio::spawn(async move {
-            pingora_timeout::sleep(SETTLING).await;
+            let peer = connection.peer.reuse_hash();
+            let wary = dialer.wary_of.contains_key(&peer);
+            pingora_timeout::sleep(if wary { WARY_SETTLING } else { SETTLING }).await;
+            if connection.is_closed() {
+                return dialer.wary_of.insert(peer, ());
+            }
             dialer.release(connection, &timeouts).await;
         });
     }
 
     /// Gives a connection back after a clean end.
-    pub async fn release(&self, connection: Connection, timeouts: &Timeouts) {
+    pub async fn release(&self, connection: Box<Connection>, timeouts: &Timeouts) {
         let Connection {
             mut session,
             peer,
             spent,
             ..
-        } = connection;
+        } = *connection;
         if spent {
             return session.shutdown().await;
         }
-        self.connector
-            .release_http_session(session, &peer, Some(timeouts.upstream_idle))
-            .await;
+        let idle = Some(timeouts.upstream_idle);
+        Box::pin(self.connector.release_http_session(session, &peer, idle)).await;
     }
 
     /// The first address of the upstream as a peer, for the pass-through route, where pingora

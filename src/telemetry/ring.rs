@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use uuid::Uuid;
 
 use super::phases::{Ledger, Phase};
 
@@ -21,7 +22,7 @@ pub struct Entry {
     /// Grows with each request; no part of what is shown.
     #[serde(skip)]
     pub number: u64,
-    pub id: String,
+    pub id: Uuid,
     /// When it ended.
     pub at: f64,
     pub route: &'static str,
@@ -44,7 +45,8 @@ pub struct Entry {
     pub tool_calls: usize,
     pub failure: Option<String>,
     pub generation: u64,
-    pub tenant: Option<String>,
+    #[serde(serialize_with = "shared")]
+    pub tenant: Option<Arc<str>>,
 }
 
 /// Seconds of each phase that was entered; they sum to the total.
@@ -61,6 +63,11 @@ impl Serialize for Phases {
         }
         map.end()
     }
+}
+
+/// What serde does for `Arc<str>` with a feature that would concern every crate.
+fn shared<S: Serializer>(text: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.as_deref().serialize(serializer)
 }
 
 impl Entry {

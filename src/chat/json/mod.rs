@@ -46,6 +46,11 @@ pub struct Text {
 }
 
 impl Text {
+    /// Whether nothing stands between the quotes.
+    pub(crate) fn is_empty(self) -> bool {
+        self.span.start == self.span.end
+    }
+
     /// The decoded text; `json` is what the literal was found in.
     pub(crate) fn decode(self, json: &[u8]) -> Cow<'_, str> {
         let raw = &json[self.span.range()];

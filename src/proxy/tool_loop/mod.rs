@@ -37,7 +37,7 @@ pub async fn run(
     chat: Chat<'_>,
     session: &mut Session,
     context: &mut Context,
-    connection: Connection,
+    connection: Box<Connection>,
 ) -> Result<(), Failure> {
     let tools = context.snapshot.config.tools.clone();
     let answering = Answering {
@@ -66,7 +66,7 @@ impl Answering<'_> {
         mut self,
         session: &mut Session,
         context: &mut Context,
-        mut connection: Connection,
+        mut connection: Box<Connection>,
     ) -> Result<(), Failure> {
         context.ledger.enter(Phase::Stream);
         relay::head(session, context, &connection, Length::Unknown).await?;
@@ -145,7 +145,7 @@ impl Answering<'_> {
         mut self,
         session: &mut Session,
         context: &mut Context,
-        mut connection: Connection,
+        mut connection: Box<Connection>,
     ) -> Result<(), Failure> {
         let owners = self.chat.turn.offer().owners();
         let mut spent: Option<Value> = None;
@@ -199,7 +199,7 @@ impl Answering<'_> {
         &self,
         session: &mut Session,
         context: &mut Context,
-        connection: Connection,
+        connection: Box<Connection>,
         read: Vec<Bytes>,
     ) -> Result<(), Failure> {
         relay::run(self.chat.gateway, session, context, connection, read).await
@@ -253,11 +253,11 @@ impl Answering<'_> {
         &self,
         session: &mut Session,
         context: &mut Context,
-    ) -> Result<Connection, Failure> {
+    ) -> Result<Box<Connection>, Failure> {
         leg(self.chat, session, context, Some(&self.after)).await
     }
 
-    async fn release(&self, context: &Context, connection: Connection) {
+    async fn release(&self, context: &Context, connection: Box<Connection>) {
         let (dialer, timeouts) = (&self.chat.gateway.dialer, &context.snapshot.config.timeouts);
         if context.streamed {
             dialer.release_after_stream(connection, timeouts);
@@ -271,7 +271,7 @@ impl Answering<'_> {
         &self,
         session: &mut Session,
         context: &mut Context,
-        mut connection: Connection,
+        mut connection: Box<Connection>,
     ) -> Result<ApiError, Failure> {
         let header = connection.session.response_header();
         let status = header.map_or(0, |header| header.status.as_u16());

@@ -1,14 +1,21 @@
 //! The log: one event is one line, as text or JSON, on standard error.
 
-use std::io::IsTerminal;
-use std::sync::OnceLock;
+mod line;
+mod sink;
+
+use std::sync::{Arc, OnceLock};
 
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
+    EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
+
+use self::line::Lines;
+pub use self::line::Style;
+use self::sink::{Guard, Sink};
 
 /// A program has one log, and so one level.
 static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+static SINK: OnceLock<Arc<Sink>> = OnceLock::new();
 
 /// Puts a `tracing` filter such as `info,yychat::proxy=debug` in force, if the log was started.
 pub fn set_level(filter: &str) -> Result<(), String> {
@@ -19,25 +26,25 @@ pub fn set_level(filter: &str) -> Result<(), String> {
     level.reload(filter).map_err(|error| error.to_string())
 }
 
-/// Starts the log. Fails when the filter does not parse or a log is running already.
-pub fn start(filter: &str, json: bool) -> Result<(), String> {
+/// Lines that were dropped since the log started, because standard error did not take them.
+pub fn dropped() -> u64 {
+    SINK.get().map_or(0, |sink| sink.dropped())
+}
+
+/// Starts the log; what has gathered is written when the guard is dropped. Fails when the filter
+/// does not parse or a log is running already.
+pub fn start(filter: &str, style: Style) -> Result<Guard, String> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    let lines = if json {
-        lines.json().flatten_event(true).boxed()
-    } else {
-        lines.boxed()
-    };
+    let (sink, guard) = Sink::start(std::io::stderr()).map_err(|error| error.to_string())?;
     tracing_subscriber::registry()
         .with(filter)
-        .with(lines)
+        .with(Lines::new(style, sink.clone()))
         .try_init()
         .map_err(|error| error.to_string())?;
     // Only the first log can have been started.
     let _ = LEVEL.set(handle);
-    Ok(())
+    let _ = SINK.set(sink);
+    Ok(guard)
 }
 
 /// pingora speaks of each connection at `info`, as a library would to its own developers: it is
