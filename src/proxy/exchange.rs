@@ -189,8 +189,9 @@ async fn attempt(
             gateway.health.connected(upstream);
         }
         let acknowledged = connection.bytes_acknowledged();
-        let request =
+        let mut request =
             headers::chat_request(session.req_header(), upstream, caller, composed.length)?;
+        headers::hand_on(context.trace.as_ref(), &mut request);
         let sent = if connection.session.as_http1().is_some() && composed.length <= PIECE {
             let sending = connection.send_at_once(request, composed, timeouts.write);
             let (returned, sent) = with_client(session, pin!(sending)).await?;
