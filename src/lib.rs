@@ -15,7 +15,7 @@
 //!    observer reads a copy ([`proxy`]: `exchange`, `relay`).
 //! 5. The gateway's own endpoints are plain HTTP services ([`api`]); everything else under `/v1/`
 //!    passes through ([`proxy`]: `pass_through`).
-//! 6. Metrics and one log line are written from the phase ledger ([`telemetry`]).
+//! 6. Metrics, one log line and a trace are made of the phase ledger ([`telemetry`]).
 //!
 //! [`config`] is what operators write, [`server`] what wires it all together, [`error`] what
 //! people are told when something is wrong, [`demo`] all of it at work without a model.

@@ -43,6 +43,11 @@ fn exported() -> Exported {
     metrics.memory_recall("hit", Some(true));
     metrics.memory_writes("saved", 1);
     metrics.tool_call("calculator", "ok");
+    metrics.shed("rate");
+    metrics.upstream_open("primary", true);
+    metrics.upstream_skipped("primary");
+    metrics.fallback("tried");
+    metrics.traces("exported", 1);
     let generation = Generation {
         provider: "primary",
         model: "other",

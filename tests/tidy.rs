@@ -20,9 +20,10 @@ const LAYERS: [&[&str]; 9] = [
 ];
 
 /// Crates that few modules may name, so that few change when they do.
-const CRATES: [(&str, &[&str]); 4] = [
+const CRATES: [(&str, &[&str]); 5] = [
     ("pingora", &["proxy", "server"]),
     ("prometheus", &["telemetry", "server"]),
+    ("opentelemetry", &["telemetry"]),
     ("arc_swap", &["snapshot"]),
     ("notify", &["snapshot"]),
 ];

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::model::Config;
 
 /// Keys that are read once, when the program starts. One that ends in a dot stands for its section.
-const NEED_RESTART: [&str; 15] = [
+const NEED_RESTART: [&str; 18] = [
     "server.listen",
     "server.admin_listen",
     "server.workers",
@@ -23,6 +23,9 @@ const NEED_RESTART: [&str; 15] = [
     "memory.cache_ttl",
     "memory.enabled",
     "log.format",
+    "traces.endpoint",
+    "traces.headers",
+    "traces.service_name",
 ];
 
 /// The dotted keys whose values differ, in alphabetical order; list elements by number, as in

@@ -162,6 +162,8 @@ fn retype(text: &str, expected: &str) -> Option<Value> {
     let value = Value::from(text.trim());
     if expected == "a boolean" {
         value.to_bool_lossy().map(Value::from)
+    } else if expected == "f64" {
+        text.trim().parse::<f64>().ok().map(Value::from)
     } else {
         text.trim().parse::<u64>().ok().map(Value::from)
     }
@@ -219,6 +221,7 @@ fn found(actual: &Actual) -> String {
 fn wanted(expected: &str) -> &str {
     match expected {
         "u64" => "a whole number, 0 or more",
+        "f64" => "a number",
         "a boolean" => "`true` or `false`",
         "a string" => "text in quotes",
         "a sequence" => "a list",

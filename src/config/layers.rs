@@ -30,9 +30,9 @@ const MAX_INDEX: usize = 255;
 /// An old variable, its key, and its value as that key writes it; `None` leaves the key alone.
 type Alias = (&'static str, &'static str, fn(&str) -> Option<String>);
 
-/// YYChat's variables with one key each, the later ones stronger. `SERVER_HOST`, `SERVER_PORT`,
+/// YYChat's variables and OpenTelemetry's with one key each, the later ones stronger. `SERVER_HOST`, `SERVER_PORT`,
 /// `OPENAI_*` and `YYCHAT_API_KEY` are not among them: they set parts of keys.
-const ALIASES: [Alias; 10] = [
+const ALIASES: [Alias; 12] = [
     ("DEFAULT_PERSONALITY", "personality.default", verbatim),
     ("ENABLE_MEMORY_RETRIEVAL", "memory.enabled", verbatim),
     (
@@ -47,6 +47,8 @@ const ALIASES: [Alias; 10] = [
     ("MEMORY_SAVE_MODE", "memory.save", save_mode),
     ("USE_TOOLS_DEFAULT", "tools.enabled", verbatim),
     ("LOG_LEVEL", "log.level", log_level),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "traces.endpoint", verbatim),
+    ("OTEL_SERVICE_NAME", "traces.service_name", verbatim),
 ];
 
 /// One layer: its values, and where they came from.

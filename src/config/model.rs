@@ -4,6 +4,7 @@
 //! the rest of the program reads. Serialised, it has the keys of that file; a secret becomes a
 //! fingerprint, which tells whether it changed and nothing else.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -12,6 +13,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use globset::GlobSet;
+use http::{HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
 use url::Url;
@@ -30,6 +33,7 @@ pub struct Config {
     pub memory: Memory,
     pub tools: Tools,
     pub log: Log,
+    pub traces: Traces,
 }
 
 /// `[server]`: what is bound. A change of these needs a restart.
@@ -265,6 +269,33 @@ pub struct Log {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// `[traces]`. All but the ratio needs a restart.
+#[derive(Debug, Clone, Serialize)]
+pub struct Traces {
+    /// The OTLP receiver, to which `/v1/traces` is added. Absent: no traces.
+    pub endpoint: Option<Url>,
+    /// `name=value,name=value`, percent-encoded; of valid form.
+    #[serde(serialize_with = "optional_fingerprint")]
+    pub headers: Option<SecretString>,
+    /// Of the requests that belong to no trace yet.
+    pub sample_ratio: f64,
+    pub service_name: String,
+}
+
+impl Traces {
+    /// The fields of [`Self::headers`], decoded; `None` where they are not of the form.
+    pub fn fields(headers: &SecretString) -> Option<HashMap<String, String>> {
+        let fields = headers.expose_secret().split(',').map(|field| {
+            let (name, value) = field.split_once('=')?;
+            let value = percent_decode_str(value).decode_utf8().ok()?;
+            HeaderName::try_from(name).ok()?;
+            HeaderValue::try_from(&*value).ok()?;
+            Some((name.to_owned(), value.into_owned()))
+        });
+        fields.collect()
+    }
 }
 
 /// A hash under a key that this process drew at random and never shows.

@@ -38,6 +38,7 @@ table! {
         memory: Memory = Memory::default(),
         tools: Tools = Tools::default(),
         log: Log = Log::default(),
+        traces: Traces = Traces::default(),
     }
 }
 
@@ -162,6 +163,15 @@ table! {
     }
 }
 
+table! {
+    Traces {
+        endpoint: Option<String> = None,
+        headers: Option<Secret> = None,
+        sample_ratio: f64 = 1.0,
+        service_name: String = "yychat".into(),
+    }
+}
+
 /// Where a secret stands: exactly one of the two is set in a valid file.
 ///
 /// A table and not an enum, since serde names an enum's unknown variant in its error, and that
@@ -229,6 +239,11 @@ impl Raw {
                     rate: Some("10/s".into()),
                     ..Key::default()
                 }],
+            },
+            traces: Traces {
+                endpoint: Some("http://127.0.0.1:4318".into()),
+                headers: Some(Secret::env("OTEL_EXPORTER_OTLP_HEADERS")),
+                ..Traces::default()
             },
             ..Self::default()
         }

@@ -47,6 +47,13 @@ pub fn admit(
     }
     let caller = authenticate(&request.headers, &context.snapshot)?;
     context.caller = Some(caller.clone());
+    if let Some(tracer) = &gateway.shared.tracer {
+        let trace = tracer.begin(request, context.snapshot.config.traces.sample_ratio);
+        if trace.is_sampled() {
+            context.ledger.keep_intervals();
+        }
+        context.trace = Some(trace);
+    }
     let admission = gateway.overload.admit(&caller, &context.snapshot.config);
     context.admission = Some(admission.map_err(|shed| {
         gateway.metrics().shed(shed.reason.name());

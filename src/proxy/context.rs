@@ -12,6 +12,7 @@ use super::health::{Attempt, Tries};
 use super::overload::Admission;
 use crate::chat::Answer;
 use crate::snapshot::{Caller, Snapshot};
+use crate::telemetry::traces::Trace;
 use crate::telemetry::{Ledger, Metrics};
 
 /// One request's context; pingora makes it before the header is looked at and drops it after
@@ -23,6 +24,9 @@ pub struct Context {
     pub request_id: Uuid,
     /// Where the time goes. Entered by every phase; read by `finish`.
     pub ledger: Ledger,
+    /// Its trace, where traces are on. Set by `admit` once the key is proven; handed to the
+    /// upstream by `headers`, ended by `finish`.
+    pub trace: Option<Trace>,
     /// What kind of request it is. Set by `admit`; a label of metrics, so of a closed set.
     pub route: Route,
     /// Who asks. Set by `admit` once the key is proven; absent on refused requests.
@@ -43,6 +47,8 @@ pub struct Context {
     pub memory: Option<String>,
     /// Whether the recall came from the cache, where there was one. Set by `exchange`.
     pub cache_hit: Option<bool>,
+    /// Whether memory is to keep what the answer says. Set by `exchange`; read by `relay`.
+    pub keeps_answer: bool,
     /// What the answer said of itself, as far as it could be read. Set by `relay`.
     pub answer: Option<Answer>,
     /// Tools that the gateway ran for it. Set by `tool_loop`.
@@ -115,6 +121,7 @@ impl Context {
             snapshot: shared.snapshots.load(),
             request_id: Uuid::now_v7(),
             ledger: Ledger::new(Instant::now()),
+            trace: None,
             route: Route::None,
             caller: None,
             admission: None,
@@ -125,6 +132,7 @@ impl Context {
             personality: None,
             memory: None,
             cache_hit: None,
+            keeps_answer: false,
             answer: None,
             tool_calls: 0,
             failure: None,

@@ -64,6 +64,7 @@ pub async fn run(
     context.personality = turn.personality_id().map(str::to_owned);
     let remembered = turn.remembered();
     context.memory = Some(remembered.header());
+    context.keeps_answer = remembered.keeps_answer(&snapshot.config.memory);
     if let Some(outcome) = remembered.outcome {
         let cached = remembered.was_answered().then_some(remembered.cached);
         gateway.metrics().memory_recall(outcome.name(), cached);
@@ -193,8 +194,9 @@ async fn attempt(
             true => connection.bytes_acknowledged(),
             false => None,
         };
-        let request =
+        let mut request =
             headers::chat_request(session.req_header(), upstream, caller, composed.length)?;
+        headers::hand_on(context.trace.as_ref(), &mut request);
         let sent = if connection.session.as_http1().is_some() && composed.length <= PIECE {
             let sending = connection.send_at_once(request, composed, timeouts.write);
             let (returned, sent) = with_client(session, pin!(sending)).await?;

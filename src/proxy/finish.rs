@@ -1,4 +1,4 @@
-//! The end of a request: metrics and one log line.
+//! The end of a request: metrics, one log line, and a trace where it is sampled.
 
 use super::context::{Context, Route};
 use super::{Gateway, Surface};
@@ -6,11 +6,12 @@ use crate::telemetry::Phase;
 use crate::telemetry::gen_ai::Generation;
 use crate::telemetry::metrics::OTHER;
 use crate::telemetry::ring::Entry;
+use crate::telemetry::traces::Answered;
 
 /// Files the ledger and writes the request's line.
 pub fn finish(gateway: &Gateway, context: &mut Context) {
     context.ledger.enter(Phase::Other);
-    if matches!(gateway.surface, Surface::Admin(_)) {
+    if matches!(gateway.surface, Surface::Admin(_)) || cfg!(feature = "blind") {
         return;
     }
     gateway.metrics().observe(
@@ -56,7 +57,7 @@ pub fn finish(gateway: &Gateway, context: &mut Context) {
         "{}",
         if context.route == Route::None { "request refused" } else { "request" },
     );
-    gateway.metrics().ring.push(Entry {
+    let entry = gateway.metrics().ring.push(Entry {
         id: context.request_id,
         route: context.route.name(),
         status: context.status,
@@ -74,6 +75,14 @@ pub fn finish(gateway: &Gateway, context: &mut Context) {
         tenant: context.caller.take().map(|caller| caller.tenant),
         ..Entry::timed(&context.ledger)
     });
+    if let (Some(tracer), Some(trace)) = (&gateway.shared.tracer, context.trace.take()) {
+        let answer = context.answer.take().unwrap_or_default();
+        let answered = Answered {
+            model: answer.model,
+            finish_reason: answer.finish_reason,
+        };
+        tracer.end(trace, entry, answered, &mut context.ledger);
+    }
 }
 
 /// The model as a label: one that the configuration names in full, or `other`.

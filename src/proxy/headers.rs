@@ -11,6 +11,7 @@ use super::fail::Failure;
 use crate::config::model::Upstream;
 use crate::error::ApiError;
 use crate::snapshot::Caller;
+use crate::telemetry::traces::{TRACEPARENT, TRACESTATE, Trace};
 
 /// The gateway's key, where `Authorization` holds the caller's own upstream key.
 pub const GATEWAY_KEY: HeaderName = HeaderName::from_static("x-yychat-api-key");
@@ -93,6 +94,22 @@ pub fn pass_through_request(
     }
     authorize(request, upstream, caller)?;
     request.insert_header(header::HOST, host(upstream))
+}
+
+/// Makes the gateway's span the parent of the upstream's. Without traces, the client's own fields
+/// go on as they came.
+pub fn hand_on(trace: Option<&Trace>, request: &mut RequestHeader) {
+    let Some(trace) = trace else {
+        return;
+    };
+    if !trace.is_continued() {
+        // It belongs to a trace that could not be read.
+        request.remove_header(TRACESTATE);
+    }
+    if let Some(parent) = trace.traceparent() {
+        // Name and value are of valid form.
+        let _ = request.insert_header(TRACEPARENT, parent);
+    }
 }
 
 /// Refuses a path that could climb out of the one that `base_url` confines callers to: a `..`,

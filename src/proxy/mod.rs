@@ -53,6 +53,7 @@ use self::upstream::Dialer;
 use crate::memory::Memory;
 use crate::snapshot;
 use crate::telemetry::Metrics;
+use crate::telemetry::traces::Tracer;
 use crate::turn::Unfinished;
 
 /// What both listeners share.
@@ -60,6 +61,8 @@ use crate::turn::Unfinished;
 pub struct Shared {
     pub snapshots: Arc<snapshot::Store>,
     pub metrics: Arc<Metrics>,
+    /// Absent where traces are off.
+    pub tracer: Option<Arc<Tracer>>,
     /// Absent where memory is switched off.
     pub memory: Option<Arc<Memory>>,
     /// Tool turns that clients have still to go on with.

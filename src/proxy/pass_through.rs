@@ -95,6 +95,7 @@ pub fn request(request: &mut RequestHeader, context: &mut Context) -> pingora::R
         .map_err(|_| Error::explain(ErrorType::InternalError, "the path is not a URI"))?;
     request.set_uri(uri);
     headers::pass_through_request(request, upstream, caller)?;
+    headers::hand_on(context.trace.as_ref(), request);
     context.ledger.enter(Phase::UpstreamTtfb);
     Ok(())
 }

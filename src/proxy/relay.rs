@@ -37,7 +37,7 @@ pub async fn run(
     context.ledger.enter(Phase::Stream);
     let succeeded = head(session, context, &connection, Length::Same).await?;
     let mut reader = match succeeded {
-        true => Reader::new(context.streamed),
+        true => Reader::new(context.streamed, context.keeps_answer),
         false => Reader::Blind,
     };
     connection

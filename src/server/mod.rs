@@ -3,6 +3,7 @@
 mod bind;
 mod drain;
 mod signals;
+mod traces;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +39,8 @@ const KEPT_CONNECTIONS: usize = 1024;
 const MOST_TRIES: usize = 16;
 /// How long the store may take to save what is queued at shutdown.
 const SAVING: Duration = Duration::from_secs(10);
+/// How long what is left of the traces may take at shutdown.
+const TRACING: Duration = Duration::from_secs(5);
 
 /// Serves until `shutdown` says that it is enough, then finishes what is live.
 ///
@@ -58,11 +61,21 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
         true => Some(Arc::new(Memory::open(&config.memory, None)?)),
         false => None,
     };
+    // MCP servers are kept company here, whatever becomes of the requests that call them, and
+    // traces are exported.
+    let background = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("background")
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::new("server", format!("no runtime can be made: {error}"), ""))?;
+    let tracer = traces::start(&config.traces, &metrics, background.handle())?;
     let unfinished: Arc<Unfinished> = Arc::default();
     let live = TaskTracker::new();
     let shared = Shared {
         snapshots: store.clone(),
         metrics: metrics.clone(),
+        tracer: tracer.clone(),
         memory: memory.clone(),
         unfinished: unfinished.clone(),
         live: Some(live.clone()),
@@ -101,13 +114,6 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
     admin_service.threads = Some(1);
     admin_service.add_tcp(&bound.admin().to_string());
 
-    // MCP servers are kept company here, whatever becomes of the requests that call them.
-    let background = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("background")
-        .enable_all()
-        .build()
-        .map_err(|error| Fault::new("server", format!("no runtime can be made: {error}"), ""))?;
     let connect_tools = {
         let (store, handle) = (store.clone(), background.handle().clone());
         move || store.load().tools.start(&handle)
@@ -141,6 +147,11 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
     });
     if let Some(memory) = memory {
         finish_saving(&memory);
+    }
+    if let Some(tracer) = tracer
+        && !background.block_on(tracer.stop(TRACING))
+    {
+        tracing::warn!(within = ?TRACING, "not all traces were exported");
     }
     background.shutdown_background();
     tracing::info!("stopped");

@@ -68,6 +68,7 @@ pub struct Metrics {
     pub memory_records: IntGauge,
     /// `yychat_memory_queue`
     pub memory_queue: IntGauge,
+    traces: IntCounterVec,
 }
 
 impl Metrics {
@@ -214,6 +215,12 @@ impl Metrics {
                 "yychat_memory_queue",
                 "Turns and writes that wait for the memory store",
             ),
+            traces: counters(
+                &registry,
+                "yychat_traces_total",
+                "What became of the traces of sampled requests: exported, failed, or dropped because too many waited",
+                &["outcome"],
+            ),
             registry,
         };
         metrics.register_process();
@@ -313,6 +320,13 @@ impl Metrics {
     pub fn memory_writes(&self, outcome: &'static str, total: u64) {
         let counter = self.memory_writes.with_label_values(&[outcome]);
         counter.inc_by(total.saturating_sub(counter.get()));
+    }
+
+    /// Counts traces that were `exported`, `failed` or `dropped`.
+    pub fn traces(&self, outcome: &'static str, count: usize) {
+        self.traces
+            .with_label_values(&[outcome])
+            .inc_by(count as u64);
     }
 
     /// The exposition text of `/metrics`.

@@ -1,10 +1,11 @@
-//! What the gateway says about itself: the phase ledger, the metrics and the log.
+//! What the gateway says about itself: the phase ledger, the metrics, the log and traces.
 
 pub mod gen_ai;
 pub mod logs;
 pub mod metrics;
 pub mod phases;
 pub mod ring;
+pub mod traces;
 
 pub use metrics::Metrics;
 pub use phases::{Ledger, Phase};

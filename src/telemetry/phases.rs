@@ -79,7 +79,20 @@ pub struct Ledger {
     running: Phase,
     spent: [Duration; Phase::ALL.len()],
     first_chunk: Option<Duration>,
+    /// When each phase ran, where that is kept.
+    intervals: Option<Vec<Interval>>,
 }
+
+/// One run of a phase, counted from the request's first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval {
+    pub phase: Phase,
+    pub began: Duration,
+    pub ended: Duration,
+}
+
+/// Intervals that are kept at most: a dozen are usual, and each round of tools adds six.
+const MOST_INTERVALS: usize = 256;
 
 impl Ledger {
     /// Begins at `started`, the arrival of the request's first byte, in [`Phase::Other`].
@@ -90,20 +103,48 @@ impl Ledger {
             running: Phase::Other,
             spent: [Duration::ZERO; Phase::ALL.len()],
             first_chunk: None,
+            intervals: None,
         }
+    }
+
+    /// Keeps from here on when each phase runs, not its sum alone.
+    pub fn keep_intervals(&mut self) {
+        self.intervals = Some(Vec::with_capacity(16));
+    }
+
+    /// The intervals that were kept.
+    pub fn take_intervals(&mut self) -> Vec<Interval> {
+        self.intervals.take().unwrap_or_default()
     }
 
     /// Ends the running phase and begins `phase`.
     pub fn enter(&mut self, phase: Phase) {
+        if cfg!(feature = "blind") {
+            return;
+        }
         let now = Instant::now();
         self.spent[self.running as usize] += now.saturating_duration_since(self.entered);
+        if let Some(intervals) = &mut self.intervals {
+            let since = |at: Instant| at.saturating_duration_since(self.started);
+            let interval = Interval {
+                phase: self.running,
+                began: since(self.entered),
+                ended: since(now),
+            };
+            let has_room = intervals.len() < MOST_INTERVALS;
+            match intervals.last_mut() {
+                Some(last) if last.phase == self.running => last.ended = interval.ended,
+                _ if has_room => intervals.push(interval),
+                _ => {}
+            }
+        }
         self.entered = now;
         self.running = phase;
     }
 
     /// Marks the first response byte handed to the client; later calls change nothing.
     pub fn mark_first_chunk(&mut self) {
-        if self.first_chunk.is_none() {
+        if self.first_chunk.is_none() && !cfg!(feature = "blind") {
             self.first_chunk = Some(self.started.elapsed());
         }
     }
@@ -118,9 +159,9 @@ impl Ledger {
         self.spent[phase as usize]
     }
 
-    /// Wall time accounted for so far: the sum of all phases.
+    /// Wall time up to the last change of phase, by the clock and not by adding phases up.
     pub fn total(&self) -> Duration {
-        self.spent.iter().sum()
+        self.entered.saturating_duration_since(self.started)
     }
 
     /// Time that was neither the upstream's nor the client's.
@@ -173,8 +214,28 @@ mod tests {
             ledger.enter(phase);
         }
         ledger.enter(Phase::Other);
-        let wall = ledger.entered.duration_since(started);
-        assert_eq!(ledger.total(), wall);
+        assert_eq!(ledger.spent.iter().sum::<Duration>(), ledger.total());
+        assert!(!ledger.total().is_zero());
+    }
+
+    #[test]
+    fn intervals_follow_each_other_up_to_a_bound() {
+        let mut ledger = Ledger::new(Instant::now());
+        ledger.keep_intervals();
+        for phase in [Phase::Stream, Phase::Stream, Phase::Other] {
+            ledger.enter(phase);
+        }
+        let kept = ledger.intervals.clone().expect("kept");
+        let phases: Vec<_> = kept.iter().map(|interval| interval.phase).collect();
+        assert_eq!(phases, [Phase::Other, Phase::Stream]);
+        assert_eq!(kept[0].ended, kept[1].began);
+        assert_eq!(kept[1].ended, ledger.total());
+        for _ in 0..MOST_INTERVALS {
+            ledger.enter(Phase::Compose);
+            ledger.enter(Phase::Other);
+        }
+        assert_eq!(ledger.take_intervals().len(), MOST_INTERVALS);
+        assert_eq!(ledger.take_intervals(), []);
     }
 
     #[test]

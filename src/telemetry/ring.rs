@@ -110,15 +110,17 @@ struct Kept {
 }
 
 impl Ring {
-    /// Adds a request; the oldest goes.
-    pub fn push(&self, mut entry: Entry) {
+    /// Adds a request and gives it back as it is kept; the oldest goes.
+    pub fn push(&self, mut entry: Entry) -> Arc<Entry> {
         let mut kept = self.0.lock();
         kept.count += 1;
         entry.number = kept.count;
         if kept.entries.len() == KEPT {
             kept.entries.pop_front();
         }
-        kept.entries.push_back(Arc::new(entry));
+        let entry = Arc::new(entry);
+        kept.entries.push_back(entry.clone());
+        entry
     }
 
     /// The newest `count` requests, the newest first.

@@ -74,6 +74,11 @@ impl Remembered {
         matches!(self.outcome, Some(Outcome::Hit | Outcome::Miss))
     }
 
+    /// Whether what the assistant says is to be kept.
+    pub fn keeps_answer(&self, config: &model::Memory) -> bool {
+        self.save.is_some() && matches!(config.save, model::Save::Both | model::Save::Assistant)
+    }
+
     /// The value of `x-yychat-memory`: `hit;count=3;bytes=512`, `miss`, `off`, …
     pub fn header(&self) -> String {
         match self.outcome {

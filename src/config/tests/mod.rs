@@ -18,6 +18,7 @@ fn variables() -> BTreeMap<String, String> {
     [
         ("UPSTREAM_KEY", CANARY),
         ("APP_KEY", "sk-canary-app-0123456789"),
+        ("TRACE_HEADERS", "authorization=Bearer%20sk-canary,x-team=a"),
         ("STORE_URL", "postgres://user:sk-canary-password@host/db"),
         ("SHORT_KEY", "sk-canary-short"),
         ("EMPTY_KEY", "\n"),
@@ -190,6 +191,21 @@ fn old_variables_are_aliases() {
     assert_eq!(config.memory.save, model::Save::User);
     assert!(!config.tools.enabled);
     assert_eq!(config.log.level, "warn");
+}
+
+#[test]
+fn opentelemetrys_variables_turn_traces_on() {
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318/"),
+        ("OTEL_SERVICE_NAME", "gateway"),
+        ("YYCHAT__TRACES__SAMPLE_RATIO", "0.25"),
+    ];
+    let traces = config("traces.sample_ratio = 1", &variables).traces;
+    let endpoint = traces.endpoint.expect("an endpoint");
+    assert_eq!(endpoint.as_str(), "http://127.0.0.1:4318/");
+    assert_eq!(traces.service_name, "gateway");
+    assert!((traces.sample_ratio - 0.25).abs() < f64::EPSILON);
+    assert!(config("", &[]).traces.endpoint.is_none());
 }
 
 #[test]

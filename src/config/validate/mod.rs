@@ -2,6 +2,7 @@
 //! others. All faults are found in one go.
 
 mod rate;
+mod traces;
 mod upstreams;
 
 use std::collections::BTreeMap;
@@ -46,6 +47,7 @@ pub(super) fn validate(raw: &Raw, check: &mut Check<'_>) -> Config {
         memory: memory(&raw.memory, check),
         tools: tools(&raw.tools, check),
         log: log(&raw.log, check),
+        traces: traces::traces(&raw.traces, check),
     };
     listeners(&config, check);
     config

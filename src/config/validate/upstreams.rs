@@ -41,7 +41,8 @@ fn upstream(index: usize, raw: &raw::Upstream, check: &mut Check<'_>) -> Upstrea
             "give 1 to 64 of a-z, 0-9, `_` and `-`",
         );
     }
-    let base_url = base_url(&key("base_url"), &raw.base_url, check);
+    let example = "https://api.openai.com/v1";
+    let base_url = base_url(&key("base_url"), &raw.base_url, example, check);
     let api_key = raw
         .api_key
         .as_ref()
@@ -74,9 +75,8 @@ fn upstream(index: usize, raw: &raw::Upstream, check: &mut Check<'_>) -> Upstrea
 }
 
 /// The URL is not shown in faults: it may hold a password.
-fn base_url(key: &str, text: &str, check: &mut Check<'_>) -> Url {
+pub(super) fn base_url(key: &str, text: &str, example: &str, check: &mut Check<'_>) -> Url {
     check.required(key, text);
-    let example = "write it as in \"https://api.openai.com/v1\"";
     let what = match Url::parse(text) {
         Err(error) => format!("is not a URL: {error}"),
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {
@@ -94,7 +94,7 @@ fn base_url(key: &str, text: &str, check: &mut Check<'_>) -> Url {
             return url;
         }
     };
-    check.fault(key, what, example);
+    check.fault(key, what, format!("write it as in \"{example}\""));
     Url::parse("https://invalid.invalid").expect("a constant URL parses")
 }
 

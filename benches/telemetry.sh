@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# What watching costs: yychat with its metrics, ledger, ring and log line (B), and with traces at 1 %
+# beside them (C), against a build without any of it (A).
+#
+#   METER=path/to/meter/target/release benches/telemetry.sh [SECONDS [ROUNDS]]
+#
+# METER holds the binaries `meter` and `mock-upstream`. The build without is the feature `blind`, which
+# is there for this alone, so that nobody pays for a switch. The log goes to a file, traces to a receiver that
+# throws them away. Everything runs on loopback, in pairs that alternate, and medians are printed; needs
+# cargo, curl, jq and python3. Run it on an otherwise idle machine.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+: "${METER:?set METER to the folder that holds the binaries meter and mock-upstream}"
+seconds=${1:-4} rounds=${2:-9}
+
+work=$(mktemp -d)
+pids=()
+cleanup() { kill "${pids[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"; }
+trap cleanup EXIT
+
+cargo build --quiet --release --bin yychat --features blind
+cp target/release/yychat "$work/blind"
+cargo build --quiet --release --bin yychat
+cp target/release/yychat "$work/seeing"
+
+mapfile -t ports < <(python3 -c '
+import socket
+sockets = [socket.socket() for _ in range(8)]
+for s in sockets: s.bind(("127.0.0.1", 0))
+for s in sockets: print(s.getsockname()[1])')
+mock=127.0.0.1:${ports[0]} receiver=127.0.0.1:${ports[1]}
+
+mkdir "$work/personalities" "$work/plugins"
+persona=$(printf 'You are a patient assistant who answers in short, plain sentences. %.0s' {1..15})
+jq -n --arg p "${persona:0:1024}" '{id: "bench", name: "Bench", system_prompt: $p}' \
+  > "$work/personalities/bench.json"
+cat > "$work/yychat.toml" <<TOML
+[[upstreams]]
+name = "mock"
+base_url = "http://$mock/v1"
+[personality]
+dir = "$work/personalities"
+default = "bench"
+[memory]
+enabled = false
+[tools]
+dir = "$work/plugins"
+TOML
+
+"$METER/mock-upstream" --listen "$mock" > /dev/null & pids+=($!)
+python3 - "${ports[1]}" "$work/exports" <<'PY' & pids+=($!)
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Receiver(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with open(sys.argv[2], "a") as exports:
+            print(len(body), file=exports)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+
+HTTPServer(("127.0.0.1", int(sys.argv[1])), Receiver).serve_forever()
+PY
+
+# gateway NAME BINARY PORT ADMIN [--set …]
+declare -A pid
+gateway() {
+  local name=$1 binary=$2 api=127.0.0.1:$3 admin=127.0.0.1:$4
+  "$work/$binary" --config "$work/yychat.toml" --set "server.listen=$api" \
+    --set "server.admin_listen=$admin" "${@:5}" 2> "$work/$name.log" & pid[$name]=$!; pids+=($!)
+  curl -s --retry 50 --retry-connrefused --retry-delay 0 -o /dev/null "http://$api/v1/models"
+}
+gateway off blind "${ports[2]}" "${ports[3]}"
+gateway on seeing "${ports[4]}" "${ports[5]}"
+gateway traced seeing "${ports[6]}" "${ports[7]}" \
+  --set "traces.endpoint=http://$receiver" --set traces.sample_ratio=0.01
+
+# pair NAME PORT BODY
+pair() {
+  "$METER/meter" closed --a "http://127.0.0.1:${ports[2]}/v1" --b "http://127.0.0.1:$2/v1" --body "$3" -c 50 \
+    --duration "$seconds" --rounds "$rounds" --pid-a "${pid[off]}" --pid-b "${pid[$1]}" > "$work/$1-$3.json"
+  jq -r --arg name "$1, $3" '"\($name): \(.compare | tostring)"' "$work/$1-$3.json"
+}
+echo "# throughput and CPU at 50 connections against all of it off; medians over $rounds rounds"
+for body in 1k 10k; do
+  pair on "${ports[4]}" "$body"
+  pair traced "${ports[6]}" "$body"
+done
+[[ $(wc -l < "$work/on.log") -gt 1000 && ! $(wc -l < "$work/off.log") -gt 100 ]] \
+  || { echo "FAILED: the two do not differ as they should" >&2; exit 1; }
+[[ -s $work/exports ]] || { echo "FAILED: no trace was exported" >&2; exit 1; }
+echo "# exports: $(wc -l < "$work/exports"), $(awk '{s += $1} END {print s}' "$work/exports") bytes"
+cp "$work"/*.json "${OUT:-/dev/null}" 2>/dev/null || true
