@@ -14,6 +14,7 @@ pub mod block;
 mod cache;
 mod embedded;
 pub mod embedding;
+mod handover;
 mod index;
 mod recall;
 pub mod record;

@@ -58,8 +58,9 @@ struct Inner {
     /// How redb takes the file; tests put faults between.
     opener: Opener,
     database: RwLock<Slot>,
-    /// Held while opening: one at a time, and readers need not wait for it.
-    opening: Mutex<()>,
+    /// Held while opening: one at a time, and readers need not wait for it. Whether the file is
+    /// another process's, and must not be opened.
+    opening: Mutex<bool>,
     corrupt: AtomicU64,
     elsewhere: broadcast::Sender<Elsewhere>,
 }
@@ -111,7 +112,7 @@ impl Embedded {
             path: path.join(FILE),
             opener: Box::new(opener),
             database: RwLock::new(Slot::Closed),
-            opening: Mutex::new(()),
+            opening: Mutex::new(false),
             corrupt: AtomicU64::new(0),
             elsewhere: broadcast::channel(1024).0,
         };
@@ -237,6 +238,10 @@ impl Inner {
         if let Some(result) = self.attempt(access, &work) {
             return result;
         }
+        if *opening {
+            let why = "another process of this gateway has it now";
+            return Err(StoreError::Unavailable(why.into()));
+        }
         match (self.open_file(false), access) {
             (Ok(database), _) => self.fill(Slot::Open(database)),
             (Err(Failure::Io(_)), Access::Read) => {
@@ -262,6 +267,14 @@ impl Inner {
                 StoreError::Unavailable(failure.to_string())
             }
         }
+    }
+
+    /// Closes the file and leaves it to another process, or takes it back, to be opened at its
+    /// next use.
+    fn leave(&self, to_another: bool) {
+        let mut left = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        *left = to_another;
+        self.fill(Slot::Closed);
     }
 
     fn set_aside(&self, why: &str) {
@@ -432,5 +445,25 @@ impl MemoryStore for Embedded {
 
     fn elsewhere(&self) -> broadcast::Receiver<Elsewhere> {
         self.inner.elsewhere.subscribe()
+    }
+
+    async fn release(&self) -> bool {
+        let closed = self.blocking(|inner| {
+            inner.leave(true);
+            Ok(())
+        });
+        closed.await.is_ok()
+    }
+
+    async fn reclaim(&self) {
+        let taken_back = self.blocking(|inner| {
+            inner.leave(false);
+            // What the other process wrote is not in any index here.
+            let _ = inner.elsewhere.send(Elsewhere::Everything);
+            Ok(())
+        });
+        if let Err(error) = taken_back.await {
+            tracing::error!(%error, "memory store not taken back");
+        }
     }
 }

@@ -1,0 +1,29 @@
+//! Memory passes from one process to the next: there is one writer at any time.
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::Memory;
+use super::writer::{Job, Turn};
+
+impl Memory {
+    /// Saves what is queued and lets go of the store, for another process to open. Turns that end
+    /// from then on come out of the receiver, for that process to save; recall answers from what
+    /// is in memory or with an error, and the API with 503.
+    ///
+    /// `None` from a store that processes share: this one goes on saving to it.
+    pub async fn hand_over(&self) -> Option<mpsc::UnboundedReceiver<Turn>> {
+        let (reply, turns) = oneshot::channel();
+        // Without a writer there is nothing to hand over.
+        self.jobs.send(Job::HandOver(reply)).await.ok()?;
+        turns.await.ok()?
+    }
+
+    /// Undoes [`Memory::hand_over`], and saves `turns` that came out of it. One that was saved
+    /// already is found as a duplicate.
+    pub async fn take_back(&self, turns: Vec<Turn>) {
+        let count = turns.len();
+        if self.jobs.send(Job::TakeBack(turns)).await.is_err() {
+            tracing::error!(turns = count, "memory has stopped, turns not saved");
+        }
+    }
+}
