@@ -262,8 +262,9 @@ impl Writer {
                 let _ = reply.send(turns);
             }
             Job::TakeBack(turns) => {
-                self.heir = None;
-                self.store.reclaim().await;
+                if self.heir.take().is_some() {
+                    self.store.reclaim().await;
+                }
                 for turn in turns {
                     self.plan_turn(turn, plan).await;
                 }

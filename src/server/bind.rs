@@ -98,7 +98,7 @@ impl Bound {
         let mut fds = Fds::new();
         let mut kept = Vec::new();
         let mut listeners = inherited.listeners.into_iter();
-        let mut listen = |key, address| {
+        let mut listen = |key: &str, address: SocketAddr| {
             let fault = |error: std::io::Error| {
                 Fault::new(
                     key,

@@ -155,7 +155,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         memory.clone(),
         background.handle().clone(),
     ));
-    let started = started(predecessor, memory.clone(), background.handle().clone());
+    let started = started((predecessor, live.clone()), memory.clone(), background.handle().clone());
     server.run(RunArgs {
         shutdown_signal: Box::new(Orders {
             shutdown,
@@ -191,7 +191,7 @@ fn released(
 
 /// Tells those who wait for it that this process serves.
 fn started(
-    predecessor: Option<Predecessor>,
+    (predecessor, live): (Option<Predecessor>, TaskTracker),
     memory: Option<Arc<Memory>>,
     background: Handle,
 ) -> orders::Started {
@@ -204,7 +204,8 @@ fn started(
             NotifyState::MainPid(std::process::id()),
             NotifyState::Ready,
         ]);
-        background.spawn(predecessor.succeed(memory));
+        // What is live over there is saved here: this process does not end before it.
+        background.spawn(live.track_future(predecessor.succeed(memory)));
     })
 }
 

@@ -60,7 +60,7 @@ impl Predecessor {
                 return;
             }
         }
-        tracing::info!("upgrade: the old process is gone");
+        tracing::info!("upgrade: the old process has no more to save");
     }
 
     /// Takes what has come, and waits for a first; `false` when no more will come.

@@ -64,17 +64,8 @@ impl Succession {
         let Some(sockets) = &*sockets else {
             return Err("this command does not hand over: only `yychat run` does".into());
         };
-        let start = || {
-            let (ours, theirs) = Socket::pair()?;
-            let mut inherited = Vec::new();
-            for socket in sockets {
-                inherited.push(OwnedFd::from(socket.try_clone()?));
-            }
-            inherited.push(theirs.into());
-            Ok((start(inherited)?, ours))
-        };
-        let (child, socket) =
-            start().map_err(|error: io::Error| format!("it cannot be started: {error}"))?;
+        let (child, socket) = start_with(sockets)
+            .map_err(|error| format!("the new process cannot be started: {error}"))?;
         tracing::info!(pid = child.id(), "upgrade: new process started");
         let (cancel, cancelled) = oneshot::channel();
         let done = self.runtime.spawn(hand_over(
@@ -156,6 +147,17 @@ impl Drop for Candidate {
             }
         }
     }
+}
+
+/// The new process, and this one's end of the channel to it.
+fn start_with(sockets: &[TcpListener]) -> io::Result<(Child, Socket)> {
+    let (ours, theirs) = Socket::pair()?;
+    let mut inherited = Vec::new();
+    for socket in sockets {
+        inherited.push(OwnedFd::from(socket.try_clone()?));
+    }
+    inherited.push(theirs.into());
+    Ok((start(inherited)?, ours))
 }
 
 /// The same program as this one, from the path that this one was started by: a file or link that

@@ -22,3 +22,4 @@ mod overload;
 mod reload;
 mod routing;
 mod tools;
+mod upgrade;
