@@ -99,9 +99,9 @@ impl Drain {
 
     /// Stops accepting, and returns when nothing is live any more.
     pub async fn run(&self, then: Then) {
-        tracing::info!(live = self.live.len(), "draining");
         raise(&self.draining);
         self.live.close();
+        tracing::info!(live = self.live.len(), "draining");
         // The services may have ended already; then nobody needs to hear it.
         self.close_first.send_replace(true);
         if then == Then::Succeeded {

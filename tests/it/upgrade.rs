@@ -152,7 +152,7 @@ fn a_new_process_that_cannot_start_leaves_the_old_one_serving() {
 fn a_file_that_was_replaced_is_the_new_version_and_one_upgrade_is_enough_at_a_time() {
     let (upstream, _gate) = upstream();
     let mut program = Program::start(setup(&upstream));
-    program.replace("echo $$ >started; exec \"$PROGRAM\" \"$@\"");
+    program.replace("echo $$ >started; exec -a \"$0\" \"$PROGRAM\" \"$@\"");
     program.upgrade();
     let started = fs::read_to_string(program.setup.path("started")).expect("the script ran");
     assert_eq!(started.trim(), program.pid.to_string());
@@ -177,7 +177,7 @@ fn sockets_that_systemd_holds_are_taken_over() {
     let addresses = listeners.each_ref().map(|held| held.local_addr().expect("an address"));
     let mut command = Command::new("sh");
     command
-        .args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_yychat")])
+        .args(["-c", "export LISTEN_PID=$$; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_yychat")])
         .args(setup.arguments())
         .env("LISTEN_FDS", "2");
     let held = (3..).zip(&listeners).map(|(child_fd, listener)| FdMapping {

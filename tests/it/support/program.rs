@@ -93,12 +93,13 @@ impl Program {
         self.signal("QUIT");
         let serves = self.says("the new process serves");
         self.pid = serves["pid"].as_u64().and_then(|pid| pid.try_into().ok()).expect("a pid");
+        self.says("draining");
     }
 
     /// Puts a script in the place of the program; its `$PROGRAM` is the program.
     pub fn replace(&self, script: &str) {
         let new = self.setup.path("new");
-        let text = format!("#!/bin/sh\nPROGRAM={}\n{script}\n", env!("CARGO_BIN_EXE_yychat"));
+        let text = format!("#!/bin/bash\nPROGRAM={}\n{script}\n", env!("CARGO_BIN_EXE_yychat"));
         fs::write(&new, text).expect("a folder that can be written");
         fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("a file of ours");
         fs::rename(new, self.setup.path("yychat")).expect("a folder that can be written");
