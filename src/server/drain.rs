@@ -164,11 +164,7 @@ impl<S: Service> Service for Drained<S> {
         listeners_per_fd: usize,
     ) {
         self.service
-            .start_service(
-                Some(self.fds.clone()),
-                self.close.clone(),
-                listeners_per_fd,
-            )
+            .start_service(Some(self.fds.clone()), self.close.clone(), listeners_per_fd)
             .await;
     }
 

@@ -79,7 +79,12 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
     };
     let unfinished: Arc<Unfinished> = Arc::default();
     let live = TaskTracker::new();
-    let drain = Drain::new(live.clone(), draining.clone(), store.clone(), metrics.clone());
+    let drain = Drain::new(
+        live.clone(),
+        draining.clone(),
+        store.clone(),
+        metrics.clone(),
+    );
     let shared = Shared {
         snapshots: store.clone(),
         metrics: metrics.clone(),
@@ -155,7 +160,11 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         memory.clone(),
         background.handle().clone(),
     ));
-    let started = started((predecessor, live.clone()), memory.clone(), background.handle().clone());
+    let started = started(
+        (predecessor, live.clone()),
+        memory.clone(),
+        background.handle().clone(),
+    );
     server.run(RunArgs {
         shutdown_signal: Box::new(Orders {
             shutdown,
@@ -200,10 +209,7 @@ fn started(
             return notify(&[NotifyState::Ready]);
         };
         // It must know before the old process ends, which is its main one so far.
-        notify(&[
-            NotifyState::MainPid(std::process::id()),
-            NotifyState::Ready,
-        ]);
+        notify(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
         // What is live over there is saved here: this process does not end before it.
         background.spawn(live.track_future(predecessor.succeed(memory)));
     })

@@ -76,7 +76,10 @@ impl<R> Orders<R> {
             notify(&[NotifyState::Stopping]);
             return self.drain.run(Then::Gone).await;
         };
-        tracing::info!(pid = heir.pid, "upgrade: the new process serves, this one ends");
+        tracing::info!(
+            pid = heir.pid,
+            "upgrade: the new process serves, this one ends"
+        );
         self.succession.succeeded_by(heir);
         self.drain.run(Then::Succeeded).await;
     }

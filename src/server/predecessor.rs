@@ -44,7 +44,10 @@ impl Predecessor {
             tracing::warn!(%error, "upgrade: the old process is gone");
             return;
         }
-        tracing::info!(pid = std::process::id(), "upgrade: serving in the old process's place");
+        tracing::info!(
+            pid = std::process::id(),
+            "upgrade: serving in the old process's place"
+        );
         let Some(memory) = memory else { return };
         let mut batch = Vec::with_capacity(BATCH);
         while self.gather(&mut batch).await {

@@ -120,9 +120,7 @@ impl Upgrade {
     }
 }
 
-fn joined<T>(
-    ended: Result<Result<T, String>, tokio::task::JoinError>,
-) -> Result<T, String> {
+fn joined<T>(ended: Result<Result<T, String>, tokio::task::JoinError>) -> Result<T, String> {
     ended.unwrap_or_else(|error| Err(error.to_string()))
 }
 
@@ -142,7 +140,9 @@ impl Drop for Candidate {
             // It may have ended by itself.
             let _ = child.kill();
             match child.wait() {
-                Ok(status) => tracing::info!(pid = child.id(), %status, "upgrade: new process ended"),
+                Ok(status) => {
+                    tracing::info!(pid = child.id(), %status, "upgrade: new process ended")
+                }
                 Err(error) => tracing::warn!(pid = child.id(), %error, "upgrade: new process lost"),
             }
         }

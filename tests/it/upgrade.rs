@@ -88,7 +88,13 @@ fn live_streams_and_memory_outlive_the_process_that_began_them() {
     program.upgrade();
     eventually("the third process answers", || program.memories("ann"));
     let answer = program.exchange(says("What are my cat and my dog called?", false));
-    assert!(answer.head.get("x-yychat-memory").expect("a field").starts_with("hit"));
+    assert!(
+        answer
+            .head
+            .get("x-yychat-memory")
+            .expect("a field")
+            .starts_with("hit")
+    );
     let requests = upstream.requests();
     let asked = requests.last().expect("a request").text();
     assert!(asked.contains("Pixel") && asked.contains("Rex"), "{asked}");
@@ -114,7 +120,9 @@ fn what_ends_after_the_new_process_has_gone_is_saved_by_the_old_one() {
     drop(client);
     program.first_ends();
     let mut memory = Command::new(env!("CARGO_BIN_EXE_yychat"));
-    memory.args(["memory", "export"]).args(program.setup.arguments());
+    memory
+        .args(["memory", "export"])
+        .args(program.setup.arguments());
     let exported = memory.output().expect("the program");
     let exported = String::from_utf8_lossy(&exported.stdout).into_owned();
     assert!(exported.contains("Rex"), "{exported}");
@@ -145,7 +153,10 @@ fn a_new_process_that_cannot_start_leaves_the_old_one_serving() {
     program.says("upgrade failed");
     tell(&program, "My bird is called Kes");
     let remembered = program.memories("ann").expect("the store is open again");
-    assert!(remembered.contains("Pixel") && remembered.contains("Rex"), "{remembered}");
+    assert!(
+        remembered.contains("Pixel") && remembered.contains("Rex"),
+        "{remembered}"
+    );
 }
 
 #[test]
@@ -174,10 +185,16 @@ fn sockets_that_systemd_holds_are_taken_over() {
     let (upstream, _gate) = upstream();
     let setup = setup(&upstream);
     let listeners = ["api", "admin"].map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"));
-    let addresses = listeners.each_ref().map(|held| held.local_addr().expect("an address"));
+    let addresses = listeners
+        .each_ref()
+        .map(|held| held.local_addr().expect("an address"));
     let mut command = Command::new("sh");
     command
-        .args(["-c", "export LISTEN_PID=$$; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_yychat")])
+        .args([
+            "-c",
+            "export LISTEN_PID=$$; exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_yychat"),
+        ])
         .args(setup.arguments())
         .env("LISTEN_FDS", "2");
     let held = (3..).zip(&listeners).map(|(child_fd, listener)| FdMapping {
@@ -187,6 +204,10 @@ fn sockets_that_systemd_holds_are_taken_over() {
     command.fd_mappings(held.collect()).expect("each its own");
     let program = Program::started(command, setup);
     assert_eq!([program.api, program.admin], addresses);
-    let made = post("/v1/memories", &[], r#"{"user_id":"ann","role":"user","text":"a fact of hers"}"#);
+    let made = post(
+        "/v1/memories",
+        &[],
+        r#"{"user_id":"ann","role":"user","text":"a fact of hers"}"#,
+    );
     assert_eq!(program.exchange(made).status(), 201);
 }

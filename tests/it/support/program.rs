@@ -76,7 +76,10 @@ impl Program {
             let Ok(said) = self.log.recv_timeout(STUCK) else {
                 panic!("the log never said {text:?}, but:\n{before}");
             };
-            if said["message"].as_str().is_some_and(|message| message.contains(text)) {
+            if said["message"]
+                .as_str()
+                .is_some_and(|message| message.contains(text))
+            {
                 return said;
             }
             before.push_str(&format!("{said}\n"));
@@ -92,14 +95,20 @@ impl Program {
     pub fn upgrade(&mut self) {
         self.signal("QUIT");
         let serves = self.says("the new process serves");
-        self.pid = serves["pid"].as_u64().and_then(|pid| pid.try_into().ok()).expect("a pid");
+        self.pid = serves["pid"]
+            .as_u64()
+            .and_then(|pid| pid.try_into().ok())
+            .expect("a pid");
         self.says("draining");
     }
 
     /// Puts a script in the place of the program; its `$PROGRAM` is the program.
     pub fn replace(&self, script: &str) {
         let new = self.setup.path("new");
-        let text = format!("#!/bin/bash\nPROGRAM={}\n{script}\n", env!("CARGO_BIN_EXE_yychat"));
+        let text = format!(
+            "#!/bin/bash\nPROGRAM={}\n{script}\n",
+            env!("CARGO_BIN_EXE_yychat")
+        );
         fs::write(&new, text).expect("a folder that can be written");
         fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("a file of ours");
         fs::rename(new, self.setup.path("yychat")).expect("a folder that can be written");
