@@ -1,11 +1,28 @@
 //! Memory passes from one process to the next: there is one writer at any time.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot};
 
-use super::Memory;
+use super::embedding::Embedder;
 use super::writer::{Job, Turn};
+use super::{Embedded, Memory};
+use crate::config::model;
+use crate::error::Fault;
 
 impl Memory {
+    /// Opens the store that another process has handed over.
+    ///
+    /// # Errors
+    ///
+    /// As [`Memory::open`].
+    pub fn take_over(
+        config: &model::Memory,
+        embedder: Option<Arc<dyn Embedder>>,
+    ) -> Result<Self, Fault> {
+        Self::open_by(Embedded::take_over, config, embedder)
+    }
+
     /// Saves what is queued and lets go of the store, for another process to open. Turns that end
     /// from then on come out of the receiver, for that process to save; recall answers from what
     /// is in memory or with an error, and the API with 503.

@@ -584,7 +584,7 @@ async fn a_store_that_is_handed_over_has_one_writer_and_loses_no_turn() {
     assert_eq!(refused.status, http::StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.retry_after.is_some());
 
-    let new = Memory::open(&config(folder.path()), None).unwrap();
+    let new = Memory::take_over(&config(folder.path()), None).unwrap();
     assert_eq!(texts(&new, &ann).await, ["My dog is called Rex."]);
     let late = turn(&ann, "c1", "My cat is called Pixel.", "");
     old.save(Turn {

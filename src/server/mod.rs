@@ -73,8 +73,12 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         .build()
         .map_err(|error| Fault::new("server", format!("no runtime can be made: {error}"), ""))?;
     let predecessor = released(&mut bound, &background, config)?;
+    let open = match predecessor {
+        Some(_) => Memory::take_over,
+        None => Memory::open,
+    };
     let memory = match config.memory.enabled {
-        true => Some(Arc::new(Memory::open(&config.memory, None)?)),
+        true => Some(Arc::new(open(&config.memory, None)?)),
         false => None,
     };
     let unfinished: Arc<Unfinished> = Arc::default();

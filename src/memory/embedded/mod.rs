@@ -90,13 +90,22 @@ impl Embedded {
     /// A fault when the folder or file cannot be written, or when another process has it open.
     /// A corrupt file is not one: it is set aside.
     pub fn open(path: &Path) -> Result<Self, Fault> {
-        Self::open_with(path, |builder, file| {
-            builder.create_with_backend(FileBackend::new(file)?)
-        })
+        Self::open_with(path, true, from_file)
+    }
+
+    /// Opens a store that another process has verified and just closed, without going through all
+    /// of it again: nobody has it until this returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`Embedded::open`].
+    pub fn take_over(path: &Path) -> Result<Self, Fault> {
+        Self::open_with(path, false, from_file)
     }
 
     fn open_with(
         path: &Path,
+        verify: bool,
         opener: impl Fn(&Builder, File) -> Result<Database, DatabaseError> + Send + Sync + 'static,
     ) -> Result<Self, Fault> {
         let fault = |what: String, mend: &str| {
@@ -116,7 +125,7 @@ impl Embedded {
             corrupt: AtomicU64::new(0),
             elsewhere: broadcast::channel(1024).0,
         };
-        let opened = inner.open_file(true).or_else(|failure| match failure {
+        let opened = inner.open_file(verify).or_else(|failure| match failure {
             Failure::Corrupt(why) => {
                 inner.set_aside(&why);
                 inner.open_file(true)
@@ -153,6 +162,10 @@ impl Embedded {
             .await
             .unwrap_or_else(|e| Err(StoreError::Unavailable(e.to_string())))
     }
+}
+
+fn from_file(builder: &Builder, file: File) -> Result<Database, DatabaseError> {
+    builder.create_with_backend(FileBackend::new(file)?)
 }
 
 impl Inner {
