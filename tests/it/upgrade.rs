@@ -103,6 +103,28 @@ fn live_streams_and_memory_outlive_the_process_that_began_them() {
 }
 
 #[test]
+fn a_stream_outlives_two_upgrades_and_its_turn_goes_on_to_the_third_process() {
+    let (upstream, gate) = upstream();
+    let mut program = Program::start(setup(&upstream));
+    let mut client = program.client();
+    client.send(says("My dog is called Rex", true));
+    client.head();
+    client.chunks(event("one").len());
+    for _ in 0..2 {
+        program.upgrade();
+        eventually("the new process answers", || program.memories("ann"));
+    }
+    gate.open();
+    assert_eq!(client.chunks(END.len()), END.as_bytes());
+    assert_eq!(client.chunk(), None);
+    eventually("what the first process ended is saved by the third", || {
+        program.memories("ann")?.contains("Rex").then_some(())
+    });
+    drop(client);
+    program.first_ends();
+}
+
+#[test]
 fn what_ends_after_the_new_process_has_gone_is_saved_by_the_old_one() {
     let (upstream, gate) = upstream();
     let mut program = Program::start(setup(&upstream));
