@@ -17,7 +17,7 @@
 //!    passes through ([`proxy`]: `pass_through`).
 //! 6. Metrics, one log line and a trace are made of the phase ledger ([`telemetry`]).
 //!
-//! [`config`] is what operators write, [`server`] what wires it all together, [`error`] what
+//! [`config`] is what operators write, [`server`] what wires it all together and passes it on to the next process, [`error`] what
 //! people are told when something is wrong, [`demo`] all of it at work without a model.
 //!
 //! Modules use downward only: `demo → server → {proxy, api} → turn → snapshot → personality →

@@ -12,7 +12,7 @@ use yychat::config::model::LogFormat;
 use yychat::config::{self, Sources};
 use yychat::demo;
 use yychat::error::{Fault, Faults};
-use yychat::server::{self, Bound, Signals};
+use yychat::server::{self, Bound, Inherited, Signals};
 use yychat::snapshot::Store;
 use yychat::telemetry::logs;
 
@@ -73,7 +73,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(sources: Sources) -> Result<(), Faults> {
+fn run(mut sources: Sources) -> Result<(), Faults> {
+    // Before there is another thread, for it changes the environment.
+    let inherited = Inherited::take()?;
+    sources.overrides.extend(inherited.settings());
     let (store, warnings) = Store::open(sources)?;
     let snapshot = store.load();
     let log = &snapshot.config.log;
@@ -86,7 +89,7 @@ fn run(sources: Sources) -> Result<(), Faults> {
     for warning in warnings {
         tracing::warn!(%warning, "configuration");
     }
-    let bound = Bound::bind(&snapshot.config.server)?;
+    let bound = Bound::take_over(&snapshot.config.server, inherited)?;
     server::run(Arc::new(store), bound, Arc::new(Signals::new()))?;
     Ok(())
 }

@@ -14,6 +14,7 @@ pub mod block;
 mod cache;
 mod embedded;
 pub mod embedding;
+mod handover;
 mod index;
 mod recall;
 pub mod record;
@@ -27,6 +28,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,9 +88,17 @@ impl Memory {
         config: &model::Memory,
         embedder: Option<Arc<dyn Embedder>>,
     ) -> Result<Self, Fault> {
+        Self::open_by(Embedded::open, config, embedder)
+    }
+
+    fn open_by(
+        open: fn(&Path) -> Result<Embedded, Fault>,
+        config: &model::Memory,
+        embedder: Option<Arc<dyn Embedder>>,
+    ) -> Result<Self, Fault> {
         match &config.store {
             model::Store::Embedded { path } => {
-                let store = Embedded::open(path)?;
+                let store = open(path)?;
                 let mut memory = Self::with_store(Arc::new(store.clone()), config, embedder)?;
                 memory.corrupt = Some(store);
                 Ok(memory)

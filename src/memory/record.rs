@@ -18,7 +18,7 @@ pub const MAX_TEXT_BYTES: usize = 64 * 1024;
 pub const MAX_HISTORY: usize = 16;
 
 /// One memory: a turn of a conversation, or a fact.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Version 7: its order is the order of creation.
     pub id: Uuid,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::ApiError;
 
 /// Bytes of a user's, conversation's or tenant's id at most.
@@ -12,14 +14,14 @@ pub const MAX_ID_BYTES: usize = 512;
 /// conversation's where no user is given.
 ///
 /// Ids are compared byte by byte: look-alikes, other cases and other normal forms are others.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Scope {
     tenant: Arc<str>,
     holder: Holder,
 }
 
 /// Who holds the records of a scope.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Holder {
     User(Arc<str>),
     Conversation(Arc<str>),

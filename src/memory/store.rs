@@ -174,4 +174,14 @@ pub trait MemoryStore: Send + Sync + 'static {
     /// Changes that did not come through [`MemoryStore::apply`] or [`MemoryStore::delete`] of
     /// this value.
     fn elsewhere(&self) -> broadcast::Receiver<Elsewhere>;
+
+    /// Closes what only one process can have open, so that another may open it; from then on all
+    /// is refused until [`MemoryStore::reclaim`]. `false` from a store that processes share, which
+    /// goes on as it is.
+    async fn release(&self) -> bool {
+        false
+    }
+
+    /// Takes back what was released.
+    async fn reclaim(&self) {}
 }

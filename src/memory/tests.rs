@@ -572,3 +572,40 @@ async fn turns_that_the_store_refuses_are_held_until_it_takes_them() {
     let stats = memory.stats();
     assert_eq!((stats.held, stats.save_failed), (1024, 476 + 1));
 }
+
+#[tokio::test]
+async fn a_store_that_is_handed_over_has_one_writer_and_loses_no_turn() {
+    let (old, folder) = open();
+    let ann = scope("ann");
+    old.save(turn(&ann, "c1", "My dog is called Rex.", ""));
+    let mut turns = old.hand_over().await.expect("a store of one process");
+    let record = Record::new(&ann, "user", "I like tea.".into(), Source::Api, NOW);
+    let refused = old.create(record.clone()).await.unwrap_err();
+    assert_eq!(refused.status, http::StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.retry_after.is_some());
+
+    let new = Memory::take_over(&config(folder.path()), None).unwrap();
+    assert_eq!(texts(&new, &ann).await, ["My dog is called Rex."]);
+    let late = turn(&ann, "c1", "My cat is called Pixel.", "");
+    old.save(Turn {
+        recalled: vec![Arc::new(record.clone())],
+        ..late
+    });
+    let sent = serde_json::to_string(&turns.recv().await.unwrap()).unwrap();
+    saved(&new, serde_json::from_str(&sent).unwrap()).await;
+    let both = ["My dog is called Rex.", "My cat is called Pixel."];
+    assert_eq!(texts(&new, &ann).await, both);
+
+    drop(new);
+    turns.close();
+    old.save(turn(&ann, "c1", "My bird is called Kes.", ""));
+    let again = vec![turn(&ann, "c1", "My cat is called Pixel.", "")];
+    old.take_back(again).await;
+    // The other one's threads end when they will, and the file is free then.
+    while !old.drain(Duration::from_secs(60)).await {
+        tokio::task::yield_now().await;
+    }
+    let all = [both[0], both[1], "My bird is called Kes."];
+    assert_eq!(texts(&old, &ann).await, all);
+    old.create(record).await.unwrap();
+}

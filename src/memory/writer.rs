@@ -5,6 +5,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -30,7 +31,10 @@ const RETRY: Duration = Duration::from_secs(1);
 const SHORTEST: usize = 4;
 
 /// A finished exchange.
-#[derive(Debug, Clone)]
+///
+/// It also goes from one version of the program to another ([`super::Memory::hand_over`]): a field
+/// that is added has a `#[serde(default)]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Turn {
     pub scope: Scope,
     pub conversation: Option<String>,
@@ -62,6 +66,11 @@ pub enum Job {
     Remove(Scope, Uuid, Reply<()>),
     /// Answers once everything before it has been written; whether all of it is on disk.
     Flush(oneshot::Sender<bool>),
+    /// Writes everything before it and lets go of the store; turns go to the receiver it answers
+    /// with from then on. `None` from a store that goes on.
+    HandOver(oneshot::Sender<Option<mpsc::UnboundedReceiver<Turn>>>),
+    /// Takes the store back, and saves the turns that went out in vain.
+    TakeBack(Vec<Turn>),
 }
 
 pub struct Edit {
@@ -79,6 +88,8 @@ pub struct Writer {
     held: Vec<Turn>,
     /// Told of records to be embedded.
     fresh: Option<Fresh>,
+    /// Saves the turns while another process has the store.
+    heir: Option<mpsc::UnboundedSender<Turn>>,
 }
 
 type Told = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -127,6 +138,7 @@ impl Writer {
             counters,
             held: Vec::new(),
             fresh,
+            heir: None,
         }
     }
 
@@ -242,10 +254,41 @@ impl Writer {
                 self.retry().await;
                 let _ = done.send(self.held.is_empty());
             }
+            Job::HandOver(reply) => {
+                self.commit(std::mem::take(plan)).await;
+                self.retry().await;
+                let turns = self.let_go().await;
+                // Whoever asked may have gone; then it takes the store back.
+                let _ = reply.send(turns);
+            }
+            Job::TakeBack(turns) => {
+                if self.heir.take().is_some() {
+                    self.store.reclaim().await;
+                }
+                for turn in turns {
+                    self.plan_turn(turn, plan).await;
+                }
+            }
         }
     }
 
+    async fn let_go(&mut self) -> Option<mpsc::UnboundedReceiver<Turn>> {
+        if !self.store.release().await {
+            return None;
+        }
+        // No more turns wait in it than there are live requests.
+        let (heir, turns) = mpsc::unbounded_channel();
+        self.heir = Some(heir);
+        Some(turns)
+    }
+
     async fn plan_turn(&mut self, turn: Turn, plan: &mut Plan) {
+        if let Some(heir) = &self.heir {
+            if let Err(returned) = heir.send(turn) {
+                self.hold(vec![returned.0]);
+            }
+            return;
+        }
         match self.records(&turn, plan).await {
             Ok(records) if records.is_empty() => {}
             Ok(records) => {

@@ -25,6 +25,15 @@ pub fn admit(
         context.ledger = Ledger::new(guarded.first_byte());
     }
     bound(session, &context.snapshot);
+    if gateway
+        .shared
+        .live
+        .as_ref()
+        .is_some_and(|live| live.is_closed())
+    {
+        // This process drains: the client's next request is another's.
+        session.set_keepalive(None);
+    }
     let request = session.req_header();
     let path = request.uri.path();
     let local = match &gateway.surface {

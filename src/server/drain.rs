@@ -3,37 +3,78 @@
 //! pingora 0.9.1 sleeps its whole grace period at SIGTERM and then cuts what is live. So its
 //! services are given a watch of our own, which closes the listeners; pingora itself is told to
 //! stop only when nothing is live any more.
+//!
+//! Where another process has taken this one's place, idle connections are not closed under a
+//! request that may be on its way: each has a while to bring one more, after which it is closed.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::server::{ListenFds, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora::apps::ServerApp;
+use pingora::protocols::Stream;
+use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
 use super::raise;
-use super::signals::{Order, Shutdown};
 use crate::snapshot::Store;
+use crate::telemetry::Metrics;
+
+/// How long idle connections outlive the listeners after an upgrade. Clients that pool connections
+/// seldom use one that was idle for longer.
+const LINGER: Duration = Duration::from_secs(5);
+/// How often it is seen whether any is left.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What the drain needs to know.
 pub struct Drain {
     live: TaskTracker,
     draining: Arc<AtomicBool>,
     store: Arc<Store>,
-    close: watch::Sender<bool>,
+    metrics: Arc<Metrics>,
+    close_first: watch::Sender<bool>,
+    close_last: watch::Sender<bool>,
+    let_go: watch::Sender<bool>,
+}
+
+/// What becomes of the listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Nobody listens any more.
+    Gone,
+    /// Another process does.
+    Succeeded,
 }
 
 impl Drain {
     /// Waits for `live` requests for at most `timeouts.drain`, and shows others that it is
     /// `draining`.
-    pub fn new(live: TaskTracker, draining: Arc<AtomicBool>, store: Arc<Store>) -> Self {
+    pub fn new(
+        live: TaskTracker,
+        draining: Arc<AtomicBool>,
+        store: Arc<Store>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             live,
             draining,
             store,
-            close: watch::channel(false).0,
+            metrics,
+            close_first: watch::channel(false).0,
+            close_last: watch::channel(false).0,
+            let_go: watch::channel(false).0,
+        }
+    }
+
+    /// Keeps idle connections to `app` until the drain lets go of them.
+    pub fn lingering<A>(&self, app: A) -> Lingering<A> {
+        Lingering {
+            app: Arc::new(app),
+            let_go: self.let_go.subscribe(),
         }
     }
 
@@ -42,60 +83,68 @@ impl Drain {
         Drained {
             service,
             fds,
-            close: Some(self.close.subscribe()),
+            close: self.close_first.subscribe(),
         }
     }
 
-    /// Lets `service` listen on the sockets `fds` until the drain is over.
+    /// Lets `service` listen on the sockets `fds` until the drain is over, or another process
+    /// answers there.
     pub fn last<S>(&self, service: S, fds: ListenFds) -> Drained<S> {
         Drained {
             service,
             fds,
-            close: None,
+            close: self.close_last.subscribe(),
         }
     }
 
-    /// Follows the orders of `shutdown`, and calls `reload` when one asks for it.
-    pub fn on<R: Fn() + Send + Sync>(self, shutdown: Arc<dyn Shutdown>, reload: R) -> Orders<R> {
-        Orders {
-            drain: self,
-            shutdown,
-            reload,
-        }
-    }
-
-    async fn run(&self) {
-        tracing::info!(live = self.live.len(), "draining");
+    /// Stops accepting, and returns when nothing is live any more.
+    pub async fn run(&self, then: Then) {
         raise(&self.draining);
-        // The services may have ended already; then nobody needs to hear it.
-        let _ = self.close.send(true);
         self.live.close();
+        tracing::info!(live = self.live.len(), "draining");
+        // The services may have ended already; then nobody needs to hear it.
+        self.close_first.send_replace(true);
+        if then == Then::Succeeded {
+            self.close_last.send_replace(true);
+            self.linger().await;
+        }
+        self.let_go.send_replace(true);
         let cap = self.store.load().config.timeouts.drain;
         if tokio::time::timeout(cap, self.live.wait()).await.is_err() {
             tracing::warn!(live = self.live.len(), ?cap, "drain cut short");
         }
+        self.close_last.send_replace(true);
+    }
+
+    async fn linger(&self) {
+        let began = Instant::now();
+        while self.metrics.connections.get() > 0 && began.elapsed() < LINGER {
+            sleep(LOOK).await;
+        }
     }
 }
 
-/// pingora's source of shutdown signals, ours underneath.
-pub struct Orders<R> {
-    drain: Drain,
-    shutdown: Arc<dyn Shutdown>,
-    reload: R,
+/// An application whose idle connections outlive its listener.
+pub struct Lingering<A> {
+    app: Arc<A>,
+    let_go: watch::Receiver<bool>,
 }
 
 #[async_trait]
-impl<R: Fn() + Send + Sync> ShutdownSignalWatch for Orders<R> {
-    async fn recv(&self) -> ShutdownSignal {
-        loop {
-            match self.shutdown.next().await {
-                Order::Reload => (self.reload)(),
-                Order::Drain => {
-                    self.drain.run().await;
-                    return ShutdownSignal::GracefulTerminate;
-                }
-            }
-        }
+impl<A: ServerApp + Send + Sync + 'static> ServerApp for Lingering<A> {
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        self.app.process_new(stream, shutdown).await
+    }
+
+    async fn cleanup(&self) {
+        let mut let_go = self.let_go.clone();
+        // An error means that the drain is gone, and the process with it.
+        let _ = let_go.wait_for(|gone| *gone).await;
+        self.app.cleanup().await;
     }
 }
 
@@ -103,8 +152,7 @@ impl<R: Fn() + Send + Sync> ShutdownSignalWatch for Orders<R> {
 pub struct Drained<S> {
     service: S,
     fds: ListenFds,
-    /// `None`: when pingora stops.
-    close: Option<ShutdownWatch>,
+    close: ShutdownWatch,
 }
 
 #[async_trait]
@@ -112,12 +160,11 @@ impl<S: Service> Service for Drained<S> {
     async fn start_service(
         &mut self,
         _fds: Option<ListenFds>,
-        shutdown: ShutdownWatch,
+        _shutdown: ShutdownWatch,
         listeners_per_fd: usize,
     ) {
-        let close = self.close.clone().unwrap_or(shutdown);
         self.service
-            .start_service(Some(self.fds.clone()), close, listeners_per_fd)
+            .start_service(Some(self.fds.clone()), self.close.clone(), listeners_per_fd)
             .await;
     }
 

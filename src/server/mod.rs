@@ -1,24 +1,31 @@
-//! Wiring: listeners, services, signals, drain.
+//! Wiring: listeners, services, signals, drain, upgrade.
 
 mod bind;
+mod channel;
 mod drain;
+mod orders;
+mod predecessor;
 mod signals;
+mod successor;
 mod traces;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::listening::Service;
+use sd_notify::NotifyState;
+use tokio::runtime::{Handle, Runtime};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-pub use bind::Bound;
+pub use bind::{Bound, Inherited};
 pub use signals::{Order, Shutdown, Signals};
 
 use crate::api;
@@ -31,6 +38,10 @@ use crate::proxy::{Gateway, Shared, Surface, system_has_authorities};
 use crate::snapshot::{Outcome, Store, Watcher};
 use crate::telemetry::{Metrics, logs};
 use crate::turn::Unfinished;
+use drain::{Drain, Lingering};
+use orders::{Orders, notify};
+use predecessor::Predecessor;
+use successor::Succession;
 
 /// Idle connections to upstreams that are kept, over all upstreams.
 const KEPT_CONNECTIONS: usize = 1024;
@@ -49,7 +60,7 @@ const TRACING: Duration = Duration::from_secs(5);
 /// # Errors
 ///
 /// A fault when TLS cannot be set up or there are no certificate authorities for https upstreams.
-pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Result<(), Fault> {
+pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> Result<(), Fault> {
     let snapshot = store.load();
     let config = &snapshot.config;
     let metrics = Arc::new(Metrics::new());
@@ -57,10 +68,6 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
     let conf = server.configuration.clone();
     let draining = Arc::new(AtomicBool::new(false));
 
-    let memory = match config.memory.enabled {
-        true => Some(Arc::new(Memory::open(&config.memory, None)?)),
-        false => None,
-    };
     // MCP servers are kept company here, whatever becomes of the requests that call them, and
     // traces are exported.
     let background = tokio::runtime::Builder::new_multi_thread()
@@ -69,9 +76,24 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
         .enable_all()
         .build()
         .map_err(|error| Fault::new("server", format!("no runtime can be made: {error}"), ""))?;
+    let predecessor = released(&mut bound, &background, config)?;
+    let open = match predecessor {
+        Some(_) => Memory::take_over,
+        None => Memory::open,
+    };
+    let memory = match config.memory.enabled {
+        true => Some(Arc::new(open(&config.memory, None)?)),
+        false => None,
+    };
     let tracer = traces::start(&config.traces, &metrics, background.handle())?;
     let unfinished: Arc<Unfinished> = Arc::default();
     let live = TaskTracker::new();
+    let drain = Drain::new(
+        live.clone(),
+        draining.clone(),
+        store.clone(),
+        metrics.clone(),
+    );
     let shared = Shared {
         snapshots: store.clone(),
         metrics: metrics.clone(),
@@ -90,7 +112,8 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
             metrics.clone(),
         ),
     ));
-    let mut api_service = service("api", Gateway::new(shared.clone(), api, &conf), &conf);
+    let gateway = Gateway::new(shared.clone(), api, &conf);
+    let mut api_service = service("api", gateway, &conf, &drain);
     api_service.threads = Some(config.server.workers);
     listen(&mut api_service, &config.server, &bound)?;
 
@@ -110,7 +133,8 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
         live: None,
         ..shared
     };
-    let mut admin_service = service("admin", Gateway::new(unwatched, admin, &conf), &conf);
+    let gateway = Gateway::new(unwatched, admin, &conf);
+    let mut admin_service = service("admin", gateway, &conf, &drain);
     admin_service.threads = Some(1);
     admin_service.add_tcp(&bound.admin().to_string());
 
@@ -134,7 +158,6 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
         .inspect_err(|error| tracing::warn!(%error, "files are not watched; edits need SIGHUP"));
 
     server.bootstrap();
-    let drain = drain::Drain::new(live, draining, store.clone());
     server.add_service(drain.first(api_service, bound.fds()));
     // Whoever asks during the drain is told that it drains.
     server.add_service(drain.last(admin_service, bound.fds()));
@@ -142,11 +165,27 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
         reloaded(store.reload_anyway());
     };
     tracing::info!(api = %bound.api(), admin = %bound.admin(), "listening");
+    let succession = Arc::new(Succession::new(
+        bound.kept(),
+        memory.clone(),
+        background.handle().clone(),
+    ));
+    let started = started(
+        (predecessor, live.clone()),
+        memory.clone(),
+        background.handle().clone(),
+    );
     server.run(RunArgs {
-        shutdown_signal: Box::new(drain.on(shutdown, reload)),
+        shutdown_signal: Box::new(Orders {
+            shutdown,
+            started: Mutex::new(Some(started)),
+            reload,
+            succession: succession.clone(),
+            drain,
+        }),
     });
     if let Some(memory) = memory {
-        finish_saving(&memory);
+        background.block_on(finish_saving(&memory, &succession));
     }
     if let Some(tracer) = tracer
         && !background.block_on(tracer.stop(TRACING))
@@ -158,13 +197,44 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
     Ok(())
 }
 
-/// Saves what is still queued.
-fn finish_saving(memory: &Memory) {
-    let waiting = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .is_ok_and(|runtime| runtime.block_on(memory.drain(SAVING)));
-    if !waiting {
+/// The process that this one is to replace, where there is one, once it has closed its store.
+fn released(
+    bound: &mut Bound,
+    background: &Runtime,
+    config: &Config,
+) -> Result<Option<Predecessor>, Fault> {
+    let Some(socket) = bound.predecessor() else {
+        return Ok(None);
+    };
+    background.block_on(async {
+        let mut predecessor = Predecessor::new(socket)?;
+        predecessor.release(config.memory.enabled).await?;
+        Ok(Some(predecessor))
+    })
+}
+
+/// Tells those who wait for it that this process serves.
+fn started(
+    (predecessor, live): (Option<Predecessor>, TaskTracker),
+    memory: Option<Arc<Memory>>,
+    background: Handle,
+) -> orders::Started {
+    Box::new(move || {
+        let Some(predecessor) = predecessor else {
+            return notify(&[NotifyState::Ready]);
+        };
+        // It must know before the old process ends, which is its main one so far.
+        notify(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
+        // What is live over there is saved here: this process does not end before it.
+        background.spawn(live.track_future(predecessor.succeed(memory)));
+    })
+}
+
+/// Saves what is still queued, here or in the process that has taken this one's place.
+async fn finish_saving(memory: &Memory, succession: &Succession) {
+    let saved = memory.drain(SAVING).await && succession.finish(SAVING).await;
+    // The other process may have gone, and what it did not save come back.
+    if !(saved && memory.drain(SAVING).await) {
         tracing::error!(queue = memory.stats().queue, within = ?SAVING, "not everything was saved");
     }
 }
@@ -216,12 +286,13 @@ fn service(
     name: &str,
     gateway: Gateway,
     conf: &Arc<ServerConf>,
-) -> Service<Guard<HttpProxy<Gateway>>> {
+    drain: &Drain,
+) -> Service<Lingering<Guard<HttpProxy<Gateway>>>> {
     let shared = gateway.shared().clone();
     let mut proxy = HttpProxy::new(gateway, conf.clone());
     proxy.handle_init_modules();
     let guard = Guard::new(proxy, shared.snapshots, shared.metrics);
-    Service::new(name.to_owned(), guard)
+    Service::new(name.to_owned(), drain.lingering(guard))
 }
 
 fn listen<A>(service: &mut Service<A>, server: &Listen, bound: &Bound) -> Result<(), Fault> {

@@ -1,4 +1,4 @@
-//! What tells the server to reload or to stop.
+//! What tells the server to reload, to hand over or to stop.
 
 use async_trait::async_trait;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -9,6 +9,8 @@ use tokio::sync::Mutex;
 pub enum Order {
     /// Read the files again.
     Reload,
+    /// Start the program anew, and let the new process take this one's place.
+    Upgrade,
     /// Take no more requests, finish the live ones, stop.
     Drain,
 }
@@ -20,13 +22,14 @@ pub trait Shutdown: Send + Sync {
     async fn next(&self) -> Order;
 }
 
-/// SIGTERM and SIGINT drain, SIGHUP reloads.
+/// SIGTERM and SIGINT drain, SIGHUP reloads, SIGQUIT hands over.
 pub struct Signals(Mutex<Option<Listening>>);
 
 struct Listening {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    quit: Signal,
 }
 
 impl Signals {
@@ -58,6 +61,7 @@ impl Shutdown for Signals {
             _ = listening.terminate.recv() => Order::Drain,
             _ = listening.interrupt.recv() => Order::Drain,
             _ = listening.hang_up.recv() => Order::Reload,
+            _ = listening.quit.recv() => Order::Upgrade,
         }
     }
 }
@@ -68,6 +72,7 @@ impl Listening {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            quit: signal(SignalKind::quit())?,
         })
     }
 }

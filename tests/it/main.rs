@@ -23,3 +23,4 @@ mod reload;
 mod routing;
 mod tools;
 mod traces;
+mod upgrade;

@@ -73,7 +73,7 @@ impl StorageBackend for Faulty {
 
 fn open(folder: &Path, disk: &Arc<Disk>) -> Embedded {
     let disk = disk.clone();
-    Embedded::open_with(folder, move |builder, file| {
+    Embedded::open_with(folder, true, move |builder, file| {
         builder.create_with_backend(Faulty {
             file: FileBackend::new(file)?,
             disk: disk.clone(),

@@ -58,8 +58,9 @@ struct Inner {
     /// How redb takes the file; tests put faults between.
     opener: Opener,
     database: RwLock<Slot>,
-    /// Held while opening: one at a time, and readers need not wait for it.
-    opening: Mutex<()>,
+    /// Held while opening: one at a time, and readers need not wait for it. Whether the file is
+    /// another process's, and must not be opened.
+    opening: Mutex<bool>,
     corrupt: AtomicU64,
     elsewhere: broadcast::Sender<Elsewhere>,
 }
@@ -89,13 +90,22 @@ impl Embedded {
     /// A fault when the folder or file cannot be written, or when another process has it open.
     /// A corrupt file is not one: it is set aside.
     pub fn open(path: &Path) -> Result<Self, Fault> {
-        Self::open_with(path, |builder, file| {
-            builder.create_with_backend(FileBackend::new(file)?)
-        })
+        Self::open_with(path, true, from_file)
+    }
+
+    /// Opens a store that another process has verified and just closed, without going through all
+    /// of it again: nobody has it until this returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`Embedded::open`].
+    pub fn take_over(path: &Path) -> Result<Self, Fault> {
+        Self::open_with(path, false, from_file)
     }
 
     fn open_with(
         path: &Path,
+        verify: bool,
         opener: impl Fn(&Builder, File) -> Result<Database, DatabaseError> + Send + Sync + 'static,
     ) -> Result<Self, Fault> {
         let fault = |what: String, mend: &str| {
@@ -111,11 +121,11 @@ impl Embedded {
             path: path.join(FILE),
             opener: Box::new(opener),
             database: RwLock::new(Slot::Closed),
-            opening: Mutex::new(()),
+            opening: Mutex::new(false),
             corrupt: AtomicU64::new(0),
             elsewhere: broadcast::channel(1024).0,
         };
-        let opened = inner.open_file(true).or_else(|failure| match failure {
+        let opened = inner.open_file(verify).or_else(|failure| match failure {
             Failure::Corrupt(why) => {
                 inner.set_aside(&why);
                 inner.open_file(true)
@@ -152,6 +162,10 @@ impl Embedded {
             .await
             .unwrap_or_else(|e| Err(StoreError::Unavailable(e.to_string())))
     }
+}
+
+fn from_file(builder: &Builder, file: File) -> Result<Database, DatabaseError> {
+    builder.create_with_backend(FileBackend::new(file)?)
 }
 
 impl Inner {
@@ -237,6 +251,10 @@ impl Inner {
         if let Some(result) = self.attempt(access, &work) {
             return result;
         }
+        if *opening {
+            let why = "another process of this gateway has it now";
+            return Err(StoreError::Unavailable(why.into()));
+        }
         match (self.open_file(false), access) {
             (Ok(database), _) => self.fill(Slot::Open(database)),
             (Err(Failure::Io(_)), Access::Read) => {
@@ -262,6 +280,14 @@ impl Inner {
                 StoreError::Unavailable(failure.to_string())
             }
         }
+    }
+
+    /// Closes the file and leaves it to another process, or takes it back, to be opened at its
+    /// next use.
+    fn leave(&self, to_another: bool) {
+        let mut left = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        *left = to_another;
+        self.fill(Slot::Closed);
     }
 
     fn set_aside(&self, why: &str) {
@@ -432,5 +458,25 @@ impl MemoryStore for Embedded {
 
     fn elsewhere(&self) -> broadcast::Receiver<Elsewhere> {
         self.inner.elsewhere.subscribe()
+    }
+
+    async fn release(&self) -> bool {
+        let closed = self.blocking(|inner| {
+            inner.leave(true);
+            Ok(())
+        });
+        closed.await.is_ok()
+    }
+
+    async fn reclaim(&self) {
+        let taken_back = self.blocking(|inner| {
+            inner.leave(false);
+            // What the other process wrote is not in any index here.
+            let _ = inner.elsewhere.send(Elsewhere::Everything);
+            Ok(())
+        });
+        if let Err(error) = taken_back.await {
+            tracing::error!(%error, "memory store not taken back");
+        }
     }
 }

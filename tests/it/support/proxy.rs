@@ -124,6 +124,11 @@ impl Setup {
         self.root.path().join(path)
     }
 
+    /// The keys that the command line sets.
+    pub fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.set.iter().map(|(key, value)| (&**key, &**value))
+    }
+
     fn sources(&self) -> Sources {
         Sources {
             file: Some(self.path("conf/yychat.toml")),
