@@ -25,6 +25,8 @@ mod transfer;
 mod writer;
 
 #[cfg(test)]
+mod clock_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

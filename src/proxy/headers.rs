@@ -8,12 +8,11 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::fail::Failure;
+use super::path;
 use crate::config::model::Upstream;
 use crate::error::ApiError;
 use crate::snapshot::Caller;
 
-/// The gateway's key, where `Authorization` holds the caller's own upstream key.
-pub const GATEWAY_KEY: HeaderName = HeaderName::from_static("x-yychat-api-key");
 /// Everything that begins so is addressed to the gateway.
 const OWN_PREFIX: &str = "x-yychat-";
 
@@ -41,7 +40,7 @@ pub fn chat_request(
             "The request cannot be forwarded: {error}"
         )))
     };
-    let path = upstream_path(client, upstream);
+    let path = path::under(&client.uri, &upstream.base_url);
     let mut request =
         RequestHeader::build(Method::POST, path.as_bytes(), Some(24)).map_err(internal)?;
     let nominated = nominated(&client.headers);
@@ -88,34 +87,6 @@ pub fn pass_through_request(
     }
     authorize(request, upstream, caller)?;
     request.insert_header(header::HOST, host(upstream))
-}
-
-/// Refuses a path that could climb out of the one that `base_url` confines callers to: a `..`,
-/// plain, encoded, or with parameters behind it.
-pub fn expect_resolved(path: &str) -> Result<(), ApiError> {
-    if !path.contains(['.', '%']) {
-        return Ok(());
-    }
-    let plain = path.to_ascii_lowercase().replace("%2e", ".");
-    let plain = plain.replace("%2f", "/").replace("%5c", "/");
-    let mut segments = plain
-        .split(['/', '\\'])
-        .map(|segment| segment.split(';').next());
-    if segments.any(|segment| matches!(segment, Some("." | ".."))) {
-        return Err(ApiError::bad_request(
-            "The path holds a `.` or `..` segment. Send it resolved.",
-        ));
-    }
-    Ok(())
-}
-
-/// The upstream's path for the client's: what follows `/v1`, under the path of `base_url`.
-pub fn upstream_path(client: &RequestHeader, upstream: &Upstream) -> String {
-    let path = client.uri.path();
-    let rest = path.strip_prefix("/v1").unwrap_or(path);
-    let prefix = upstream.base_url.path().trim_end_matches('/');
-    let query = client.uri.query().map(|query| format!("?{query}"));
-    format!("{prefix}{rest}{}", query.unwrap_or_default())
 }
 
 /// The response header as the client gets it, framing apart.
