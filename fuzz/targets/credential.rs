@@ -49,7 +49,9 @@ fuzz_target!(|input: &[u8]| {
         }
         _ => (None, false),
     };
-    let owner = KEYS.iter().find(|(key, _)| presented == Some(key.as_bytes()));
+    let owner = KEYS
+        .iter()
+        .find(|(key, _)| presented == Some(key.as_bytes()));
     match credential::prove(&headers, &RING) {
         Ok(caller) => {
             assert_eq!(Some(&*caller.tenant), owner.map(|(_, tenant)| *tenant));

@@ -25,9 +25,10 @@ fuzz_target!(|input: &[u8]| {
     for address in nobody.vet("name", found.into()).into_iter().flatten() {
         assert!(!is_local(address.ip()), "{address}");
     }
-    let Ok(url) = std::str::from_utf8(text).map_err(drop).and_then(|host| {
-        Url::parse(&format!("http://{host}")).map_err(drop)
-    }) else {
+    let Ok(url) = std::str::from_utf8(text)
+        .map_err(drop)
+        .and_then(|host| Url::parse(&format!("http://{host}")).map_err(drop))
+    else {
         return;
     };
     let address = match url.host() {

@@ -31,7 +31,10 @@ fuzz_target!(|input: &[u8]| {
     let sent = path::under(&client, base);
     let prefix = base.path().trim_end_matches('/');
     assert!(sent.starts_with(&format!("{prefix}/")), "{sent}");
-    assert!(sent.bytes().all(|byte| byte > b' ' && byte != 0x7f), "{sent}");
+    assert!(
+        sent.bytes().all(|byte| byte > b' ' && byte != 0x7f),
+        "{sent}"
+    );
     let asked = base.join(&format!("http://u{sent}")).expect("a URL");
     assert_eq!(asked.host_str(), Some("u"), "{sent}");
     assert!(asked.path().starts_with(prefix), "{sent}");
@@ -46,9 +49,14 @@ fuzz_target!(|input: &[u8]| {
         }
         assert!(depth >= 0, "{sent}");
     }
-    assert!(!decoded(path).split('/').any(|segment| segment == ".."), "{sent}");
+    assert!(
+        !decoded(path).split('/').any(|segment| segment == ".."),
+        "{sent}"
+    );
 });
 
 fn decoded(path: &str) -> String {
-    percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned()
+    percent_encoding::percent_decode_str(path)
+        .decode_utf8_lossy()
+        .into_owned()
 }

@@ -64,7 +64,11 @@ fn image(content: &[u8]) -> Vec<u8> {
         (b"IEND", &[]),
     ] {
         let chunk = [&kind[..], data].concat();
-        image.extend(u32::try_from(data.len()).expect("a small chunk").to_be_bytes());
+        image.extend(
+            u32::try_from(data.len())
+                .expect("a small chunk")
+                .to_be_bytes(),
+        );
         image.extend(&chunk);
         image.extend(crc32fast::hash(&chunk).to_be_bytes());
     }

@@ -16,8 +16,7 @@ mod scope;
 use record::{Line, Record, checksum};
 use scope::{Holder, Scope};
 
-static SCOPE: LazyLock<Scope> =
-    LazyLock::new(|| Scope::of("t", Some("u"), None).expect("a user"));
+static SCOPE: LazyLock<Scope> = LazyLock::new(|| Scope::of("t", Some("u"), None).expect("a user"));
 
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, rest)) = input.split_first() else {

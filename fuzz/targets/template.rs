@@ -28,8 +28,8 @@ const SOURCES: [&str; 4] = [
 
 static COMPILED: LazyLock<(Templates, [Template; SOURCES.len()])> = LazyLock::new(|| {
     let mut templates = new();
-    let compiled = SOURCES
-        .map(|source| templates.add(Place::Url, source, None).expect("a template"));
+    let compiled =
+        SOURCES.map(|source| templates.add(Place::Url, source, None).expect("a template"));
     (templates, compiled)
 });
 
@@ -50,14 +50,20 @@ fn argument(which: usize, text: &str) {
     let (templates, compiled) = &*COMPILED;
     let arguments = Map::from_iter([("v".to_owned(), Value::from(text))]);
     let context = templates.context(&arguments);
-    let url = templates.render(&compiled[which], &context).expect("text is rendered");
+    let url = templates
+        .render(&compiled[which], &context)
+        .expect("text is rendered");
     let inner = url
         .strip_prefix("https://example.com/a/")
         .and_then(|rest| rest.strip_suffix("&r=1"));
-    let (path, query) = inner.and_then(|rest| rest.split_once("/b?q=")).expect("the frame");
+    let (path, query) = inner
+        .and_then(|rest| rest.split_once("/b?q="))
+        .expect("the frame");
     for value in [path, query] {
         assert!(
-            value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~%".contains(&b)),
+            value
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-._~%".contains(&b)),
             "{url}"
         );
     }

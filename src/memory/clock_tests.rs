@@ -20,12 +20,11 @@ fn jumps() -> impl Strategy<Value = i64> {
     ]
 }
 
-fn memory(folder: &std::path::Path) -> Memory {
+/// Memory that knows nothing but what is stored.
+fn memory(store: &Embedded) -> Memory {
     let config = model::Memory {
         enabled: true,
-        store: model::Store::Embedded {
-            path: folder.into(),
-        },
+        store: model::Store::Embedded { path: "".into() },
         recall_limit: 5,
         recall_deadline: Duration::from_secs(60),
         cache_ttl: Duration::from_secs(300),
@@ -34,7 +33,7 @@ fn memory(folder: &std::path::Path) -> Memory {
         placement: model::Placement::Tail,
         max_bytes: 8192,
     };
-    Memory::open(&config, None).unwrap()
+    Memory::with_store(Arc::new(store.clone()), &config, None).unwrap()
 }
 
 async fn find(memory: &Memory, scope: &Scope, number: usize, now: i64) -> Vec<Recalled> {
@@ -73,11 +72,12 @@ proptest! {
         runtime.block_on(async {
             let folder = tempfile::tempdir().unwrap();
             let scope = Scope::of("tenant", Some("ann"), None).unwrap();
-            let mut store = memory(folder.path());
+            let store = Embedded::open(folder.path()).unwrap();
+            let running = memory(&store);
             let mut now = 1_700_000_000_000;
             for (number, jump) in jumps.iter().enumerate() {
                 now += jump;
-                store.save(Turn {
+                running.save(Turn {
                     scope: scope.clone(),
                     conversation: Some("c".into()),
                     user_text: format!("The secret of cabinet{number} is word{}.", number * 7919),
@@ -87,29 +87,25 @@ proptest! {
                     recalled: Vec::new(),
                     now,
                 });
-                assert!(store.drain(Duration::from_secs(60)).await);
-                let found = find(&store, &scope, number, now).await;
+                assert!(running.drain(Duration::from_secs(60)).await);
+                let found = find(&running, &scope, number, now).await;
                 let text = found.first().map(|found| found.record.text.as_str());
                 let expected = format!("The secret of cabinet{number} is word{}.", number * 7919);
                 assert_eq!(text, Some(&*expected));
                 assert!(block::render(&found, "secret", 8192).records.len() == found.len());
             }
-            for restarted in [false, true] {
-                if restarted {
-                    drop(store);
-                    store = memory(folder.path());
-                }
-                let ids = listed(&store, &scope).await;
+            for memory in [&running, &memory(&store)] {
+                let ids = listed(memory, &scope).await;
                 let different: HashSet<_> = ids.iter().collect();
                 assert_eq!((ids.len(), different.len()), (jumps.len(), jumps.len()));
                 assert!(ids.is_sorted_by(|a, b| a > b), "the newest first");
                 for number in 0..jumps.len() {
-                    let found = find(&store, &scope, number, now).await;
+                    let found = find(memory, &scope, number, now).await;
                     assert!(found[0].record.text.contains(&format!("cabinet{number} ")));
                     assert!(found[0].record.updated_at >= found[0].record.created_at);
                 }
             }
-            let audit = store.audit().await.unwrap();
+            let audit = running.audit().await.unwrap();
             assert_eq!(audit.records, jumps.len() as u64);
             assert_eq!((audit.corrupt, audit.orphans, audit.miscounted), (0, 0, 0));
         });

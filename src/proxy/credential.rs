@@ -96,11 +96,20 @@ mod tests {
             &[("authorization", "Basic key-one")],
             &[("authorization", "Bearerkey-one")],
             &[("authorization", "Bearer key-on")],
-            &[("authorization", "Bearer key-one"), ("x-yychat-api-key", "")],
-            &[("authorization", "Bearer no"), ("authorization", "Bearer key-one")],
+            &[
+                ("authorization", "Bearer key-one"),
+                ("x-yychat-api-key", ""),
+            ],
+            &[
+                ("authorization", "Bearer no"),
+                ("authorization", "Bearer key-one"),
+            ],
             &[("x-api-key", "key-one")],
         ] {
-            assert!(shown(fields).is_err_and(|told| told.starts_with("401 ")), "{fields:?}");
+            assert!(
+                shown(fields).is_err_and(|told| told.starts_with("401 ")),
+                "{fields:?}"
+            );
         }
         let told = |fields| shown(fields).expect_err("no key");
         assert!(told(&[]).contains("No API key was sent"));

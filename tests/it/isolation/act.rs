@@ -58,7 +58,12 @@ impl Act {
         let tenant = chance.of(&TENANTS);
         let mut fields = vec![format!("{}key-{tenant}-0123456789", key_field(chance))];
         // What other gateways believe, and this one does not.
-        for spoof in ["X-Tenant-Id", "X-YYChat-Tenant", "X-Forwarded-User", "X-User-Id"] {
+        for spoof in [
+            "X-Tenant-Id",
+            "X-YYChat-Tenant",
+            "X-Forwarded-User",
+            "X-User-Id",
+        ] {
             if chance.one_in(3) {
                 fields.push(format!("{spoof}: tenant-{}", chance.of(&TENANTS)));
             }
@@ -91,7 +96,9 @@ impl Act {
                         self.fields.push(format!("X-Session-Id: {other}"));
                     }
                     2 => self.fields.push(format!("X-Resource-Id: {user}")),
-                    3 => self.fields.push(format!("X-YYChat-User-Id: %75{}", &user[1..])),
+                    3 => self
+                        .fields
+                        .push(format!("X-YYChat-User-Id: %75{}", &user[1..])),
                     _ => self.body["metadata"] = json!({ "user_id": user }),
                 }
                 if chance.one_in(2) {
@@ -135,7 +142,10 @@ impl Act {
     }
 
     pub fn send(&self, client: &mut Client, method: &str, path: &str) -> Response {
-        let mut request = format!("{method} {path}{} HTTP/1.1\r\nHost: localhost\r\n", self.query);
+        let mut request = format!(
+            "{method} {path}{} HTTP/1.1\r\nHost: localhost\r\n",
+            self.query
+        );
         for field in &self.fields {
             request.push_str(&format!("{field}\r\n"));
         }
@@ -178,7 +188,10 @@ fn a_cross_read_would_be_noticed() {
         body: Value::Null,
         query: String::new(),
     };
-    assert_eq!(marks("x zqa1zq y zqb1zqzqa2zq zqa"), [('a', '1'), ('b', '1'), ('a', '2')]);
+    assert_eq!(
+        marks("x zqa1zq y zqb1zqzqa2zq zqa"),
+        [('a', '1'), ('b', '1'), ('a', '2')]
+    );
     assert!(act.may_see(('a', '1'), false) && act.may_see(('a', 'm'), false));
     assert!(!act.may_see(('b', '1'), true) && !act.may_see(('a', '2'), false));
     assert!(act.may_see(('a', '2'), true));

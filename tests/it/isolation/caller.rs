@@ -1,6 +1,7 @@
 //! What callers do, over every route, and what they were shown.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
@@ -36,7 +37,7 @@ pub type Made = Mutex<Vec<(char, String)>>;
 
 pub struct Caller<'a> {
     pub client: Client,
-    pub admin: Client,
+    pub admin: SocketAddr,
     pub chance: Chance,
     pub tally: Tally,
     pub made: &'a Made,
@@ -65,7 +66,12 @@ impl Caller<'_> {
     /// Notes an answer; `whole_tenant`: it may show all that the tenant has.
     fn judge(&mut self, what: &'static str, act: &Act, answer: &Response, whole_tenant: bool) {
         *self.tally.operations.entry(what).or_default() += 1;
-        let head: String = answer.head.fields.iter().map(|(_, value)| &**value).collect();
+        let head: String = answer
+            .head
+            .fields
+            .iter()
+            .map(|(_, value)| &**value)
+            .collect();
         for mark in marks(&answer.text()).into_iter().chain(marks(&head)) {
             if act.may_see(mark, whole_tenant) {
                 *self.tally.seen.entry(what).or_default() += 1;
@@ -77,9 +83,14 @@ impl Caller<'_> {
     }
 
     fn text(&mut self, act: &Act) -> String {
-        let noun = self.chance.of(&["dragon", "river", "tea", "violin", "龙井茶"]);
+        let noun = self
+            .chance
+            .of(&["dragon", "river", "tea", "violin", "龙井茶"]);
         let own = mark(act.tenant, act.holder.unwrap_or('m'));
-        format!("the {noun} number {} belongs to {own}", self.chance.below(1000))
+        format!(
+            "the {noun} number {} belongs to {own}",
+            self.chance.below(1000)
+        )
     }
 
     fn chat(&mut self, path: &'static str) {
@@ -116,10 +127,9 @@ impl Caller<'_> {
     fn list(&mut self) {
         let holder = self.chance.of(&HOLDERS);
         let mut act = Act::new(&mut self.chance, holder).for_memory(&mut self.chance, true);
-        let (what, path) = self.chance.of(&[
-            ("list", "/v1/memories"),
-            ("export", "/v1/memories/export"),
-        ]);
+        let (what, path) = self
+            .chance
+            .of(&[("list", "/v1/memories"), ("export", "/v1/memories/export")]);
         if let Some(id) = self.any_id().filter(|_| self.chance.one_in(2)) {
             let joint = if act.query.is_empty() { '?' } else { '&' };
             act.query.push_str(&format!("{joint}cursor={id}"));
@@ -170,7 +180,9 @@ impl Caller<'_> {
 
     fn performance(&mut self) {
         let act = Act::new(&mut self.chance, None);
-        let path = self.chance.of(&["/v1/performance/recent?count=1000", "/v1/performance/stats"]);
+        let path = self
+            .chance
+            .of(&["/v1/performance/recent?count=1000", "/v1/performance/stats"]);
         let answer = act.send(&mut self.client, "GET", path);
         self.judge("performance", &act, &answer, true);
     }
@@ -189,8 +201,10 @@ impl Caller<'_> {
         if !keyed {
             act.fields.clear();
         }
-        let path = self.chance.of(&["/v1/memories", "/v1/memories/export", "/metrics", "/status"]);
-        let answer = act.send(&mut self.admin, "GET", path);
+        let path = self
+            .chance
+            .of(&["/v1/memories", "/v1/memories/export", "/metrics", "/status"]);
+        let answer = act.send(&mut Client::connect(self.admin), "GET", path);
         if !keyed && path.starts_with("/v1/") {
             assert_eq!(answer.status(), 401, "{path}");
         }
@@ -199,7 +213,9 @@ impl Caller<'_> {
         } else {
             // Figures of everyone; what users said is no part of them.
             *self.tally.operations.entry("admin, figures").or_default() += 1;
-            let said = marks(&answer.text()).into_iter().any(|(_, holder)| holder != 'm');
+            let said = marks(&answer.text())
+                .into_iter()
+                .any(|(_, holder)| holder != 'm');
             assert!(!said, "{path}: {}", answer.text());
         }
     }
@@ -220,6 +236,8 @@ impl Caller<'_> {
     fn owner(&self, id: &str) -> char {
         let made = self.made.lock().expect("no panic");
         let found = made.iter().rev().find(|(_, known)| known == id);
-        found.map(|(tenant, _)| *tenant).expect("an id that was made")
+        found
+            .map(|(tenant, _)| *tenant)
+            .expect("an id that was made")
     }
 }

@@ -13,7 +13,6 @@ use serde_json::json;
 use act::{Chance, TENANTS, mark, marks};
 use caller::{Caller, Made, Tally};
 
-use crate::support::client::Client;
 use crate::support::upstream::{STREAM, event, json_answer};
 use crate::support::{Proxy, Setup, Upstream};
 
@@ -67,7 +66,7 @@ fn round(number: usize, operations: usize) -> Tally {
             let seed = (number * CLIENTS + client + 1) as u64;
             let mut caller = Caller {
                 client: proxy.client(),
-                admin: Client::connect(proxy.admin),
+                admin: proxy.admin,
                 chance: Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
                 tally: Tally::default(),
                 made: &made,
@@ -114,6 +113,9 @@ fn nobody_sees_what_is_anothers() {
         "performance",
         "admin",
     ] {
-        assert!(all.seen.contains_key(what), "{what} showed nothing: {figures}");
+        assert!(
+            all.seen.contains_key(what),
+            "{what} showed nothing: {figures}"
+        );
     }
 }
