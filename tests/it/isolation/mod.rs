@@ -86,6 +86,10 @@ fn round(number: usize, operations: usize) -> Tally {
 
 #[test]
 fn nobody_sees_what_is_anothers() {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the size of the test is no setting of the program"
+    )]
     let operations = std::env::var("ISOLATION_OPERATIONS")
         .map_or(OPERATIONS, |count| count.parse().expect("a number"));
     let mut all = Tally::default();
