@@ -1,5 +1,8 @@
 //! The modules that read what strangers write, taken from the program's own source: the rest of
 //! it, pingora above all, would make a build take minutes and the coverage mean less.
+//!
+//! What only its parent module may name is taken by its target instead, whose root is the parent
+//! then.
 
 #![allow(dead_code, reason = "each target reads a part of them")]
 
@@ -11,3 +14,5 @@ pub mod config;
 pub mod error;
 #[path = "../../src/proxy/framing.rs"]
 pub mod framing;
+#[path = "../../src/personality/mod.rs"]
+pub mod personality;

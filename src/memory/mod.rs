@@ -26,6 +26,8 @@ mod transfer;
 mod writer;
 
 #[cfg(test)]
+mod clock_tests;
+#[cfg(test)]
 mod tests;
 
 use std::path::Path;

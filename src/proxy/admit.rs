@@ -1,12 +1,13 @@
 //! Admission: who asks, whether there is room, and for which route.
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{Method, StatusCode};
 use pingora::proxy::Session;
 
 use super::context::{Context, Route};
+use super::credential::prove;
 use super::fail::Failure;
 use super::guard::Guarded;
-use super::{Gateway, Surface, headers};
+use super::{Gateway, Surface, path};
 use crate::error::ApiError;
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::Ledger;
@@ -41,7 +42,7 @@ pub fn admit(
         Surface::Admin(_) => {
             context.route = Route::Local;
             let caller = match is_users_own(path) {
-                true => authenticate(&request.headers, &context.snapshot)?,
+                true => prove(&request.headers, &context.snapshot.keys)?,
                 false => Caller::anonymous(),
             };
             return Ok((Route::Local, caller));
@@ -54,7 +55,7 @@ pub fn admit(
         ))
         .into());
     }
-    let caller = authenticate(&request.headers, &context.snapshot)?;
+    let caller = prove(&request.headers, &context.snapshot.keys)?;
     context.caller = Some(caller.clone());
     if let Some(tracer) = &gateway.shared.tracer {
         let trace = tracer.begin(request, context.snapshot.config.traces.sample_ratio);
@@ -80,7 +81,7 @@ pub fn admit(
     } else if local.owns(path) {
         Route::Local
     } else {
-        headers::expect_resolved(path)?;
+        path::expect_resolved(path)?;
         Route::PassThrough
     };
     Ok((context.route, caller))
@@ -100,36 +101,4 @@ fn bound(session: &mut Session, snapshot: &Snapshot) {
     if session.get_keepalive().is_some() {
         session.set_keepalive(Some(timeouts.keepalive.as_secs().max(1)));
     }
-}
-
-/// The gateway's key is taken from `X-YYChat-Api-Key` where it is sent, so that `Authorization`
-/// can carry the caller's own upstream key, and from `Authorization` otherwise.
-fn authenticate(headers: &HeaderMap, snapshot: &Snapshot) -> Result<Caller, ApiError> {
-    let own = headers.get(headers::GATEWAY_KEY);
-    let presented = match own {
-        Some(value) => value.as_bytes(),
-        None => headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| bearer(value.as_bytes()))
-            .unwrap_or_default(),
-    };
-    let mut caller = snapshot.keys.prove(presented).ok_or_else(|| {
-        let message = if presented.is_empty() {
-            "No API key was sent. Send one of this gateway's keys as `Authorization: Bearer KEY`."
-        } else {
-            "The API key is not one of this gateway's. Send one of [[auth.keys]] as \
-             `Authorization: Bearer KEY`."
-        };
-        ApiError::new(StatusCode::UNAUTHORIZED, message).code("invalid_api_key")
-    })?;
-    caller.key_in_authorization &= own.is_none();
-    Ok(caller)
-}
-
-/// The token of `Bearer TOKEN`; the scheme's case does not matter (RFC 9110, section 11.1).
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme
-        .eq_ignore_ascii_case(b"bearer ")
-        .then(|| token.trim_ascii())
 }

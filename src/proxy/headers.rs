@@ -8,13 +8,12 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::fail::Failure;
+use super::path;
 use crate::config::model::Upstream;
 use crate::error::ApiError;
 use crate::snapshot::Caller;
 use crate::telemetry::traces::{TRACEPARENT, TRACESTATE, Trace};
 
-/// The gateway's key, where `Authorization` holds the caller's own upstream key.
-pub const GATEWAY_KEY: HeaderName = HeaderName::from_static("x-yychat-api-key");
 /// Everything that begins so is addressed to the gateway.
 const OWN_PREFIX: &str = "x-yychat-";
 
@@ -54,7 +53,7 @@ pub fn chat_request(
     };
     // A copy keeps the case of names, and costs less than building it field by field.
     let mut request = Box::new(client.clone());
-    let path = upstream_path(client, upstream);
+    let path = path::under(&client.uri, &upstream.base_url);
     // An HTTP/2 client's URI names the gateway as its authority.
     if path.as_bytes() != client.raw_path() || client.uri.authority().is_some() {
         request.set_raw_path(path.as_bytes()).map_err(internal)?;
@@ -110,34 +109,6 @@ pub fn hand_on(trace: Option<&Trace>, request: &mut RequestHeader) {
         // Name and value are of valid form.
         let _ = request.insert_header(TRACEPARENT, parent);
     }
-}
-
-/// Refuses a path that could climb out of the one that `base_url` confines callers to: a `..`,
-/// plain, encoded, or with parameters behind it.
-pub fn expect_resolved(path: &str) -> Result<(), ApiError> {
-    if !path.contains(['.', '%']) {
-        return Ok(());
-    }
-    let plain = path.to_ascii_lowercase().replace("%2e", ".");
-    let plain = plain.replace("%2f", "/").replace("%5c", "/");
-    let mut segments = plain
-        .split(['/', '\\'])
-        .map(|segment| segment.split(';').next());
-    if segments.any(|segment| matches!(segment, Some("." | ".."))) {
-        return Err(ApiError::bad_request(
-            "The path holds a `.` or `..` segment. Send it resolved.",
-        ));
-    }
-    Ok(())
-}
-
-/// The upstream's path for the client's: what follows `/v1`, under the path of `base_url`.
-pub fn upstream_path(client: &RequestHeader, upstream: &Upstream) -> String {
-    let path = client.uri.path();
-    let rest = path.strip_prefix("/v1").unwrap_or(path);
-    let prefix = upstream.base_url.path().trim_end_matches('/');
-    let query = client.uri.query().map(|query| format!("?{query}"));
-    format!("{prefix}{rest}{}", query.unwrap_or_default())
 }
 
 /// The response header as the client gets it, framing apart.

@@ -15,6 +15,7 @@
 mod admit;
 mod body;
 mod context;
+mod credential;
 mod exchange;
 mod fail;
 mod finish;
@@ -26,6 +27,7 @@ pub mod listener;
 pub mod local;
 mod overload;
 mod pass_through;
+mod path;
 mod reader;
 mod relay;
 mod respond;

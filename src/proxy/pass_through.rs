@@ -9,7 +9,7 @@ use pingora::{Error, ErrorType};
 
 use super::context::Context;
 use super::fail::{Failure, UpstreamError, UpstreamErrorKind, rescue};
-use super::{Gateway, headers, respond};
+use super::{Gateway, headers, path, respond};
 use crate::config::model::Upstream;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Phase;
@@ -90,7 +90,7 @@ pub fn request(request: &mut RequestHeader, context: &mut Context) -> pingora::R
         return Err(Error::new(ErrorType::InternalError));
     };
     // It is made of a URI and a URL's path, so it is one.
-    let uri = headers::upstream_path(request, upstream)
+    let uri = path::under(&request.uri, &upstream.base_url)
         .parse()
         .map_err(|_| Error::explain(ErrorType::InternalError, "the path is not a URI"))?;
     request.set_uri(uri);

@@ -17,6 +17,7 @@ mod failures;
 mod faults;
 mod framing;
 mod health;
+mod isolation;
 mod observe;
 mod overload;
 mod reload;

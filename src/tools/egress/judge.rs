@@ -1,29 +1,18 @@
-//! Where tools may connect to: addresses of the public Internet, and hosts that the operator
-//! lists in `allow_hosts`.
-//!
-//! The address that was judged is the one that is dialled, since [`Vetted`] is the client's
-//! resolver; the client never sees an address that was refused.
+//! Which addresses may be dialled: a judgement without any I/O.
 
 use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::redirect;
-use rustls::ClientConfig;
-use rustls_platform_verifier::BuilderVerifierExt;
 use url::{Host, Url};
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a tool may not connect to an address, or `None` where it may.
 ///
 /// The ranges are those of IANA's registries of special-purpose addresses,
 /// <https://www.iana.org/assignments/iana-ipv4-special-registry> and
 /// <https://www.iana.org/assignments/iana-ipv6-special-registry>.
-pub(super) fn refusal(address: IpAddr) -> Option<&'static str> {
+pub fn refusal(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => refusal_v4(address),
         IpAddr::V6(address) => refusal_v6(address),
@@ -73,7 +62,7 @@ fn refusal_v6(address: Ipv6Addr) -> Option<&'static str> {
 
 /// A connection that was not made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refused {
+pub struct Refused {
     host: String,
     address: IpAddr,
     why: &'static str,
@@ -107,7 +96,7 @@ impl Refused {
 
 /// Hosts that may be reached at any address.
 #[derive(Debug, Clone, Default)]
-pub(super) struct AllowedHosts(Arc<[String]>);
+pub struct AllowedHosts(Arc<[String]>);
 
 impl AllowedHosts {
     /// Host names and addresses; an IPv6 address with or without its brackets.
@@ -166,43 +155,4 @@ impl AllowedHosts {
             _ => Ok(vetted),
         }
     }
-}
-
-/// Resolves names, and gives only addresses that may be dialled.
-struct Vetted(AllowedHosts);
-
-impl Resolve for Vetted {
-    fn resolve(&self, name: Name) -> Resolving {
-        let allowed = self.0.clone();
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let vetted = allowed.vet(name.as_str(), found.collect())?;
-            Ok(Box::new(vetted.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// A client that follows no redirect, knows no proxy and dials vetted addresses alone. Addresses
-/// in URLs are for [`AllowedHosts::judge`].
-///
-/// # Errors
-///
-/// Says what is missing, such as the system's certificate authorities.
-pub(super) fn client(allowed: AllowedHosts) -> Result<reqwest::Client, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(BuilderVerifierExt::with_platform_verifier)
-        .map_err(|error| error.to_string())?
-        .with_no_client_auth();
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .dns_resolver(Vetted(allowed))
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .no_proxy()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .user_agent(concat!("yychat/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| error.to_string())
 }
