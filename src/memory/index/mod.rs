@@ -34,7 +34,7 @@ const WINDOW_MS: i64 = 600_000;
 const CONTEXT: [f32; 4] = [0.5, 0.35, 0.25, 0.18];
 /// Weight of a day that the question names. A month weighs as much as a word: what is told of it is
 /// often told later.
-const DAY: f32 = 1.5;
+const DAY: f32 = 2.5;
 /// Weight of a single ideograph beside that of a pair.
 const CHARACTER: f32 = 0.5;
 
