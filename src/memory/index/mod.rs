@@ -193,7 +193,11 @@ impl Index {
         }
         analyzer.analyze(document.text, found);
         let length = found.len() as u32;
-        found.extend(analyzer.date(document.at).map(|number| (number, Kind::Word)));
+        found.extend(
+            analyzer
+                .date(document.at)
+                .map(|number| (number, Kind::Word)),
+        );
         let before = document
             .conversation
             .and_then(|conversation| self.latest.insert(conversation, doc))
