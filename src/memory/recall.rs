@@ -8,7 +8,7 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::embedding::vector::{Vector, Vectors, spread};
-use super::index::{Document, Index, Query, Scored, best};
+use super::index::{Document, Index, Query, Scored};
 use super::record::Record;
 use super::scope::Scope;
 use super::similar::{Shingles, fingerprint};
@@ -18,9 +18,9 @@ use super::store::Loaded;
 /// weighed against more than the last winners.
 const SPARE: usize = 32;
 
-/// What meaning counts beside words. More helps questions that only hint at a fact, and harms
-/// those that name a date or a turn beside the fact.
-const MEANING: f32 = 0.5;
+/// What a standard deviation of meaning counts beside words, whose scores are of BM25. More helps
+/// questions that only hint at a fact, and harms those that name a date or a turn beside it.
+const MEANING: f32 = 1.5;
 
 /// Milliseconds by which a record may be older than the newest and still count as new: turns
 /// that end together are queued in either order.
@@ -31,7 +31,7 @@ const SKEW_MS: i64 = 10_000;
 pub struct RecallQuery {
     /// The last user turn.
     pub text: String,
-    /// The turns before it in the running conversation, the latest first; two are looked at.
+    /// The turns before it in the running conversation, the latest first; four are looked at.
     pub context: Vec<String>,
     /// Texts that the client already sends: a record that says the same is left out.
     pub already_sent: Vec<String>,
@@ -222,22 +222,17 @@ impl ScopeIndex {
         }
     }
 
-    /// Adds what words and meaning say, each measured by its own spread over the scope. A record
-    /// without a vector counts as of usual meaning.
+    /// Adds what words and meaning say. Meaning is measured by its own spread over the scope, since
+    /// models differ in it, and words as they are: a question that shares rare words with a record
+    /// is decided by them, one that only hints at it by meaning. A record without a vector counts
+    /// as of usual meaning.
     fn fused(&self, query: &Query, similarities: &[Option<f32>], limit: usize) -> Vec<Scored> {
-        let mut scores = self.index.scores(query);
-        let (_, words) = spread(scores.iter().map(Scored::score));
-        let (usual, meaning) = spread(similarities.iter().flatten().copied());
-        let of = |doc: u32| {
+        let (usual, deviation) = spread(similarities.iter().flatten().copied());
+        let meaning = |doc: u32| {
             let similarity = similarities.get(doc as usize).copied().flatten();
-            similarity.map_or(0.0, |s| MEANING * (s - usual) / meaning)
+            similarity.map_or(0.0, |s| MEANING * (s - usual) / deviation)
         };
-        for scored in &mut scores {
-            scored.own /= words;
-            scored.neighbours /= words;
-            scored.meaning = of(scored.doc);
-        }
-        best(scores.into_iter(), limit)
+        self.index.rank_with(query, meaning, limit)
     }
 
     /// The ranking, brought up to date with the records saved since by weighing those and the old

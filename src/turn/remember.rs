@@ -11,7 +11,7 @@ use crate::memory::{self, Memory, Outcome, RecallQuery, Recalled, Record, Scope,
 use crate::snapshot::Snapshot;
 
 /// Turns before the last user message that help to say what it is about.
-const CONTEXT_TURNS: usize = 2;
+const CONTEXT_TURNS: usize = 4;
 
 /// What memory did for one request, and what it will keep of it.
 #[derive(Default)]

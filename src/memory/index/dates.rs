@@ -63,8 +63,20 @@ pub fn record_terms(unix_ms: i64) -> [Term; 4] {
 
 /// The terms of the dates that `text` names, in English ("May 3, 2023", "3rd of May", "May 2023",
 /// "2023-05-03") or Chinese ("2023年5月3日", "5月3号", "5月").
-pub fn query_terms(text: &str) -> Vec<Term> {
-    dates_in(text).into_iter().map(PartialDate::term).collect()
+pub fn query_terms(text: &str) -> Vec<(Term, Kind)> {
+    let kind = |date: &PartialDate| match date.day {
+        Some(_) => Kind::Day,
+        None => Kind::Month,
+    };
+    let dates = dates_in(text).into_iter();
+    dates.map(|date| (date.term(), kind(&date))).collect()
+}
+
+/// How much of a date is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Day,
+    Month,
 }
 
 /// A piece of a text that may belong to a date.

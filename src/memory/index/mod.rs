@@ -30,12 +30,17 @@ const LENT: [f32; 2] = [0.3, 0.15];
 const ASKED: [f32; 2] = [0.7, 0.3];
 /// Milliseconds between turns that lend to each other, at most.
 const WINDOW_MS: i64 = 600_000;
-/// Milliseconds of a day.
-const DAY_MS: i64 = 86_400_000;
-/// Weights of the last and the last but one turn of the running conversation.
-const CONTEXT: [f32; 2] = [0.5, 0.25];
+/// Weights of the turns of the running conversation before the question, the latest first.
+const CONTEXT: [f32; 4] = [0.5, 0.35, 0.25, 0.18];
+/// Weight of a day that the question names. A month weighs as much as a word: what is told of it is
+/// often told later.
+const DAY: f32 = 2.5;
 /// Weight of a single ideograph beside that of a pair.
 const CHARACTER: f32 = 0.5;
+
+/// What the newest document has more than the oldest, so that of facts that are told alike the
+/// latest is first.
+const NEWER: f32 = 0.05;
 
 /// No document.
 const NONE: u32 = u32::MAX;
@@ -62,8 +67,11 @@ impl Query {
     pub fn new(text: &str, context: &[String]) -> Self {
         let mut analyzer = Analyzer::default();
         let mut weights: TermMap<f32> = TermMap::default();
+        let mut found = Vec::new();
         let mut add = |text: &str, weight: f32| {
-            for (term, kind) in analyzer.terms(text) {
+            analyzer.analyze(text, &mut found);
+            for (number, kind) in found.drain(..) {
+                let term = analyzer.terms()[number as usize];
                 *weights.entry(term).or_default() += match kind {
                     Kind::Character => weight * CHARACTER,
                     Kind::Word | Kind::Pair => weight,
@@ -74,8 +82,11 @@ impl Query {
         for (text, weight) in context.iter().zip(CONTEXT) {
             add(text, weight);
         }
-        for term in dates::query_terms(text) {
-            *weights.entry(term).or_default() += 1.0;
+        for (term, kind) in dates::query_terms(text) {
+            *weights.entry(term).or_default() += match kind {
+                dates::Kind::Day => DAY,
+                dates::Kind::Month => 1.0,
+            };
         }
         let mut terms: Vec<_> = weights.into_iter().collect();
         terms.sort_unstable_by_key(|(term, _)| *term);
@@ -137,8 +148,6 @@ pub struct Index {
     total_length: u64,
     /// The last document of each conversation.
     latest: TermMap<u32>,
-    /// The last document's day with its terms.
-    day: Option<(i64, [Term; 4])>,
 }
 
 impl Index {
@@ -147,20 +156,22 @@ impl Index {
         let mut index = Self::default();
         let mut analyzer = Analyzer::default();
         let mut occurrences = Vec::new();
-        let mut terms = Vec::new();
+        let mut found = Vec::new();
         for document in documents {
-            let doc = index.add(&document, &mut analyzer, &mut terms);
-            occurrences.extend(terms.drain(..).map(|(term, _)| (term, doc)));
+            let doc = index.add(&document, &mut analyzer, &mut found);
+            occurrences.extend(found.drain(..).map(|(number, _)| (number, doc)));
         }
-        index.postings = Postings::pack(&occurrences);
+        index.postings = Postings::pack(analyzer.terms(), &occurrences);
         index
     }
 
     /// Adds a document that is no older than any other.
     pub fn push(&mut self, document: &Document<'_>) {
-        let mut terms = Vec::new();
-        let doc = self.add(document, &mut Analyzer::default(), &mut terms);
-        let mut terms: Vec<Term> = terms.into_iter().map(|(term, _)| term).collect();
+        let mut analyzer = Analyzer::default();
+        let mut found = Vec::new();
+        let doc = self.add(document, &mut analyzer, &mut found);
+        let term = |(number, _): &(u32, Kind)| analyzer.terms()[*number as usize];
+        let mut terms: Vec<Term> = found.iter().map(term).collect();
         terms.sort_unstable();
         self.postings.push(doc, &terms);
     }
@@ -174,21 +185,19 @@ impl Index {
         &mut self,
         document: &Document<'_>,
         analyzer: &mut Analyzer,
-        terms: &mut Vec<(Term, Kind)>,
+        found: &mut Vec<(u32, Kind)>,
     ) -> u32 {
         let doc = self.docs.len() as u32;
         if !matches!(document.speaker, "user" | "assistant" | "system" | "memory") {
-            analyzer.analyze(document.speaker, terms);
+            analyzer.analyze(document.speaker, found);
         }
-        analyzer.analyze(document.text, terms);
-        let length = terms.len() as u32;
-        let day = document.at.div_euclid(DAY_MS);
-        let date = match self.day {
-            Some((last, date)) if last == day => date,
-            _ => dates::record_terms(document.at),
-        };
-        self.day = Some((day, date));
-        terms.extend(date.map(|term| (term, Kind::Word)));
+        analyzer.analyze(document.text, found);
+        let length = found.len() as u32;
+        found.extend(
+            analyzer
+                .date(document.at)
+                .map(|number| (number, Kind::Word)),
+        );
         let before = document
             .conversation
             .and_then(|conversation| self.latest.insert(conversation, doc))
@@ -211,28 +220,33 @@ impl Index {
     /// The best `limit` documents, the best first. Those that neither hold a term of the query
     /// nor stand beside one that does are left out.
     pub fn rank(&self, query: &Query, limit: usize) -> Vec<Scored> {
-        best(self.scores(query).into_iter(), limit)
+        self.rank_with(query, |_| 0.0, limit)
     }
 
-    /// Every document's scores, by number.
-    pub fn scores(&self, query: &Query) -> Vec<Scored> {
+    /// Same, with what each document's meaning counts, which is lent like its words.
+    pub fn rank_with(
+        &self,
+        query: &Query,
+        meaning: impl Fn(u32) -> f32,
+        limit: usize,
+    ) -> Vec<Scored> {
         let mut own = vec![0.0f32; self.docs.len()];
         for (term, weight, idf) in self.weighed(query) {
             for posting in self.postings.of(term) {
                 own[posting.doc as usize] += self.part(posting.doc, posting.count, weight * idf);
             }
         }
-        (0..self.docs.len() as u32)
-            .map(|doc| Scored {
-                doc,
-                own: own[doc as usize],
-                neighbours: self.lent(doc, |other| own[other as usize]),
-                meaning: 0.0,
-            })
-            .collect()
+        for (doc, own) in own.iter_mut().enumerate() {
+            *own *= self.newer(doc as u32);
+        }
+        let docs = 0..self.docs.len() as u32;
+        best(
+            docs.map(|doc| self.scored(doc, |doc| own[doc as usize], &meaning)),
+            limit,
+        )
     }
 
-    /// Same, of the documents given alone, with the very scores that [`Index::rank`] gives them.
+    /// Same as [`Index::rank`], of the documents given alone, with the very same scores.
     pub fn rank_these(
         &self,
         query: &Query,
@@ -241,20 +255,31 @@ impl Index {
     ) -> Vec<Scored> {
         let weighed: Vec<_> = self.weighed(query).collect();
         let own = |doc: u32| {
-            weighed.iter().fold(0.0, |sum, (term, weight, idf)| {
+            let sum = weighed.iter().fold(0.0, |sum, (term, weight, idf)| {
                 match self.postings.count(*term, doc) {
                     0 => sum,
                     count => sum + self.part(doc, count, weight * idf),
                 }
-            })
+            });
+            sum * self.newer(doc)
         };
-        let scored = docs.into_iter().map(|doc| Scored {
+        let docs = docs.into_iter();
+        best(docs.map(|doc| self.scored(doc, own, |_| 0.0)), limit)
+    }
+
+    /// A document's score, from what each has of its own.
+    fn scored(&self, doc: u32, own: impl Fn(u32) -> f32, meaning: impl Fn(u32) -> f32) -> Scored {
+        Scored {
             doc,
             own: own(doc),
-            neighbours: self.lent(doc, own),
-            meaning: 0.0,
-        });
-        best(scored, limit)
+            neighbours: self.lent(doc, |other| own(other) + meaning(other)),
+            meaning: meaning(doc),
+        }
+    }
+
+    /// What a document's words count by its place in time.
+    fn newer(&self, doc: u32) -> f32 {
+        1.0 + NEWER * doc as f32 / self.docs.len() as f32
     }
 
     /// A document with those to which it lends.
@@ -285,7 +310,7 @@ impl Index {
         weight * count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length))
     }
 
-    pub fn lent(&self, doc: u32, own: impl Fn(u32) -> f32) -> f32 {
+    fn lent(&self, doc: u32, own: impl Fn(u32) -> f32) -> f32 {
         self.around(doc)
             .into_iter()
             .filter(|(other, _)| *other != NONE)
@@ -319,7 +344,7 @@ impl Index {
 }
 
 /// The best `limit` of those that score at all, the best first.
-pub fn best(scored: impl Iterator<Item = Scored>, limit: usize) -> Vec<Scored> {
+fn best(scored: impl Iterator<Item = Scored>, limit: usize) -> Vec<Scored> {
     let mut best: Vec<_> = scored.filter(|s| s.score() > 0.0).collect();
     if best.len() > limit && limit > 0 {
         best.select_nth_unstable_by(limit - 1, Scored::order);

@@ -26,6 +26,16 @@ struct Found {
     next: u32,
 }
 
+impl Found {
+    /// Counts a document, by rising number; whether it is one more.
+    fn new_in(&mut self, doc: u32) -> bool {
+        let new = self.docs == 0 || self.last != doc;
+        self.docs += u32::from(new);
+        self.last = doc;
+        new
+    }
+}
+
 /// A sorted, packed part (12 bytes a term and 5 a posting) and a small growing one, which is
 /// packed in turn once it is no longer small.
 #[derive(Debug, Default)]
@@ -40,32 +50,20 @@ pub struct Postings {
 }
 
 impl Postings {
-    /// Takes `(term, doc)` pairs, one for every occurrence, by rising document.
-    pub fn pack(occurrences: &[(Term, u32)]) -> Self {
+    /// Takes `(number, doc)` pairs, one for every occurrence of a term, by rising document;
+    /// `terms` are the terms by number.
+    pub fn pack(terms: &[Term], occurrences: &[(u32, u32)]) -> Self {
         // Sorting the terms alone and counting the rest into place is much faster than sorting
         // all occurrences.
-        let mut numbers: TermMap<u32> = TermMap::default();
-        let mut found: Vec<Found> = Vec::new();
-        let numbered: Vec<u32> = occurrences
-            .iter()
-            .map(|(term, doc)| {
-                let number = *numbers.entry(*term).or_insert_with(|| {
-                    found.push(Found::default());
-                    found.len() as u32 - 1
-                });
-                let found = &mut found[number as usize];
-                if found.docs == 0 || found.last != *doc {
-                    found.docs += 1;
-                    found.last = *doc;
-                }
-                number
-            })
-            .collect();
-        let mut terms: Vec<(Term, u32)> = numbers.into_iter().collect();
-        terms.sort_unstable();
+        let mut found = vec![Found::default(); terms.len()];
+        for (number, doc) in occurrences {
+            found[*number as usize].new_in(*doc);
+        }
+        let mut sorted: Vec<(Term, u32)> = terms.iter().copied().zip(0..).collect();
+        sorted.sort_unstable();
         let mut packed = Self::default();
         let mut all = 0;
-        for (term, number) in terms {
+        for (term, number) in sorted {
             packed.terms.push(term);
             packed.starts.push(all);
             let found = &mut found[number as usize];
@@ -75,11 +73,9 @@ impl Postings {
         packed.starts.push(all);
         packed.docs = vec![0; all as usize];
         packed.counts = vec![0; all as usize];
-        for ((_, doc), number) in occurrences.iter().zip(numbered) {
-            let found = &mut found[number as usize];
-            if found.docs == 0 || found.last != *doc {
-                found.docs += 1;
-                found.last = *doc;
+        for (number, doc) in occurrences {
+            let found = &mut found[*number as usize];
+            if found.new_in(*doc) {
                 packed.docs[found.next as usize] = *doc;
                 found.next += 1;
             }

@@ -7,11 +7,15 @@ use rust_stemmers::{Algorithm, Stemmer};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::dates;
 use super::postings::TermMap;
 
 /// A term by its 64-bit hash: a scope has at most some 10⁵ of them, so two share one with a
 /// chance below 10⁻⁹, and the dictionary is four times smaller than one of strings.
 pub type Term = u64;
+
+/// Milliseconds of a day.
+const DAY_MS: i64 = 86_400_000;
 
 /// What a term stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,13 +27,17 @@ pub enum Kind {
     Pair,
 }
 
-/// Turns texts into terms. It remembers each word's term, since words repeat far more often than
-/// they are new; keep one for a whole index, or make one for a query.
+/// Turns texts into terms, and numbers them from 0 as it meets them. It remembers each word's term,
+/// since words repeat far more often than they are new; keep one for a whole index, or make one
+/// for a query.
 pub struct Analyzer {
     stemmer: Stemmer,
-    /// By the hash of the word as it is written.
-    words: TermMap<Option<Term>>,
-    word: String,
+    /// By the hash of the word as it is written; none for a stop word.
+    words: TermMap<Option<u32>>,
+    numbers: TermMap<u32>,
+    terms: Vec<Term>,
+    /// The last day that was asked for, with its terms.
+    day: Option<(i64, [u32; 4])>,
 }
 
 impl Default for Analyzer {
@@ -37,67 +45,98 @@ impl Default for Analyzer {
         Self {
             stemmer: Stemmer::create(Algorithm::English),
             words: TermMap::default(),
-            word: String::new(),
+            numbers: TermMap::default(),
+            terms: Vec::new(),
+            day: None,
         }
     }
 }
 
 impl Analyzer {
-    /// Appends the terms of `text`, in order, to `terms`.
-    pub fn analyze(&mut self, text: &str, terms: &mut Vec<(Term, Kind)>) {
-        if text.is_ascii() || is_nfkc_quick(text.chars()) == IsNormalized::Yes {
-            self.scan(text.chars(), terms);
+    /// Appends the numbers of the terms of `text`, in order, to `found`.
+    pub fn analyze(&mut self, text: &str, found: &mut Vec<(u32, Kind)>) {
+        if text.is_ascii() {
+            let text = text.to_ascii_lowercase();
+            for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '\'') {
+                self.word(word.trim_start_matches('\''), found);
+            }
+        } else if is_nfkc_quick(text.chars()) == IsNormalized::Yes {
+            self.scan(text.chars(), found);
         } else {
-            self.scan(text.nfkc(), terms);
+            self.scan(text.nfkc(), found);
         }
     }
 
-    /// The terms of `text`.
-    pub fn terms(&mut self, text: &str) -> Vec<(Term, Kind)> {
-        let mut terms = Vec::new();
-        self.analyze(text, &mut terms);
-        terms
+    /// The numbers of the terms of a moment's date, in Unix milliseconds.
+    pub fn date(&mut self, at: i64) -> [u32; 4] {
+        let day = at.div_euclid(DAY_MS);
+        match self.day {
+            Some((last, numbers)) if last == day => numbers,
+            _ => {
+                let numbers = dates::record_terms(at).map(|term| self.number(term));
+                self.day = Some((day, numbers));
+                numbers
+            }
+        }
     }
 
-    fn scan(&mut self, chars: impl Iterator<Item = char>, terms: &mut Vec<(Term, Kind)>) {
+    /// The number of a term.
+    fn number(&mut self, term: Term) -> u32 {
+        *self.numbers.entry(term).or_insert_with(|| {
+            self.terms.push(term);
+            self.terms.len() as u32 - 1
+        })
+    }
+
+    /// Every term that it has met, by number.
+    pub fn terms(&self) -> &[Term] {
+        &self.terms
+    }
+
+    fn scan(&mut self, chars: impl Iterator<Item = char>, found: &mut Vec<(u32, Kind)>) {
         let mut before: Option<char> = None;
+        let mut word = String::new();
         for c in chars {
             if is_ideographic(c) {
-                self.end_word(terms);
+                self.word(&word, found);
+                word.clear();
                 if !is_cjk_stop(c) {
-                    terms.push((cjk_term(&[c]), Kind::Character));
+                    found.push((self.number(cjk_term(&[c])), Kind::Character));
                 }
                 if let Some(b) = before {
-                    terms.push((cjk_term(&[b, c]), Kind::Pair));
+                    found.push((self.number(cjk_term(&[b, c])), Kind::Pair));
                 }
                 before = Some(c);
                 continue;
             }
             before = None;
             if c.is_alphanumeric() {
-                match c.is_ascii() {
-                    true => self.word.push(c.to_ascii_lowercase()),
-                    false => self.word.extend(c.to_lowercase()),
-                }
+                word.extend(c.to_lowercase());
             } else if !matches!(c, '\'' | '’') {
-                self.end_word(terms);
-            } else if !self.word.is_empty() {
-                self.word.push('\'');
+                self.word(&word, found);
+                word.clear();
+            } else if !word.is_empty() {
+                word.push('\'');
             }
         }
-        self.end_word(terms);
+        self.word(&word, found);
     }
 
-    fn end_word(&mut self, terms: &mut Vec<(Term, Kind)>) {
-        if self.word.is_empty() {
+    /// `word` is in lower case, and may be empty.
+    fn word(&mut self, word: &str, found: &mut Vec<(u32, Kind)>) {
+        if word.is_empty() {
             return;
         }
-        let term = *self
-            .words
-            .entry(xxh3_64(self.word.as_bytes()))
-            .or_insert_with(|| word_term(&self.stemmer, &self.word));
-        terms.extend(term.map(|term| (term, Kind::Word)));
-        self.word.clear();
+        let hash = xxh3_64(word.as_bytes());
+        let number = match self.words.get(&hash) {
+            Some(known) => *known,
+            None => {
+                let number = word_term(&self.stemmer, word).map(|term| self.number(term));
+                self.words.insert(hash, number);
+                number
+            }
+        };
+        found.extend(number.map(|number| (number, Kind::Word)));
     }
 }
 

@@ -53,6 +53,44 @@ fn of_equal_facts_the_newest_is_first() {
 }
 
 #[test]
+fn of_facts_that_contradict_each_other_the_newest_is_first() {
+    let facts = [
+        (
+            "Where do I live now?",
+            ["I live in Paris.", "I live in Rome."],
+            "Next week the weather will be fine, so we shall walk along the river to the old mill.",
+        ),
+        (
+            "What is my favourite tea?",
+            [
+                "My favourite tea is jasmine.",
+                "My favourite tea is Earl Grey.",
+            ],
+            "A train leaves at noon for the coast, and the children want to see the lighthouse.",
+        ),
+        (
+            "我现在住在哪里？",
+            ["我住在北京。", "我住在哈尔滨。"],
+            "下周天气会很好，所以大家打算沿着河边散步，再去看看老磨坊。",
+        ),
+        (
+            "我最喜欢喝什么茶？",
+            ["我最喜欢喝茉莉花茶。", "我最喜欢喝龙井茶。"],
+            "火车中午出发去海边，孩子们都想看看那座灯塔。",
+        ),
+    ];
+    for (asked, [one, other], between) in facts {
+        // Whichever of the two is longer: it is the later one that holds.
+        for [old, new] in [[one, other], [other, one]] {
+            let mut texts = vec![between; 40];
+            texts[3] = old;
+            texts[36] = new;
+            assert_eq!(ranked(&index(&texts), asked)[..2], [36, 3], "{asked} {new}");
+        }
+    }
+}
+
+#[test]
 fn a_short_answer_is_found_by_its_question_within_ten_minutes_only() {
     let minutes = |n: i64| n * 60_000;
     let texts = [
