@@ -11,6 +11,7 @@ use yychat::cli;
 use yychat::config::{self, Sources};
 use yychat::demo;
 use yychat::error::{Fault, Faults};
+use yychat::memory::embedding;
 use yychat::server::{self, Bound, Signals};
 use yychat::snapshot::Store;
 use yychat::telemetry::logs;
@@ -96,6 +97,10 @@ fn memory(sources: Sources, command: cli::memory::Command) -> Result<(), Faults>
 fn check(sources: Sources) -> Result<(), Faults> {
     let (store, warnings) = Store::open(sources)?;
     let snapshot = store.load();
+    if snapshot.config.memory.enabled {
+        // A model that cannot be loaded would keep the gateway from starting.
+        embedding::open(&snapshot.config.memory)?;
+    }
     for warning in warnings {
         println!("warning: {warning}");
     }

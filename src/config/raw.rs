@@ -141,6 +141,21 @@ table! {
         save: String = "both".into(),
         placement: String = "tail".into(),
         max_bytes: Size = "8KiB".into(),
+        embedding: Option<Embedding> = None,
+    }
+}
+
+table! {
+    Embedding {
+        base_url: Option<String> = None,
+        api_key: Option<Secret> = None,
+        model: Option<String> = None,
+        query_model: Option<String> = None,
+        dimensions: Option<u64> = None,
+        timeout: Option<String> = None,
+        model_dir: Option<String> = None,
+        query_prefix: String = String::new(),
+        passage_prefix: String = String::new(),
     }
 }
 
@@ -229,6 +244,19 @@ impl Raw {
                     rate: Some("10/s".into()),
                     ..Key::default()
                 }],
+            },
+            memory: Memory {
+                embedding: Some(Embedding {
+                    base_url: Some("https://api.openai.com/v1".into()),
+                    api_key: Some(Secret::env("OPENAI_API_KEY")),
+                    model: Some("text-embedding-3-small".into()),
+                    query_model: Some("text-embedding-3-small".into()),
+                    dimensions: Some(512),
+                    timeout: Some("10s".into()),
+                    model_dir: Some("models/all-MiniLM-L6-v2".into()),
+                    ..Embedding::default()
+                }),
+                ..Memory::default()
             },
             ..Self::default()
         }

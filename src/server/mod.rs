@@ -23,7 +23,7 @@ pub use signals::{Order, Shutdown, Signals};
 use crate::api;
 use crate::config::model::{Config, Server as Listen};
 use crate::error::Fault;
-use crate::memory::Memory;
+use crate::memory::{Memory, embedding};
 use crate::proxy::listener::Guard;
 use crate::proxy::local::Local;
 use crate::proxy::{Gateway, Shared, Surface, system_has_authorities};
@@ -55,7 +55,10 @@ pub fn run(store: Arc<Store>, bound: Bound, shutdown: Arc<dyn Shutdown>) -> Resu
     let draining = Arc::new(AtomicBool::new(false));
 
     let memory = match config.memory.enabled {
-        true => Some(Arc::new(Memory::open(&config.memory, None)?)),
+        true => {
+            let embedder = embedding::open(&config.memory)?;
+            Some(Arc::new(Memory::open(&config.memory, embedder)?))
+        }
         false => None,
     };
     let unfinished: Arc<Unfinished> = Arc::default();

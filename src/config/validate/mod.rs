@@ -1,6 +1,7 @@
 //! From [`Raw`] to [`model::Config`]: every value parsed and in range, and every key against the
 //! others. All faults are found in one go.
 
+mod embedding;
 mod rate;
 mod upstreams;
 
@@ -259,6 +260,7 @@ fn memory(raw: &raw::Memory, check: &mut Check<'_>) -> Memory {
             [("tail", Placement::Tail), ("head", Placement::Head)],
         ),
         max_bytes: check.size("memory.max_bytes", &raw.max_bytes, 1..=MIB),
+        embedding: raw.embedding.as_ref().and_then(|raw| embedding::embedding(raw, check)),
     }
 }
 
