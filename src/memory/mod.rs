@@ -121,12 +121,15 @@ impl Memory {
         let embeddings = embedder.zip(embedding.as_ref()).map(|(embedder, runtime)| {
             Embeddings::new(embedder, counters.clone(), runtime.handle().clone())
         });
-        let fresh = embeddings.clone().zip(embedding.as_ref()).map(|(embeddings, runtime)| {
-            let (fresh, worker) =
-                Worker::new(embeddings, store.clone(), scopes.clone(), counters.clone());
-            runtime.spawn(worker.run());
-            fresh
-        });
+        let fresh = embeddings
+            .clone()
+            .zip(embedding.as_ref())
+            .map(|(embeddings, runtime)| {
+                let (fresh, worker) =
+                    Worker::new(embeddings, store.clone(), scopes.clone(), counters.clone());
+                runtime.spawn(worker.run());
+                fresh
+            });
         let writer = Writer::new(store.clone(), scopes.clone(), counters.clone(), fresh);
         runtime.spawn(writer.run(queue));
         let rankings = (config.cache_capacity > 0).then(|| {

@@ -84,7 +84,10 @@ fn embedded(proxy: &Proxy, kind: &str, outcome: &str) -> f64 {
 fn a_record_is_recalled_by_its_meaning() {
     let (upstream, embedder) = (Upstream::ok(), embedder());
     let proxy = gateway(&upstream, embedder.address());
-    remember(&proxy, &["Our puppy is called Rex.", "The automobile is red."]);
+    remember(
+        &proxy,
+        &["Our puppy is called Rex.", "The automobile is red."],
+    );
     eventually("both are embedded", || {
         (embedded(&proxy, "record", "embedded") >= 2.0).then_some(())
     });
@@ -92,7 +95,10 @@ fn a_record_is_recalled_by_its_meaning() {
     assert!(said.starts_with("hit;count="), "{said}");
     let sent = upstream.request().text();
     let (rex, red) = (sent.find("called Rex"), sent.find("is red"));
-    assert!(rex.is_some() && red.is_none_or(|red| rex < Some(red)), "{sent}");
+    assert!(
+        rex.is_some() && red.is_none_or(|red| rex < Some(red)),
+        "{sent}"
+    );
     // Asked again, the vector is at hand.
     ask(&proxy, "Which dog?");
     assert_eq!(embedded(&proxy, "query", "embedded"), 1.0);
@@ -101,7 +107,10 @@ fn a_record_is_recalled_by_its_meaning() {
     let requests = embedder.requests();
     for request in &requests {
         assert_eq!(request.head.target(), "/v1/embeddings");
-        assert_eq!(request.head.get("authorization"), Some("Bearer sk-embedding"));
+        assert_eq!(
+            request.head.get("authorization"),
+            Some("Bearer sk-embedding")
+        );
     }
     let bodies: Vec<Value> = requests
         .iter()
@@ -110,7 +119,10 @@ fn a_record_is_recalled_by_its_meaning() {
     let of = |model: &str| bodies.iter().find(|body| body["model"] == model);
     let (passage, query) = (of("small").expect("one"), of("small-query").expect("one"));
     assert_eq!(passage["input"][0], "passage: Our puppy is called Rex.");
-    assert_eq!((&passage["dimensions"], &passage["encoding_format"]), (&json!(3), &json!("float")));
+    assert_eq!(
+        (&passage["dimensions"], &passage["encoding_format"]),
+        (&json!(3), &json!("float"))
+    );
     assert_eq!(query["input"], json!(["query: Which dog?"]));
 }
 

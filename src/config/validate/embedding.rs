@@ -60,9 +60,9 @@ fn upstream(url: &str, raw: &raw::Embedding, check: &mut Check<'_>) -> Embedding
         api_key,
         query_model: raw.query_model.clone().unwrap_or_else(|| model.clone()),
         model,
-        dimensions: raw.dimensions.map(|number| {
-            check.number("memory.embedding.dimensions", number, 1..=MOST_DIMENSIONS)
-        }),
+        dimensions: raw
+            .dimensions
+            .map(|number| check.number("memory.embedding.dimensions", number, 1..=MOST_DIMENSIONS)),
         query_prefix: raw.query_prefix.clone(),
         passage_prefix: raw.passage_prefix.clone(),
         timeout: raw.timeout.as_ref().map_or(TIMEOUT, |text| {

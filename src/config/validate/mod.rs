@@ -260,7 +260,10 @@ fn memory(raw: &raw::Memory, check: &mut Check<'_>) -> Memory {
             [("tail", Placement::Tail), ("head", Placement::Head)],
         ),
         max_bytes: check.size("memory.max_bytes", &raw.max_bytes, 1..=MIB),
-        embedding: raw.embedding.as_ref().and_then(|raw| embedding::embedding(raw, check)),
+        embedding: raw
+            .embedding
+            .as_ref()
+            .and_then(|raw| embedding::embedding(raw, check)),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Any `/v1/embeddings` upstream.
 
 use async_trait::async_trait;
-use secrecy::ExposeSecret;
 use http::StatusCode;
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -105,7 +105,9 @@ impl Embedder for HttpEmbedder {
             status @ (StatusCode::BAD_REQUEST
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNPROCESSABLE_ENTITY) => {
-                return Err(EmbedError::Refused(format!("the upstream answered {status}")));
+                return Err(EmbedError::Refused(format!(
+                    "the upstream answered {status}"
+                )));
             }
             status => return Err(EmbedError::Down(format!("the upstream answered {status}"))),
         }

@@ -184,7 +184,10 @@ async fn of_a_text_that_is_too_long_a_part_is_embedded() {
     });
     let memory = Memory::open(&config(folder.path()), Some(words)).unwrap();
     let padding = "so it goes on ".repeat(200);
-    for text in [format!("our puppy is called Rex {padding}"), padding.clone() + "car"] {
+    for text in [
+        format!("our puppy is called Rex {padding}"),
+        padding.clone() + "car",
+    ] {
         let record = Record::new(&scope(), "user", text, Source::Api, 0);
         memory.create(record).await.unwrap();
     }

@@ -177,15 +177,13 @@ impl Worker {
         Some(vectors)
     }
 
-    async fn keep(
-        &self,
-        vectors: &[(Scope, Uuid, Vector)],
-    ) -> Result<(), StoreError> {
+    async fn keep(&self, vectors: &[(Scope, Uuid, Vector)]) -> Result<(), StoreError> {
         self.store.put_vectors(vectors.to_vec()).await?;
         for of_scope in vectors.chunk_by(|a, b| a.0 == b.0) {
             self.scopes.embedded(of_scope).await;
         }
-        self.counters.embedding(Embedding::RecordEmbedded, vectors.len());
+        self.counters
+            .embedding(Embedding::RecordEmbedded, vectors.len());
         Ok(())
     }
 }

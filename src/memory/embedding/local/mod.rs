@@ -73,7 +73,11 @@ impl Embedder for LocalEmbedder {
         // What stands nearest to the end of a query is what is asked.
         let (pool, prefix, kept) = match kind {
             Kind::Query => (&self.queries, &self.settings.query_prefix, Side::End),
-            Kind::Passage => (&self.passages, &self.settings.passage_prefix, Side::Beginning),
+            Kind::Passage => (
+                &self.passages,
+                &self.settings.passage_prefix,
+                Side::Beginning,
+            ),
         };
         let texts: Vec<String> = texts.iter().map(|text| format!("{prefix}{text}")).collect();
         let (done, embedded) = oneshot::channel();

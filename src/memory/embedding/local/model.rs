@@ -19,7 +19,8 @@ use crate::memory::embedding::EmbedError;
 const POOLING: &str = "1_Pooling/config.json";
 const SENTENCE: &str = "sentence_bert_config.json";
 
-const FORMAT: &str = "give the folder of a BERT or XLM-RoBERTa sentence model in Hugging Face's format";
+const FORMAT: &str =
+    "give the folder of a BERT or XLM-RoBERTa sentence model in Hugging Face's format";
 
 pub struct Model {
     network: Network,
@@ -107,9 +108,17 @@ impl Model {
             Ok(vector) if vector.iter().all(|number| number.is_finite()) => Ok(model),
             Ok(_) => {
                 let what = "gives vectors that are no numbers";
-                Err(Fault::new(weights, what, "fetch the file again; it is damaged"))
+                Err(Fault::new(
+                    weights,
+                    what,
+                    "fetch the file again; it is damaged",
+                ))
             }
-            Err(error) => Err(Fault::new(dir, format!("cannot embed a word: {error}"), FORMAT)),
+            Err(error) => Err(Fault::new(
+                dir,
+                format!("cannot embed a word: {error}"),
+                FORMAT,
+            )),
         }
     }
 
@@ -121,12 +130,22 @@ impl Model {
         let refused = |error: tokenizers::Error| EmbedError::Refused(error.to_string());
         let mut encoding = self.tokenizer.encode_fast(text, false).map_err(refused)?;
         let added = self.tokenizer.get_post_processor();
-        let room = self.longest - added.map_or(0, |added| tokenizers::PostProcessor::added_tokens(added, false));
-        encoding.truncate(room, 0, match kept {
-            Side::Beginning => TruncationDirection::Right,
-            Side::End => TruncationDirection::Left,
-        });
-        let encoding = self.tokenizer.post_process(encoding, None, true).map_err(refused)?;
+        let room = self.longest
+            - added.map_or(0, |added| {
+                tokenizers::PostProcessor::added_tokens(added, false)
+            });
+        encoding.truncate(
+            room,
+            0,
+            match kept {
+                Side::Beginning => TruncationDirection::Right,
+                Side::End => TruncationDirection::Left,
+            },
+        );
+        let encoding = self
+            .tokenizer
+            .post_process(encoding, None, true)
+            .map_err(refused)?;
         if encoding.get_ids().is_empty() {
             return Err(EmbedError::Refused("the text has no token".into()));
         }
@@ -155,11 +174,17 @@ impl Shape {
     fn check(&self, config: &Path) -> Result<(), Fault> {
         let wrong = |what: String| Err(Fault::new(config, what, FORMAT));
         if !matches!(self.model_type.as_str(), "bert" | "xlm-roberta") {
-            return wrong(format!("has the model_type {:?}, not \"bert\" or \"xlm-roberta\"", self.model_type));
+            return wrong(format!(
+                "has the model_type {:?}, not \"bert\" or \"xlm-roberta\"",
+                self.model_type
+            ));
         }
         let heads = self.num_attention_heads;
         if heads == 0 || self.hidden_size == 0 || self.hidden_size % heads != 0 {
-            return wrong(format!("has a hidden_size of {}, which {heads} heads cannot share", self.hidden_size));
+            return wrong(format!(
+                "has a hidden_size of {}, which {heads} heads cannot share",
+                self.hidden_size
+            ));
         }
         Ok(())
     }
@@ -173,10 +198,11 @@ impl Shape {
         };
         let positions = self.max_position_embeddings.saturating_sub(taken);
         let sentence = dir.join(SENTENCE);
-        let longest = match optional::<SentenceFile>(&sentence)?.and_then(|file| file.max_seq_length) {
-            Some(longest) => longest.min(positions),
-            None => positions,
-        };
+        let longest =
+            match optional::<SentenceFile>(&sentence)?.and_then(|file| file.max_seq_length) {
+                Some(longest) => longest.min(positions),
+                None => positions,
+            };
         if longest < 8 {
             let what = format!("leaves room for {longest} tokens");
             return Err(Fault::new(config, what, FORMAT));
@@ -211,13 +237,20 @@ impl Shape {
     }
 }
 
-fn read_tokenizer(path: &Path, bytes: &[u8], shape: &Shape, longest: usize) -> Result<Tokenizer, Fault> {
+fn read_tokenizer(
+    path: &Path,
+    bytes: &[u8],
+    shape: &Shape,
+    longest: usize,
+) -> Result<Tokenizer, Fault> {
     let wrong = |what: String| Fault::new(path, what, FORMAT);
-    let mut tokenizer = Tokenizer::from_bytes(bytes)
-        .map_err(|error| wrong(format!("is no tokenizer: {error}")))?;
+    let mut tokenizer =
+        Tokenizer::from_bytes(bytes).map_err(|error| wrong(format!("is no tokenizer: {error}")))?;
     // Files bring both as they suited somebody's batches.
     tokenizer.with_padding(None);
-    tokenizer.with_truncation(None).map_err(|error| wrong(error.to_string()))?;
+    tokenizer
+        .with_truncation(None)
+        .map_err(|error| wrong(error.to_string()))?;
     let largest = tokenizer.get_vocab(true).into_values().max().unwrap_or(0) as usize;
     if largest >= shape.vocab_size {
         return Err(wrong(format!(
@@ -225,9 +258,13 @@ fn read_tokenizer(path: &Path, bytes: &[u8], shape: &Shape, longest: usize) -> R
             shape.vocab_size
         )));
     }
-    let added = tokenizer.get_post_processor().map_or(0, |added| tokenizers::PostProcessor::added_tokens(added, false));
+    let added = tokenizer.get_post_processor().map_or(0, |added| {
+        tokenizers::PostProcessor::added_tokens(added, false)
+    });
     if added >= longest {
-        return Err(wrong(format!("adds {added} tokens to each text, of {longest} that there may be")));
+        return Err(wrong(format!(
+            "adds {added} tokens to each text, of {longest} that there may be"
+        )));
     }
     Ok(tokenizer)
 }
@@ -246,7 +283,11 @@ fn read_pooling(path: &Path) -> Result<Pooling, Fault> {
 
 fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     fs::read(path).map_err(|error| {
-        Fault::new(path, format!("cannot be read: {error}"), "check the file and its rights")
+        Fault::new(
+            path,
+            format!("cannot be read: {error}"),
+            "check the file and its rights",
+        )
     })
 }
 

@@ -8,7 +8,9 @@ use tempfile::TempDir;
 
 use super::*;
 
-const WORDS: [&str; 8] = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "dog", "cat", "tea", "car"];
+const WORDS: [&str; 8] = [
+    "[PAD]", "[CLS]", "[SEP]", "[UNK]", "dog", "cat", "tea", "car",
+];
 
 /// A tiny model with random weights.
 fn model(kind: &str) -> TempDir {
@@ -55,7 +57,9 @@ fn model(kind: &str) -> TempDir {
         let config = serde_json::from_value(config.clone()).unwrap();
         xlm_roberta::XLMRobertaModel::new(&config, tensors).unwrap();
     }
-    weights.save(folder.path().join("model.safetensors")).unwrap();
+    weights
+        .save(folder.path().join("model.safetensors"))
+        .unwrap();
     write(&folder, "config.json", config.to_string());
     write(&folder, "tokenizer.json", tokenizer.to_string());
     folder
@@ -102,7 +106,10 @@ async fn a_text_has_the_same_vector_in_every_process_and_company() {
         assert_eq!(vectors.iter().map(Vec::len).collect::<Vec<_>>(), [8, 8, 8]);
         assert!(vectors[0] != vectors[1] && vectors[1] != vectors[2]);
         assert_eq!(embed(&second, Kind::Query, &["tea"]).await, vectors[1..2]);
-        assert_eq!(embed(&second, Kind::Query, &["dog cat"]).await, vectors[..1]);
+        assert_eq!(
+            embed(&second, Kind::Query, &["dog cat"]).await,
+            vectors[..1]
+        );
     }
 }
 
@@ -112,14 +119,24 @@ async fn of_a_long_record_the_beginning_counts_and_of_a_long_query_the_end() {
     for (kind, room) in [("bert", 10), ("xlm-roberta", 9)] {
         let folder = model(kind);
         let embedder = open(&folder);
-        let (dogs, long) = ("dog ".repeat(room), "dog ".repeat(room) + &"car ".repeat(room));
+        let (dogs, long) = (
+            "dog ".repeat(room),
+            "dog ".repeat(room) + &"car ".repeat(room),
+        );
         let cars = "car ".repeat(room);
         let short = embed(&embedder, Kind::Passage, &[&dogs, &cars]).await;
         assert_eq!(embed(&embedder, Kind::Passage, &[&long]).await, short[..1]);
         assert_eq!(embed(&embedder, Kind::Query, &[&long]).await, short[1..]);
-        write(&folder, "sentence_bert_config.json", r#"{"max_seq_length": 8}"#);
+        write(
+            &folder,
+            "sentence_bert_config.json",
+            r#"{"max_seq_length": 8}"#,
+        );
         let shorter = embed(&open(&folder), Kind::Passage, &[&dogs]).await;
-        assert_eq!(shorter, embed(&embedder, Kind::Passage, &[&"dog ".repeat(6)]).await);
+        assert_eq!(
+            shorter,
+            embed(&embedder, Kind::Passage, &[&"dog ".repeat(6)]).await
+        );
     }
 }
 
@@ -136,17 +153,32 @@ async fn prefixes_and_pooling_are_as_the_model_wants_them() {
     assert_ne!(plain.space(), prefixed.space());
     let expected = embed(&plain, Kind::Passage, &["cat dog", "tea dog"]).await;
     assert_eq!(embed(&prefixed, Kind::Query, &["dog"]).await, expected[..1]);
-    assert_eq!(embed(&prefixed, Kind::Passage, &["dog"]).await, expected[1..]);
+    assert_eq!(
+        embed(&prefixed, Kind::Passage, &["dog"]).await,
+        expected[1..]
+    );
 
-    write(&folder, "1_Pooling/config.json", r#"{"pooling_mode_cls_token": true}"#);
+    write(
+        &folder,
+        "1_Pooling/config.json",
+        r#"{"pooling_mode_cls_token": true}"#,
+    );
     let cls = open(&folder);
     assert_ne!(cls.space(), plain.space());
     assert_ne!(
         embed(&cls, Kind::Query, &["dog"]).await,
         embed(&plain, Kind::Query, &["dog"]).await
     );
-    write(&folder, "1_Pooling/config.json", r#"{"pooling_mode_max_tokens": true}"#);
-    assert!(fault(&folder).contains("another pooling"), "{}", fault(&folder));
+    write(
+        &folder,
+        "1_Pooling/config.json",
+        r#"{"pooling_mode_max_tokens": true}"#,
+    );
+    assert!(
+        fault(&folder).contains("another pooling"),
+        "{}",
+        fault(&folder)
+    );
 }
 
 #[test]
@@ -166,7 +198,11 @@ fn a_file_that_does_not_fit_is_named() {
     says("config.json", b"{", "does not fit");
     says("tokenizer.json", b"{}", "is no tokenizer");
     says("model.safetensors", b"", "does not hold the weights");
-    says("model.safetensors", &[0xff; 64], "does not hold the weights");
+    says(
+        "model.safetensors",
+        &[0xff; 64],
+        "does not hold the weights",
+    );
 
     let folder = model("bert");
     let config = fs::read_to_string(folder.path().join("config.json")).unwrap();
@@ -175,11 +211,21 @@ fn a_file_that_does_not_fit_is_named() {
         ("model_type", json!("llama"), "config.json", "\"llama\""),
         ("num_attention_heads", json!(0), "config.json", "0 heads"),
         ("num_attention_heads", json!(3), "config.json", "3 heads"),
-        ("max_position_embeddings", json!(4), "config.json", "4 tokens"),
+        (
+            "max_position_embeddings",
+            json!(4),
+            "config.json",
+            "4 tokens",
+        ),
         ("hidden_act", json!("swish"), "config.json", "swish"),
         ("vocab_size", json!(7), "tokenizer.json", "token number 7"),
         ("hidden_size", json!(16), "model.safetensors", "shape"),
-        ("num_hidden_layers", json!(3), "model.safetensors", "layer.2"),
+        (
+            "num_hidden_layers",
+            json!(3),
+            "model.safetensors",
+            "layer.2",
+        ),
     ] {
         let mut config = config.clone();
         config[key] = value;
