@@ -180,7 +180,7 @@ impl Shape {
             ));
         }
         let heads = self.num_attention_heads;
-        if heads == 0 || self.hidden_size == 0 || self.hidden_size % heads != 0 {
+        if heads == 0 || self.hidden_size == 0 || !self.hidden_size.is_multiple_of(heads) {
             return wrong(format!(
                 "has a hidden_size of {}, which {heads} heads cannot share",
                 self.hidden_size
