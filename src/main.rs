@@ -40,7 +40,7 @@ enum Command {
     Memory(cli::memory::Command),
     /// Runs the proxy (as does no command at all)
     Run,
-    /// Loads configuration, personalities and plugins, and prints every fault
+    /// Loads configuration, personalities, plugins and an embedding model, and prints every fault
     Check,
     /// Prints what a chat request would become, and why; sends nothing
     Explain(cli::explain::Command),

@@ -8,7 +8,7 @@ use candle_nn::VarBuilder;
 use candle_transformers::models::{bert, xlm_roberta};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokenizers::{Tokenizer, TruncationDirection};
+use tokenizers::{PostProcessor, Tokenizer, TruncationDirection};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::config::model::MODEL_FILES;
@@ -26,8 +26,8 @@ pub struct Model {
     network: Network,
     pooling: Pooling,
     tokenizer: Tokenizer,
-    /// Tokens at most, those included that the tokenizer adds.
-    longest: usize,
+    /// Tokens of a text at most, beside those that the tokenizer adds.
+    room: usize,
     /// Of the files that decide what a text's vector is.
     pub digest: String,
 }
@@ -88,21 +88,21 @@ impl Model {
         let shape: Shape = parse(&config, &config_bytes)?;
         shape.check(&config)?;
         let longest = shape.longest(&config, dir)?;
-        let tokens = read_tokenizer(&tokenizer, &tokenizer_bytes, &shape, longest)?;
+        let tokens = read_tokenizer(&tokenizer, &tokenizer_bytes, &shape)?;
+        let room = longest.saturating_sub(added_tokens(&tokens));
+        if room == 0 {
+            let what = format!("adds as many tokens to each text as there may be, {longest}");
+            return Err(Fault::new(tokenizer, what, FORMAT));
+        }
         let pooling = read_pooling(&dir.join(POOLING))?;
         let weight_bytes = read(&weights)?;
-        let digest = {
-            let of = |bytes: &[u8]| format!("{:032x}", xxh3_128(bytes));
-            let files = [&config_bytes, &tokenizer_bytes, &weight_bytes].map(|bytes| of(bytes));
-            let [config, tokenizer, weights] = files;
-            format!("{config} {tokenizer} {weights} {} {longest}", pooling as u8)
-        };
+        let digests = [&config_bytes, &tokenizer_bytes, &weight_bytes].map(|bytes| xxh3_128(bytes));
         let model = Self {
             network: shape.network(&config, &config_bytes, &weights, weight_bytes)?,
             pooling,
             tokenizer: tokens,
-            longest,
-            digest,
+            room,
+            digest: format!("{digests:x?} {} {room}", pooling as u8),
         };
         match model.embed("memory", Side::Beginning) {
             Ok(vector) if vector.iter().all(|number| number.is_finite()) => Ok(model),
@@ -129,19 +129,11 @@ impl Model {
     pub fn embed(&self, text: &str, kept: Side) -> Result<Vec<f32>, EmbedError> {
         let refused = |error: tokenizers::Error| EmbedError::Refused(error.to_string());
         let mut encoding = self.tokenizer.encode_fast(text, false).map_err(refused)?;
-        let added = self.tokenizer.get_post_processor();
-        let room = self.longest
-            - added.map_or(0, |added| {
-                tokenizers::PostProcessor::added_tokens(added, false)
-            });
-        encoding.truncate(
-            room,
-            0,
-            match kept {
-                Side::Beginning => TruncationDirection::Right,
-                Side::End => TruncationDirection::Left,
-            },
-        );
+        let cut_off = match kept {
+            Side::Beginning => TruncationDirection::Right,
+            Side::End => TruncationDirection::Left,
+        };
+        encoding.truncate(self.room, 0, cut_off);
         let encoding = self
             .tokenizer
             .post_process(encoding, None, true)
@@ -193,7 +185,7 @@ impl Shape {
     fn longest(&self, config: &Path, dir: &Path) -> Result<usize, Fault> {
         // RoBERTa's positions begin after the padding's.
         let taken = match self.model_type.as_str() {
-            "xlm-roberta" => self.pad_token_id + 1,
+            "xlm-roberta" => self.pad_token_id.saturating_add(1),
             _ => 0,
         };
         let positions = self.max_position_embeddings.saturating_sub(taken);
@@ -237,12 +229,7 @@ impl Shape {
     }
 }
 
-fn read_tokenizer(
-    path: &Path,
-    bytes: &[u8],
-    shape: &Shape,
-    longest: usize,
-) -> Result<Tokenizer, Fault> {
+fn read_tokenizer(path: &Path, bytes: &[u8], shape: &Shape) -> Result<Tokenizer, Fault> {
     let wrong = |what: String| Fault::new(path, what, FORMAT);
     let mut tokenizer =
         Tokenizer::from_bytes(bytes).map_err(|error| wrong(format!("is no tokenizer: {error}")))?;
@@ -258,15 +245,13 @@ fn read_tokenizer(
             shape.vocab_size
         )));
     }
-    let added = tokenizer.get_post_processor().map_or(0, |added| {
-        tokenizers::PostProcessor::added_tokens(added, false)
-    });
-    if added >= longest {
-        return Err(wrong(format!(
-            "adds {added} tokens to each text, of {longest} that there may be"
-        )));
-    }
     Ok(tokenizer)
+}
+
+/// Such as `[CLS]` and `[SEP]`.
+fn added_tokens(tokenizer: &Tokenizer) -> usize {
+    let processor = tokenizer.get_post_processor();
+    processor.map_or(0, |processor| processor.added_tokens(false))
 }
 
 fn read_pooling(path: &Path) -> Result<Pooling, Fault> {
