@@ -124,8 +124,8 @@ impl Model {
 
     /// The vector of one text. Its length is not made one, since only its direction counts.
     ///
-    /// Texts go one by one: padded to the longest of a batch, they would take longer on a CPU, and
-    /// a text's vector would depend a little on its company.
+    /// Texts go one by one, so that a vector does not depend on the text's company; eight of the
+    /// same length at once take 0.6 of the time, which records in the background can do without.
     pub fn embed(&self, text: &str, kept: Side) -> Result<Vec<f32>, EmbedError> {
         let refused = |error: tokenizers::Error| EmbedError::Refused(error.to_string());
         let mut encoding = self.tokenizer.encode_fast(text, false).map_err(refused)?;
