@@ -24,6 +24,8 @@ pub struct Stats {
     pub save_failed: u64,
     /// Turns that the store refuses at present; they are tried again every second.
     pub held: u64,
+    /// Records that were embedded.
+    pub embedded: u64,
     /// Texts that were to be embedded, by what became of them; see [`Embedding::ALL`].
     pub embeddings: [u64; Embedding::ALL.len()],
     /// Texts that updated an old record instead of becoming one.
@@ -148,6 +150,7 @@ impl Counters {
             saved: get(&self.saved),
             save_failed: get(&self.save_failed),
             held: get(&self.held),
+            embedded: get(&self.embeddings[Embedding::RecordEmbedded as usize]),
             embeddings: Embedding::ALL.map(|became| get(&self.embeddings[became as usize])),
             merged: get(&self.merged),
             repeated: get(&self.repeated),
