@@ -17,11 +17,12 @@
 //!    passes through ([`proxy`]: `pass_through`).
 //! 6. Metrics, one log line and a trace are made of the phase ledger ([`telemetry`]).
 //!
-//! [`config`] is what operators write, [`server`] what wires it all together and passes it on to the next process, [`error`] what
-//! people are told when something is wrong, [`demo`] all of it at work without a model.
+//! [`config`] is what operators write, [`server`] what wires it all together and passes it on to
+//! the next process, [`error`] what people are told when something is wrong, [`outbound`] the
+//! client of what the gateway asks for itself, [`demo`] all of it at work without a model.
 //!
 //! Modules use downward only: `demo → server → {proxy, api} → turn → snapshot → personality →
-//! {chat, config} → {telemetry, error}`; `tests/tidy.rs` holds them to it.
+//! {chat, config} → {telemetry, error, outbound}`; `tests/tidy.rs` holds them to it.
 
 #![forbid(unsafe_code)]
 
@@ -45,4 +46,5 @@ pub mod chat;
 pub mod config;
 
 pub mod error;
+pub mod outbound;
 pub mod telemetry;

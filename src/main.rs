@@ -12,6 +12,7 @@ use yychat::config::model::LogFormat;
 use yychat::config::{self, Sources};
 use yychat::demo;
 use yychat::error::{Fault, Faults};
+use yychat::memory::embedding;
 use yychat::server::{self, Bound, Inherited, Signals};
 use yychat::snapshot::Store;
 use yychat::telemetry::logs;
@@ -40,7 +41,7 @@ enum Command {
     Memory(cli::memory::Command),
     /// Runs the proxy (as does no command at all)
     Run,
-    /// Loads configuration, personalities and plugins, and prints every fault
+    /// Loads configuration, personalities, plugins and an embedding model, and prints every fault
     Check,
     /// Prints what a chat request would become, and why; sends nothing
     Explain(cli::explain::Command),
@@ -104,6 +105,10 @@ fn memory(sources: Sources, command: cli::memory::Command) -> Result<(), Faults>
 fn check(sources: Sources) -> Result<(), Faults> {
     let (store, warnings) = Store::open(sources)?;
     let snapshot = store.load();
+    if snapshot.config.memory.enabled {
+        // A model that cannot be loaded would keep the gateway from starting.
+        embedding::open(&snapshot.config.memory)?;
+    }
     for warning in warnings {
         println!("warning: {warning}");
     }

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use crate::error::{Fault, Faults};
-use crate::memory::Memory;
+use crate::memory::{Memory, embedding};
 use crate::snapshot::{Caller, Store};
 use crate::telemetry::Ledger;
 use crate::turn::{self, Asked, Unfinished};
@@ -47,7 +47,8 @@ pub fn run(store: &Store, command: &Command) -> Result<(), Faults> {
     }
     let memory = match snapshot.config.memory.enabled {
         false => None,
-        true => Memory::open(&snapshot.config.memory, None)
+        true => embedding::open(&snapshot.config.memory)
+            .and_then(|embedder| Memory::open(&snapshot.config.memory, embedder))
             .inspect_err(|fault| eprintln!("memory is left out: {fault}"))
             .ok(),
     };

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::model::Config;
 
 /// Keys that are read once, when the program starts. One that ends in a dot stands for its section.
-const NEED_RESTART: [&str; 18] = [
+const NEED_RESTART: [&str; 20] = [
     "server.listen",
     "server.admin_listen",
     "server.workers",
@@ -22,6 +22,8 @@ const NEED_RESTART: [&str; 18] = [
     "memory.cache_capacity",
     "memory.cache_ttl",
     "memory.enabled",
+    "memory.embedding",
+    "memory.embedding.",
     "log.format",
     "traces.endpoint",
     "traces.headers",

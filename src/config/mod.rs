@@ -58,7 +58,7 @@ pub struct Loaded {
 }
 
 /// Loads and validates configuration. Reads the file and the files that it names as secrets or
-/// certificates; touches nothing else.
+/// certificates, and looks whether a model's are there; touches nothing else.
 ///
 /// # Errors
 ///

@@ -204,7 +204,52 @@ pub struct Memory {
     pub placement: Placement,
     /// Bytes of injected memory at most, as JSON-escaped text.
     pub max_bytes: usize,
+    /// Absent: recall is by words alone.
+    pub embedding: Option<Embedding>,
 }
+
+/// `[memory.embedding]`: what turns texts into vectors. A change of this needs a restart.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Embedding {
+    Upstream(EmbeddingUpstream),
+    Folder(EmbeddingFolder),
+}
+
+/// A server with an OpenAI-compatible `/embeddings`.
+#[derive(Debug, Clone, Serialize)]
+pub struct EmbeddingUpstream {
+    /// With a path prefix and without a trailing slash: `https://api.openai.com/v1`.
+    pub base_url: Url,
+    /// Absent: no `Authorization` is sent.
+    #[serde(serialize_with = "optional_fingerprint")]
+    pub api_key: Option<SecretString>,
+    /// The model that embeds records.
+    pub model: String,
+    /// The model that embeds queries; the same unless the upstream has a twin for them.
+    pub query_model: String,
+    /// Sent as `dimensions` where it is given.
+    pub dimensions: Option<u32>,
+    /// Put before a query; E5 models want `"query: "`.
+    pub query_prefix: String,
+    /// Put before a record; E5 models want `"passage: "`.
+    pub passage_prefix: String,
+    /// For one request.
+    pub timeout: Duration,
+}
+
+/// A model that runs in this process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EmbeddingFolder {
+    /// Holds [`MODEL_FILES`].
+    pub model_dir: PathBuf,
+    pub query_prefix: String,
+    pub passage_prefix: String,
+}
+
+/// What the folder of a model holds, as Hugging Face names it: its shape, its vocabulary and its
+/// weights.
+pub const MODEL_FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
 
 /// `memory.store`. A change of this needs a restart.
 #[derive(Debug, Clone, Serialize)]

@@ -142,6 +142,21 @@ table! {
         save: String = "both".into(),
         placement: String = "tail".into(),
         max_bytes: Size = "8KiB".into(),
+        embedding: Option<Embedding> = None,
+    }
+}
+
+table! {
+    Embedding {
+        base_url: Option<String> = None,
+        api_key: Option<Secret> = None,
+        model: Option<String> = None,
+        query_model: Option<String> = None,
+        dimensions: Option<u64> = None,
+        timeout: Option<String> = None,
+        model_dir: Option<String> = None,
+        query_prefix: String = String::new(),
+        passage_prefix: String = String::new(),
     }
 }
 
@@ -244,6 +259,19 @@ impl Raw {
                 endpoint: Some("http://127.0.0.1:4318".into()),
                 headers: Some(Secret::env("OTEL_EXPORTER_OTLP_HEADERS")),
                 ..Traces::default()
+            },
+            memory: Memory {
+                embedding: Some(Embedding {
+                    base_url: Some("https://api.openai.com/v1".into()),
+                    api_key: Some(Secret::env("OPENAI_API_KEY")),
+                    model: Some("text-embedding-3-small".into()),
+                    query_model: Some("text-embedding-3-small".into()),
+                    dimensions: Some(512),
+                    timeout: Some("10s".into()),
+                    model_dir: Some("models/all-MiniLM-L6-v2".into()),
+                    ..Embedding::default()
+                }),
+                ..Memory::default()
             },
             ..Self::default()
         }

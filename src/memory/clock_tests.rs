@@ -32,6 +32,7 @@ fn memory(store: &Embedded) -> Memory {
         save: model::Save::Both,
         placement: model::Placement::Tail,
         max_bytes: 8192,
+        embedding: None,
     };
     Memory::with_store(Arc::new(store.clone()), &config, None).unwrap()
 }

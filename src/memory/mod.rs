@@ -30,6 +30,7 @@ mod clock_tests;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +44,7 @@ pub use embedded::Embedded;
 pub use recall::{Outcome, Recall, RecallQuery, Recalled};
 pub use record::{Line, Record, Source};
 pub use scope::{Scope, valid_id};
-pub use stats::Stats;
+pub use stats::{Embedding, Stats};
 pub use store::{Audit, MemoryStore, Page, Selection, StoreError};
 pub use transfer::ImportError;
 pub use writer::Turn;
@@ -64,8 +65,8 @@ const RESERVED: u32 = 5;
 /// Turns and writes that may wait for the store.
 const QUEUE: usize = 8192;
 
-/// Memory, as the rest of the program sees it. It has a runtime of its own, so that neither a
-/// store that hangs nor the end of another runtime harms it.
+/// Memory, as the rest of the program sees it. It has runtimes of its own, so that neither a
+/// store that hangs, nor an embedder, nor the end of another runtime harms it.
 pub struct Memory {
     store: Arc<dyn MemoryStore>,
     scopes: Scopes,
@@ -75,8 +76,8 @@ pub struct Memory {
     counters: Arc<Counters>,
     embeddings: Option<Embeddings>,
     corrupt: Option<Embedded>,
-    /// Taken when dropped.
-    runtime: Option<Runtime>,
+    /// The store's, and the embedder's.
+    _runtimes: (Background, Option<Background>),
 }
 
 impl Memory {
@@ -123,26 +124,24 @@ impl Memory {
         config: &model::Memory,
         embedder: Option<Arc<dyn Embedder>>,
     ) -> Result<Self, Fault> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .max_blocking_threads(4)
-            .thread_name("memory")
-            .enable_all()
-            .build()
-            .map_err(|e| {
-                let what = format!("memory cannot start its threads: {e}");
-                Fault::new("memory", what, "raise the limit of processes")
-            })?;
+        let runtime = Background::start("memory")?;
+        let embedding = embedder.is_some().then(|| Background::start("embedding"));
+        let embedding = embedding.transpose()?;
         let scopes = Scopes::new(store.clone(), runtime.handle().clone());
         let counters = Arc::new(Counters::default());
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let embeddings = embedder.map(|e| Embeddings::new(e, runtime.handle().clone()));
-        let fresh = embeddings.clone().map(|embeddings| {
-            let (fresh, worker) =
-                Worker::new(embeddings, store.clone(), scopes.clone(), counters.clone());
-            runtime.spawn(worker.run());
-            fresh
+        let embeddings = embedder.zip(embedding.as_ref()).map(|(embedder, runtime)| {
+            Embeddings::new(embedder, counters.clone(), runtime.handle().clone())
         });
+        let fresh = embeddings
+            .clone()
+            .zip(embedding.as_ref())
+            .map(|(embeddings, runtime)| {
+                let (fresh, worker) =
+                    Worker::new(embeddings, store.clone(), scopes.clone(), counters.clone());
+                runtime.spawn(worker.run());
+                fresh
+            });
         let writer = Writer::new(store.clone(), scopes.clone(), counters.clone(), fresh);
         runtime.spawn(writer.run(queue));
         let rankings = (config.cache_capacity > 0).then(|| {
@@ -159,7 +158,7 @@ impl Memory {
             counters,
             embeddings,
             corrupt: None,
-            runtime: Some(runtime),
+            _runtimes: (runtime, embedding),
         })
     }
 
@@ -257,6 +256,11 @@ impl Memory {
         timeout(at_most, flush).await.unwrap_or(false)
     }
 
+    /// Whether records are also found by meaning.
+    pub fn embeds(&self) -> bool {
+        self.embeddings.is_some()
+    }
+
     /// The numbers as they stand; how many records there are, [`Memory::count`] asks the store.
     pub fn stats(&self) -> Stats {
         Stats {
@@ -267,9 +271,36 @@ impl Memory {
     }
 }
 
-impl Drop for Memory {
+/// A runtime that ends with its owner and waits for nothing.
+struct Background(Option<Runtime>);
+
+impl Background {
+    fn start(name: &str) -> Result<Self, Fault> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(4)
+            .thread_name(name)
+            .enable_all()
+            .build()
+            .map_err(|e| {
+                let what = format!("memory cannot start its threads: {e}");
+                Fault::new("memory", what, "raise the limit of processes")
+            })?;
+        Ok(Self(Some(runtime)))
+    }
+}
+
+impl Deref for Background {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        self.0.as_ref().expect("it is taken when dropped")
+    }
+}
+
+impl Drop for Background {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.0.take() {
             // A plain drop waits for the store, and panics within another runtime.
             runtime.shutdown_background();
         }

@@ -26,12 +26,60 @@ pub struct Stats {
     pub held: u64,
     /// Records that were embedded.
     pub embedded: u64,
+    /// Texts that were to be embedded, by what became of them; see [`Embedding::ALL`].
+    pub embeddings: [u64; Embedding::ALL.len()],
     /// Texts that updated an old record instead of becoming one.
     pub merged: u64,
     /// Answers that only repeated what was recalled.
     pub repeated: u64,
     /// Records and files found corrupt.
     pub corrupt: u64,
+}
+
+/// What became of a text that was to be embedded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Embedding {
+    /// Its vector was there from an earlier one.
+    QueryCached,
+    QueryEmbedded,
+    /// Not in time.
+    QueryLate,
+    QueryFailed,
+    /// Not tried: the embedder is left alone after a failure, or has enough to do.
+    QuerySkipped,
+    RecordEmbedded,
+    /// Not now; it is tried again.
+    RecordFailed,
+    /// Left without a vector, since the embedder will not take it.
+    RecordRefused,
+}
+
+impl Embedding {
+    /// In the order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::QueryCached,
+        Self::QueryEmbedded,
+        Self::QueryLate,
+        Self::QueryFailed,
+        Self::QuerySkipped,
+        Self::RecordEmbedded,
+        Self::RecordFailed,
+        Self::RecordRefused,
+    ];
+
+    /// The labels `kind` and `outcome` of its metric.
+    pub fn labels(self) -> [&'static str; 2] {
+        match self {
+            Self::QueryCached => ["query", "cached"],
+            Self::QueryEmbedded => ["query", "embedded"],
+            Self::QueryLate => ["query", "late"],
+            Self::QueryFailed => ["query", "failed"],
+            Self::QuerySkipped => ["query", "skipped"],
+            Self::RecordEmbedded => ["record", "embedded"],
+            Self::RecordFailed => ["record", "failed"],
+            Self::RecordRefused => ["record", "refused"],
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +90,7 @@ pub struct Counters {
     saved: AtomicU64,
     save_failed: AtomicU64,
     held: AtomicU64,
-    embedded: AtomicU64,
+    embeddings: [AtomicU64; Embedding::ALL.len()],
     merged: AtomicU64,
     repeated: AtomicU64,
 }
@@ -76,8 +124,8 @@ impl Counters {
         self.held.store(turns as u64, Ordering::Relaxed);
     }
 
-    pub fn embedded(&self, count: usize) {
-        add(&self.embedded, count as u64);
+    pub fn embedding(&self, became: Embedding, count: usize) {
+        add(&self.embeddings[became as usize], count as u64);
     }
 
     pub fn merged(&self) {
@@ -102,7 +150,8 @@ impl Counters {
             saved: get(&self.saved),
             save_failed: get(&self.save_failed),
             held: get(&self.held),
-            embedded: get(&self.embedded),
+            embedded: get(&self.embeddings[Embedding::RecordEmbedded as usize]),
+            embeddings: Embedding::ALL.map(|became| get(&self.embeddings[became as usize])),
             merged: get(&self.merged),
             repeated: get(&self.repeated),
             ..Stats::default()

@@ -31,7 +31,7 @@ pub use signals::{Order, Shutdown, Signals};
 use crate::api;
 use crate::config::model::{Config, Server as Listen};
 use crate::error::Fault;
-use crate::memory::Memory;
+use crate::memory::{Memory, embedding};
 use crate::proxy::listener::Guard;
 use crate::proxy::local::Local;
 use crate::proxy::{Gateway, Shared, Surface, system_has_authorities};
@@ -82,7 +82,10 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         None => Memory::open,
     };
     let memory = match config.memory.enabled {
-        true => Some(Arc::new(open(&config.memory, None)?)),
+        true => {
+            let embedder = embedding::open(&config.memory)?;
+            Some(Arc::new(open(&config.memory, embedder)?))
+        }
         false => None,
     };
     let tracer = traces::start(&config.traces, &metrics, background.handle())?;

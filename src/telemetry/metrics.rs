@@ -60,6 +60,7 @@ pub struct Metrics {
     memory_recalls: IntCounterVec,
     memory_cache: IntCounterVec,
     memory_writes: IntCounterVec,
+    memory_embeddings: IntCounterVec,
     gen_ai: GenAi,
     tool_calls: IntCounterVec,
     /// The tools that have a series; an MCP server may name any number of them.
@@ -197,6 +198,12 @@ impl Metrics {
                 "What became of texts to be saved: saved, merged, repeated, failed, overflow",
                 &["outcome"],
             ),
+            memory_embeddings: counters(
+                &registry,
+                "yychat_memory_embeddings_total",
+                "Texts that were to be embedded, by kind and by what became of them",
+                &["kind", "outcome"],
+            ),
             gen_ai: GenAi::new(&registry),
             tool_calls: counters(
                 &registry,
@@ -327,6 +334,12 @@ impl Metrics {
         self.traces
             .with_label_values(&[outcome])
             .inc_by(count as u64);
+    }
+
+    /// Takes over another; `labels` are kind and outcome.
+    pub fn memory_embeddings(&self, labels: [&'static str; 2], total: u64) {
+        let counter = self.memory_embeddings.with_label_values(&labels);
+        counter.inc_by(total.saturating_sub(counter.get()));
     }
 
     /// The exposition text of `/metrics`.

@@ -15,7 +15,7 @@ use axum::{Router, middleware};
 use http::{StatusCode, header};
 
 use super::{memory_routes, performance, reply};
-use crate::memory::Memory;
+use crate::memory::{Embedding, Memory};
 use crate::snapshot::Store;
 use crate::telemetry::Metrics;
 use crate::tools::{Health, State as PluginState};
@@ -127,6 +127,11 @@ async fn show_memory(metrics: &Metrics, memory: &Memory) {
         ("corrupt", stats.corrupt),
     ] {
         metrics.memory_writes(outcome, total);
+    }
+    for (became, total) in Embedding::ALL.into_iter().zip(stats.embeddings) {
+        if memory.embeds() {
+            metrics.memory_embeddings(became.labels(), total);
+        }
     }
     metrics
         .memory_queue

@@ -1,6 +1,7 @@
 //! From [`Raw`] to [`model::Config`]: every value parsed and in range, and every key against the
 //! others. All faults are found in one go.
 
+mod embedding;
 mod rate;
 mod traces;
 mod upstreams;
@@ -261,6 +262,10 @@ fn memory(raw: &raw::Memory, check: &mut Check<'_>) -> Memory {
             [("tail", Placement::Tail), ("head", Placement::Head)],
         ),
         max_bytes: check.size("memory.max_bytes", &raw.max_bytes, 1..=MIB),
+        embedding: raw
+            .embedding
+            .as_ref()
+            .and_then(|raw| embedding::embedding(raw, check)),
     }
 }
 

@@ -47,12 +47,8 @@ fn upstream(index: usize, raw: &raw::Upstream, check: &mut Check<'_>) -> Upstrea
         .api_key
         .as_ref()
         .map(|secret| check.secret(&key("api_key"), secret));
-    if api_key.is_some() && base_url.scheme() == "http" && !is_loopback(&base_url) {
-        check.warn(
-            &key("base_url"),
-            "sends the API key over plain http",
-            "use https where the upstream has it",
-        );
+    if api_key.is_some() {
+        warn_of_plain_http(&key("base_url"), &base_url, check);
     }
     Upstream {
         name: raw.name.clone(),
@@ -96,6 +92,17 @@ pub(super) fn base_url(key: &str, text: &str, example: &str, check: &mut Check<'
     };
     check.fault(key, what, format!("write it as in \"{example}\""));
     Url::parse("https://invalid.invalid").expect("a constant URL parses")
+}
+
+/// Warns where an API key would be sent unencrypted over a network.
+pub(super) fn warn_of_plain_http(key: &str, base_url: &Url, check: &mut Check<'_>) {
+    if base_url.scheme() == "http" && !is_loopback(base_url) {
+        check.warn(
+            key,
+            "sends the API key over plain http",
+            "use https where the upstream has it",
+        );
+    }
 }
 
 fn is_loopback(url: &Url) -> bool {

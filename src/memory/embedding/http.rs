@@ -1,37 +1,17 @@
 //! Any `/v1/embeddings` upstream.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
-use secrecy::{ExposeSecret, SecretString};
+use http::StatusCode;
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{EmbedError, Embedder, Kind};
+use super::{EmbedError, Embedder, Kind, Settings};
+use crate::error::Fault;
+use crate::outbound;
 
 /// Bytes of an answer at most: 32 vectors of 4,096 numbers in full length.
 const MAX_ANSWER: usize = 16 << 20;
-
-/// What is asked of the upstream, and how.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// With a path prefix and without a trailing slash: `https://api.openai.com/v1`.
-    pub base_url: Url,
-    /// Absent: no `Authorization` is sent.
-    pub api_key: Option<SecretString>,
-    /// The model that embeds records.
-    pub model: String,
-    /// The model that embeds queries; the same unless the upstream has a twin for them.
-    pub query_model: String,
-    /// Sent as `dimensions` where it is given.
-    pub dimensions: Option<u32>,
-    /// Put before a query; E5 models want `"query: "`.
-    pub query_prefix: String,
-    /// Put before a record; E5 models want `"passage: "`.
-    pub passage_prefix: String,
-    /// For one request.
-    pub timeout: Duration,
-}
 
 /// An embedder that asks an upstream over HTTP.
 pub struct HttpEmbedder {
@@ -41,6 +21,21 @@ pub struct HttpEmbedder {
 }
 
 impl HttpEmbedder {
+    /// With a client of its own.
+    ///
+    /// # Errors
+    ///
+    /// A fault when the system has no certificate authorities.
+    pub fn open(settings: &Settings) -> Result<Self, Fault> {
+        let client = outbound::client()
+            .and_then(|client| client.build().map_err(|error| error.to_string()))
+            .map_err(|why| {
+                let what = format!("no connection to {} can be made: {why}", settings.base_url);
+                Fault::new("memory.embedding.base_url", what, outbound::MEND)
+            })?;
+        Ok(Self::new(client, settings.clone()))
+    }
+
     /// `client` does the connecting: its pool, certificates and redirects are the caller's.
     pub fn new(client: reqwest::Client, settings: Settings) -> Self {
         let mut url = settings.base_url.clone();
@@ -104,25 +99,29 @@ impl Embedder for HttpEmbedder {
         if let Some(key) = &settings.api_key {
             request = request.bearer_auth(key.expose_secret());
         }
-        let failed = |error: reqwest::Error| EmbedError(error.without_url().to_string());
-        let mut response = request.send().await.map_err(failed)?;
-        if !response.status().is_success() {
-            return Err(EmbedError(format!(
-                "the upstream answered {}",
-                response.status()
-            )));
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_ANSWER {
-                return Err(EmbedError(format!(
-                    "the answer has more than {MAX_ANSWER} bytes"
+        let mut response = request.send().await.map_err(down)?;
+        match response.status() {
+            status if status.is_success() => {}
+            status @ (StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNPROCESSABLE_ENTITY) => {
+                return Err(EmbedError::Refused(format!(
+                    "the upstream answered {status}"
                 )));
             }
+            status => return Err(EmbedError::Down(format!("the upstream answered {status}"))),
         }
-        let answer: Answer = serde_json::from_slice(&body)
-            .map_err(|e| EmbedError(format!("the answer is not a list of embeddings: {e}")))?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(down)? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_ANSWER {
+                let why = format!("the answer has more than {MAX_ANSWER} bytes");
+                return Err(EmbedError::Down(why));
+            }
+        }
+        let answer: Answer = serde_json::from_slice(&body).map_err(|error| {
+            EmbedError::Down(format!("the answer is not a list of embeddings: {error}"))
+        })?;
         let mut data = answer.data;
         data.sort_by_key(|embedded| embedded.index);
         Ok(data
@@ -130,4 +129,16 @@ impl Embedder for HttpEmbedder {
             .map(|embedded| embedded.embedding)
             .collect())
     }
+}
+
+/// The failure of a request with its causes, which say more than it does itself.
+fn down(error: reqwest::Error) -> EmbedError {
+    let error = error.without_url();
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        message.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    EmbedError::Down(message)
 }

@@ -8,22 +8,31 @@
 //! Without a vector a record is found by its words alone; an embedder that is down costs nothing
 //! but that.
 
+mod circuit;
 mod http;
+mod local;
 #[cfg(test)]
 mod tests;
 pub mod vector;
 mod worker;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use moka::future::Cache;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-pub use http::{HttpEmbedder, Settings};
+use super::stats::{Counters, Embedding};
+use crate::config::model;
+use crate::error::Fault;
+use circuit::Circuit;
+pub use http::HttpEmbedder;
+pub use local::LocalEmbedder;
+pub use model::EmbeddingUpstream as Settings;
 use vector::Vector;
 pub use worker::{Fresh, Worker};
 
@@ -33,8 +42,8 @@ const QUERIES: u64 = 4096;
 /// Bytes of a text that are embedded: more than models look at, less than they refuse.
 const MAX_BYTES: usize = 6000;
 
-/// Pauses of an embedder that fails: after the first failure, and at most.
-const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+/// Bytes of a text that is refused below which its length is not the reason.
+const SHORTEST: usize = 256;
 
 /// What a text is, which some models embed differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,12 +62,37 @@ pub trait Embedder: Send + Sync + 'static {
 
     /// One vector a text, in the same order, all of the same length.
     async fn embed(&self, kind: Kind, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError>;
+
+    /// Queries that may be under way at once. More would only wait for each other until all of
+    /// them are late, so they are not embedded.
+    fn queries_at_once(&self) -> usize {
+        64
+    }
 }
 
 /// Why texts could not be embedded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("embedding failed: {0}")]
-pub struct EmbedError(pub String);
+pub enum EmbedError {
+    /// It may go better later.
+    #[error("{0}")]
+    Down(String),
+    /// It will not take one of these texts, now or later.
+    #[error("a text was refused: {0}")]
+    Refused(String),
+}
+
+/// The embedder that the configuration names, if any.
+///
+/// # Errors
+///
+/// A fault when a model's folder cannot be used, or the system has no certificate authorities.
+pub fn open(config: &model::Memory) -> Result<Option<Arc<dyn Embedder>>, Fault> {
+    Ok(match &config.embedding {
+        None => None,
+        Some(model::Embedding::Upstream(settings)) => Some(Arc::new(HttpEmbedder::open(settings)?)),
+        Some(model::Embedding::Folder(settings)) => Some(Arc::new(LocalEmbedder::open(settings)?)),
+    })
+}
 
 /// An embedder with what keeps it off the path of those who cannot wait.
 #[derive(Clone)]
@@ -67,24 +101,23 @@ pub struct Embeddings {
     /// Hash of the embedder's space.
     pub space: u64,
     queries: Cache<u128, Arc<Vector>>,
-    circuit: Arc<Mutex<Circuit>>,
+    under_way: Arc<Semaphore>,
+    circuit: Arc<Circuit>,
+    counters: Arc<Counters>,
     runtime: Handle,
 }
 
-/// Failures in a row, and until when nobody asks.
-#[derive(Debug, Default)]
-struct Circuit {
-    failures: u32,
-    open_until: Option<Instant>,
-}
-
 impl Embeddings {
-    pub fn new(embedder: Arc<dyn Embedder>, runtime: Handle) -> Self {
+    /// `runtime` does the asking. It is not the store's: names are resolved on threads of it,
+    /// which a name server that hangs keeps busy.
+    pub fn new(embedder: Arc<dyn Embedder>, counters: Arc<Counters>, runtime: Handle) -> Self {
         Self {
             space: xxh3_64(embedder.space().as_bytes()),
+            under_way: Arc::new(Semaphore::new(embedder.queries_at_once())),
             embedder,
             queries: Cache::new(QUERIES),
             circuit: Arc::default(),
+            counters,
             runtime,
         }
     }
@@ -97,73 +130,75 @@ impl Embeddings {
         context: &[String],
         within: Duration,
     ) -> Option<Arc<Vector>> {
-        let text = query_text(text, context);
+        let (outcome, vector) = self.ask(query_text(text, context), within).await;
+        self.counters.embedding(outcome, 1);
+        vector
+    }
+
+    async fn ask(&self, text: String, within: Duration) -> (Embedding, Option<Arc<Vector>>) {
         let key = xxh3_128(text.as_bytes());
         if let Some(known) = self.queries.get(&key).await {
-            return Some(known);
+            return (Embedding::QueryCached, Some(known));
         }
+        let permit = self.under_way.clone().try_acquire_owned();
+        let (Ok(permit), None) = (permit, self.circuit.pause()) else {
+            return (Embedding::QuerySkipped, None);
+        };
         let this = self.clone();
         let embedding = self.runtime.spawn(async move {
-            let texts = [text];
-            let first = async {
-                let mut vectors = this.embed(Kind::Query, &texts).await?;
-                vectors.pop().ok_or_else(nothing).map(Arc::new)
-            };
+            let _permit = permit;
+            let first = async { this.embed_one(Kind::Query, &text).await.map(Arc::new) };
             this.queries.try_get_with(key, first).await
         });
         match timeout(within, embedding).await {
-            Ok(Ok(Ok(vector))) => Some(vector),
-            Ok(Ok(Err(error))) => {
-                tracing::debug!(%error, "query not embedded");
-                None
-            }
-            _ => None,
+            Err(_) => (Embedding::QueryLate, None),
+            Ok(Ok(Ok(vector))) => (Embedding::QueryEmbedded, Some(vector)),
+            Ok(_) => (Embedding::QueryFailed, None),
         }
     }
 
-    /// Embeds texts unless the embedder has failed a moment ago.
-    async fn embed(&self, kind: Kind, texts: &[String]) -> Result<Vec<Vector>, EmbedError> {
-        if self.pause().is_some() {
-            return Err(EmbedError(
-                "it failed a moment ago and is left alone".into(),
-            ));
+    /// Embeds one text. Where it is refused, it may be too long: of a record the beginning is
+    /// tried then, and of a query the end.
+    async fn embed_one(&self, kind: Kind, text: &str) -> Result<Vector, EmbedError> {
+        let mut part = text.to_owned();
+        loop {
+            match self.embed(kind, std::slice::from_ref(&part)).await {
+                Err(EmbedError::Refused(_)) if part.len() > SHORTEST => {
+                    let middle = part.floor_char_boundary(part.len() / 2);
+                    match kind {
+                        Kind::Query => part.drain(..middle),
+                        Kind::Passage => part.drain(middle..),
+                    };
+                }
+                vectors => {
+                    let none = || EmbedError::Refused("it has no vector".into());
+                    let vector = vectors?.pop().ok_or_else(none)?;
+                    return Ok(vector.of(text));
+                }
+            }
         }
+    }
+
+    /// Embeds texts, and tells the circuit how that went.
+    async fn embed(&self, kind: Kind, texts: &[String]) -> Result<Vec<Vector>, EmbedError> {
         let result = self.embedder.embed(kind, texts).await.and_then(|vectors| {
-            let vectors: Option<Vec<Vector>> = vectors
-                .iter()
-                .zip(texts)
-                .map(|(values, text)| Vector::new(self.space, text, values))
-                .collect();
-            match vectors {
-                Some(vectors) if vectors.len() == texts.len() => Ok(vectors),
-                _ => Err(EmbedError("the answer has no vector for each text".into())),
+            if vectors.len() != texts.len() {
+                let why = format!("{} vectors came for {} texts", vectors.len(), texts.len());
+                return Err(EmbedError::Down(why));
             }
+            let of = |(values, text): (&Vec<f32>, &String)| {
+                let none = || EmbedError::Refused("its vector has no direction".into());
+                Vector::new(self.space, text, values).ok_or_else(none)
+            };
+            vectors.iter().zip(texts).map(of).collect()
         });
-        let mut circuit = self.circuit.lock().unwrap_or_else(PoisonError::into_inner);
         match &result {
-            Ok(_) => *circuit = Circuit::default(),
-            Err(error) => {
-                let pause = (PAUSES[0] * 2u32.pow(circuit.failures.min(6))).min(PAUSES[1]);
-                circuit.failures += 1;
-                circuit.open_until = Some(Instant::now() + pause);
-                tracing::warn!(%error, failures = circuit.failures, ?pause, "embedder left alone");
-            }
+            Ok(_) => self.circuit.succeeded(),
+            Err(EmbedError::Down(why)) => self.circuit.failed(why),
+            Err(EmbedError::Refused(_)) => {}
         }
         result
     }
-
-    /// How long the embedder is still left alone.
-    fn pause(&self) -> Option<Duration> {
-        let circuit = self.circuit.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = circuit
-            .open_until?
-            .saturating_duration_since(Instant::now());
-        (!left.is_zero()).then_some(left)
-    }
-}
-
-fn nothing() -> EmbedError {
-    EmbedError("the answer is empty".into())
 }
 
 /// What of a query is embedded: the turns that led up to it, then itself, so that where there is

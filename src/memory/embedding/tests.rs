@@ -11,6 +11,8 @@ struct Words {
     model: u64,
     fails: AtomicBool,
     hangs: AtomicBool,
+    /// Bytes of a text at most; 0 stands for any number.
+    longest: usize,
     passages: AtomicU64,
     queries: AtomicU64,
 }
@@ -26,7 +28,11 @@ impl Embedder for Words {
             std::future::pending::<()>().await;
         }
         if self.fails.load(Ordering::SeqCst) {
-            return Err(EmbedError("down".into()));
+            return Err(EmbedError::Down("down".into()));
+        }
+        let too_long = |text: &String| self.longest > 0 && text.len() > self.longest;
+        if texts.iter().any(too_long) {
+            return Err(EmbedError::Refused("too long".into()));
         }
         let count = match kind {
             Kind::Query => &self.queries,
@@ -63,6 +69,7 @@ fn config(path: &std::path::Path) -> model::Memory {
         save: model::Save::Both,
         placement: model::Placement::Tail,
         max_bytes: 8192,
+        embedding: None,
     }
 }
 
@@ -94,6 +101,10 @@ async fn fill(memory: &Memory) {
     }
 }
 
+fn count(memory: &Memory, became: Embedding) -> u64 {
+    memory.stats().embeddings[became as usize]
+}
+
 /// Asks until the background work shows.
 async fn found(memory: &Memory, text: &str) -> String {
     loop {
@@ -112,7 +123,7 @@ async fn what_means_the_same_is_found_without_a_common_word() {
     let memory = Memory::open(&config(folder.path()), Some(words.clone())).unwrap();
     fill(&memory).await;
     assert_eq!(found(&memory, "dog").await, "our puppy is called Rex");
-    while memory.stats().embedded < 3 {
+    while count(&memory, Embedding::RecordEmbedded) < 3 {
         tokio::task::yield_now().await;
     }
     assert_eq!(found(&memory, "car").await, "the automobile is red");
@@ -162,6 +173,96 @@ async fn an_embedder_that_hangs_or_fails_costs_nothing_but_its_share() {
     words.fails.store(true, Ordering::SeqCst);
     let recall = memory.recall(&scope(), &query("which automobile")).await;
     assert_eq!(recall.outcome, Outcome::Hit);
+}
+
+#[tokio::test]
+async fn of_a_text_that_is_too_long_a_part_is_embedded() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = Arc::new(Words {
+        longest: 1000,
+        ..Words::default()
+    });
+    let memory = Memory::open(&config(folder.path()), Some(words)).unwrap();
+    let padding = "so it goes on ".repeat(200);
+    for text in [
+        format!("our puppy is called Rex {padding}"),
+        padding.clone() + "car",
+    ] {
+        let record = Record::new(&scope(), "user", text, Source::Api, 0);
+        memory.create(record).await.unwrap();
+    }
+    while count(&memory, Embedding::RecordEmbedded) < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert!(found(&memory, "dog").await.starts_with("our puppy"));
+    let asked = RecallQuery {
+        context: vec!["and on and on ".repeat(200)],
+        ..query("dog")
+    };
+    let recall = memory.recall(&scope(), &asked).await;
+    assert!(recall.records[0].record.text.starts_with("our puppy"));
+    assert!(recall.records[0].meaning > 0.0);
+}
+
+#[tokio::test]
+async fn records_that_are_refused_hold_up_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = Arc::new(Words {
+        longest: 30,
+        ..Words::default()
+    });
+    let memory = Memory::open(&config(folder.path()), Some(words)).unwrap();
+    for n in 0..3 {
+        let text = format!("{n} is a text that is too long for this embedder");
+        let record = Record::new(&scope(), "user", text, Source::Api, 0);
+        memory.create(record).await.unwrap();
+    }
+    fill(&memory).await;
+    assert_eq!(found(&memory, "dog").await, "our puppy is called Rex");
+    while count(&memory, Embedding::RecordRefused) < 3 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_failing_embedder_is_left_alone_longer_each_time() {
+    tokio::time::pause();
+    let circuit = Circuit::default();
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        circuit.failed("down");
+        // One that was under way beside it.
+        circuit.failed("down");
+        let pause = circuit.pause().unwrap();
+        pauses.push(pause.as_secs());
+        tokio::time::advance(pause).await;
+        assert_eq!(circuit.pause(), None);
+    }
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+    circuit.failed("down");
+    circuit.succeeded();
+    assert_eq!(circuit.pause(), None);
+    circuit.failed("down");
+    assert_eq!(circuit.pause(), Some(Duration::from_secs(1)));
+}
+
+#[tokio::test]
+async fn no_more_queries_are_under_way_than_the_embedder_can_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = Arc::new(Words::default());
+    let memory = Memory::open(&config(folder.path()), Some(words.clone())).unwrap();
+    // The scope's index is there before time stands still.
+    memory.recall(&scope(), &query("anything")).await;
+    words.hangs.store(true, Ordering::SeqCst);
+    tokio::time::pause();
+    let at_once = words.queries_at_once() as u64;
+    for n in 0..at_once + 3 {
+        let mut asked = query(&format!("question {n}"));
+        asked.deadline = Duration::from_millis(50);
+        assert_eq!(memory.recall(&scope(), &asked).await.outcome, Outcome::Miss);
+    }
+    assert_eq!(count(&memory, Embedding::QueryLate), at_once);
+    assert_eq!(count(&memory, Embedding::QuerySkipped), 3);
 }
 
 #[test]

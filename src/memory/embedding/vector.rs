@@ -32,6 +32,12 @@ impl Vector {
         })
     }
 
+    /// The same for another text, of which the one that was embedded is a part.
+    pub fn of(mut self, text: &str) -> Self {
+        self.text = xxh3_64(text.as_bytes());
+        self
+    }
+
     /// Whether it is what a record of this text needs.
     pub fn stands_for(&self, space: u64, text: &str) -> bool {
         self.space == space && self.text == xxh3_64(super::passage_text(text).as_bytes())

@@ -9,11 +9,13 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::{Embeddings, Kind, passage_text};
+use super::circuit::PAUSES;
+use super::vector::Vector;
+use super::{EmbedError, Embeddings, Kind, passage_text};
 use crate::memory::cache::Scopes;
 use crate::memory::record::Record;
 use crate::memory::scope::Scope;
-use crate::memory::stats::Counters;
+use crate::memory::stats::{Counters, Embedding};
 use crate::memory::store::{MemoryStore, Position, StoreError};
 
 /// Texts embedded at once.
@@ -116,43 +118,72 @@ impl Worker {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "records without a vector cannot be looked for");
-                    sleep(super::PAUSES[1]).await;
+                    sleep(PAUSES[1]).await;
                 }
             }
         }
     }
 
-    /// Embeds and stores, again and again until both are done.
+    /// Embeds and stores, again and again until both are done. A record that the embedder refuses
+    /// is left without a vector.
     async fn embed(&self, wanting: Vec<Wanting>) {
-        let texts: Vec<String> = wanting.iter().map(|w| w.text.clone()).collect();
         let vectors = loop {
-            if let Some(pause) = self.embeddings.pause() {
+            if let Some(pause) = self.embeddings.circuit.pause() {
                 sleep(pause).await;
             }
-            if let Ok(vectors) = self.embeddings.embed(Kind::Passage, &texts).await {
-                break vectors;
+            match self.try_embed(&wanting).await {
+                Some(vectors) => break vectors,
+                None => self
+                    .counters
+                    .embedding(Embedding::RecordFailed, wanting.len()),
             }
         };
         let vectors: Vec<_> = wanting
             .into_iter()
             .zip(vectors)
-            .map(|(wanting, vector)| (wanting.scope, wanting.id, vector))
+            .filter_map(|(wanting, vector)| Some((wanting.scope, wanting.id, vector?)))
             .collect();
         while let Err(error) = self.keep(&vectors).await {
             tracing::warn!(%error, "vectors not stored");
-            sleep(super::PAUSES[0]).await;
+            sleep(PAUSES[0]).await;
         }
     }
 
-    async fn keep(
-        &self,
-        vectors: &[(Scope, Uuid, super::vector::Vector)],
-    ) -> Result<(), StoreError> {
+    /// A vector for each, or none where that one is refused; `None` where the embedder is down.
+    async fn try_embed(&self, wanting: &[Wanting]) -> Option<Vec<Option<Vector>>> {
+        let texts: Vec<String> = wanting.iter().map(|w| w.text.clone()).collect();
+        match self.embeddings.embed(Kind::Passage, &texts).await {
+            Ok(vectors) => return Some(vectors.into_iter().map(Some).collect()),
+            Err(EmbedError::Down(_)) => return None,
+            Err(EmbedError::Refused(_)) => {}
+        }
+        let mut vectors = Vec::with_capacity(texts.len());
+        let mut refused = 0;
+        for text in &texts {
+            match self.embeddings.embed_one(Kind::Passage, text).await {
+                Ok(vector) => vectors.push(Some(vector)),
+                Err(EmbedError::Down(_)) => return None,
+                Err(error @ EmbedError::Refused(_)) => {
+                    vectors.push(None);
+                    refused += 1;
+                    // What it has against every one of several texts, it has against all texts.
+                    if refused == texts.len() && refused > 1 {
+                        self.embeddings.circuit.failed(&error.to_string());
+                    }
+                }
+            }
+        }
+        self.counters.embedding(Embedding::RecordRefused, refused);
+        Some(vectors)
+    }
+
+    async fn keep(&self, vectors: &[(Scope, Uuid, Vector)]) -> Result<(), StoreError> {
         self.store.put_vectors(vectors.to_vec()).await?;
         for of_scope in vectors.chunk_by(|a, b| a.0 == b.0) {
             self.scopes.embedded(of_scope).await;
         }
-        self.counters.embedded(vectors.len());
+        self.counters
+            .embedding(Embedding::RecordEmbedded, vectors.len());
         Ok(())
     }
 }

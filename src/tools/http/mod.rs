@@ -17,6 +17,7 @@ use super::manifest::Section;
 use super::schema::Schema;
 use super::secrets::Secrets;
 use super::template::{Place, SECRETS, Template, Templates};
+use crate::outbound;
 use body::Body;
 
 /// Bytes of a response at most, of which the result may be a part.
@@ -44,9 +45,7 @@ impl Egress {
             Ok(client) => Some(client),
             Err(why) => {
                 let what = format!("no HTTPS connection can be made: {why}");
-                let mend = "install the system's certificate authorities (ca-certificates), or \
-                            set SSL_CERT_FILE";
-                root.source.fault(root.at, what, mend);
+                root.source.fault(root.at, what, outbound::MEND);
                 None
             }
         });
