@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use super::recall::ScopeIndex;
-use super::store::{Change, Changed, Elsewhere, Loaded, Position};
+use super::store::{Backlog, Change, Changed, Elsewhere, Loaded, Pending, Position};
 use super::*;
 
 const NOW: i64 = 1_700_000_000_000;
@@ -286,6 +286,22 @@ impl MemoryStore for Hanging {
         _: Option<Position>,
         _: usize,
     ) -> Result<(Vec<Record>, Option<Position>), StoreError> {
+        std::future::pending().await
+    }
+    async fn claim(&self, _: i64, _: i64) -> Result<Option<Pending>, StoreError> {
+        std::future::pending().await
+    }
+    async fn finish(
+        &self,
+        _: &Pending,
+        _: Vec<Change>,
+    ) -> Result<Option<Vec<Changed>>, StoreError> {
+        std::future::pending().await
+    }
+    async fn postpone(&self, _: &Pending, _: i64) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
         std::future::pending().await
     }
     async fn count(&self) -> Result<u64, StoreError> {

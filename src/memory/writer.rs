@@ -328,7 +328,7 @@ impl Writer {
                 Ok(changed) => {
                     let wanting = plan.changes.iter().filter_map(|change| match change {
                         Change::Put(record) => Some(record.clone()),
-                        Change::Remove { .. } => None,
+                        Change::Remove { .. } | Change::Extract(_) => None,
                     });
                     let wanting: Vec<Record> = match &self.fresh {
                         Some(_) => wanting.collect(),
@@ -341,7 +341,7 @@ impl Writer {
                             .or_insert_with(|| Some(Vec::new()));
                         match (change, records) {
                             (Change::Put(record), Some(records)) => records.push(record),
-                            (Change::Put(_), None) => {}
+                            (Change::Put(_), None) | (Change::Extract(_), _) => {}
                             (Change::Remove { .. }, records) => *records = None,
                         }
                     }
