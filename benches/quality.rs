@@ -45,6 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         save: model::Save::Both,
         placement: model::Placement::Tail,
         max_bytes: 8192,
+        extraction: model::Extraction::default(),
     };
     let memory = Memory::open(&config, embedder()?).map_err(|fault| fault.to_string())?;
     let runtime = tokio::runtime::Runtime::new()?;

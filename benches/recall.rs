@@ -56,6 +56,7 @@ fn open(path: &std::path::Path) -> Result<Memory, Box<dyn std::error::Error>> {
         save: model::Save::Both,
         placement: model::Placement::Tail,
         max_bytes: 8192,
+        extraction: model::Extraction::default(),
     };
     Ok(Memory::open(&config, None).map_err(|fault| fault.to_string())?)
 }

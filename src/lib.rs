@@ -18,10 +18,11 @@
 //! 6. Metrics and one log line are written from the phase ledger ([`telemetry`]).
 //!
 //! [`config`] is what operators write, [`server`] what wires it all together, [`error`] what
-//! people are told when something is wrong, [`demo`] all of it at work without a model.
+//! people are told when something is wrong, [`outbound`] the client of what the gateway asks for
+//! itself, [`demo`] all of it at work without a model.
 //!
 //! Modules use downward only: `demo → server → {proxy, api} → turn → snapshot → personality →
-//! {chat, config} → {telemetry, error}`; `tests/tidy.rs` holds them to it.
+//! {chat, config} → {telemetry, error, outbound}`; `tests/tidy.rs` holds them to it.
 
 #![forbid(unsafe_code)]
 
@@ -45,4 +46,5 @@ pub mod chat;
 pub mod config;
 
 pub mod error;
+pub mod outbound;
 pub mod telemetry;

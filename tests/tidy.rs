@@ -16,7 +16,7 @@ const LAYERS: [&[&str]; 9] = [
     &["snapshot"],
     &["personality", "tools", "memory"],
     &["chat", "config"],
-    &["telemetry", "error"],
+    &["telemetry", "error", "outbound"],
 ];
 
 /// Crates that few modules may name, so that few change when they do.

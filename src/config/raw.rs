@@ -141,6 +141,18 @@ table! {
         save: String = "both".into(),
         placement: String = "tail".into(),
         max_bytes: Size = "8KiB".into(),
+        extraction: Extraction = Extraction::default(),
+    }
+}
+
+table! {
+    Extraction {
+        enabled: bool = false,
+        upstream: String = String::new(),
+        model: String = String::new(),
+        per_minute: u64 = 20,
+        timeout: String = "60s".into(),
+        max_facts: u64 = 5,
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! recall  Memory::recall → cache (a scope's index) → index (BM25) → recall (ranking) → block
 //! save    Memory::save → writer (queue, duplicates, one sync for many) → store → cache (in place)
+//! extract store's queue → extraction (prompt, model) → writer → store; off by default
 //! ```
 //!
 //! [`scope`] says whose a record is, [`record`] what it is, [`store`] what is asked of a store,
@@ -14,6 +15,7 @@ pub mod block;
 mod cache;
 mod embedded;
 pub mod embedding;
+pub mod extraction;
 mod index;
 mod recall;
 pub mod record;
@@ -32,15 +34,15 @@ use std::time::Duration;
 
 use moka::future::Cache;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 pub use embedded::Embedded;
 pub use recall::{Outcome, Recall, RecallQuery, Recalled};
 pub use record::{Line, Record, Source};
 pub use scope::{Scope, valid_id};
-pub use stats::Stats;
-pub use store::{Audit, MemoryStore, Page, Selection, StoreError};
+pub use stats::{Extracted, Fact, Stats};
+pub use store::{Audit, Backlog, MemoryStore, Page, Selection, StoreError};
 pub use transfer::ImportError;
 pub use writer::Turn;
 
@@ -48,6 +50,7 @@ use crate::config::model;
 use crate::error::Fault;
 use cache::Scopes;
 use embedding::{Embedder, Embeddings, Worker};
+use extraction::{Extraction, Feed};
 use index::Query;
 use recall::{CacheKey, Ranking};
 use stats::Counters;
@@ -70,6 +73,9 @@ pub struct Memory {
     jobs: mpsc::Sender<Job>,
     counters: Arc<Counters>,
     embeddings: Option<Embeddings>,
+    extraction: watch::Sender<Option<Extraction>>,
+    /// Its clone works in the background.
+    worker: extraction::Worker,
     corrupt: Option<Embedded>,
     /// Taken when dropped.
     runtime: Option<Runtime>,
@@ -131,7 +137,19 @@ impl Memory {
             runtime.spawn(worker.run());
             fresh
         });
-        let writer = Writer::new(store.clone(), scopes.clone(), counters.clone(), fresh);
+        let (extraction, settings) = watch::channel(None);
+        let feed = Feed {
+            settings,
+            queued: Arc::new(Notify::new()),
+        };
+        let worker = extraction::Worker {
+            store: store.clone(),
+            scopes: scopes.clone(),
+            counters: counters.clone(),
+            jobs: jobs.downgrade(),
+        };
+        runtime.spawn(worker.clone().run(feed.clone()));
+        let writer = Writer::new(store.clone(), scopes.clone(), counters.clone(), fresh, feed);
         runtime.spawn(writer.run(queue));
         let rankings = (config.cache_capacity > 0).then(|| {
             Cache::builder()
@@ -146,6 +164,8 @@ impl Memory {
             jobs,
             counters,
             embeddings,
+            extraction,
+            worker,
             corrupt: None,
             runtime: Some(runtime),
         })
@@ -243,6 +263,12 @@ impl Memory {
             self.jobs.send(Job::Flush(done)).await.is_ok() && flushed.await.unwrap_or(false)
         };
         timeout(at_most, flush).await.unwrap_or(false)
+    }
+
+    /// Extracts facts so from now on, in the background; `None` stops it, and what is queued
+    /// stays.
+    pub fn extract_with(&self, extraction: Option<Extraction>) {
+        self.extraction.send_replace(extraction);
     }
 
     /// The numbers as they stand; how many records there are, [`Memory::count`] asks the store.

@@ -22,6 +22,7 @@ fn config(path: &std::path::Path) -> model::Memory {
         save: model::Save::Both,
         placement: model::Placement::Tail,
         max_bytes: 8192,
+        extraction: model::Extraction::default(),
     }
 }
 
@@ -540,6 +541,22 @@ impl MemoryStore for Refusing {
         limit: usize,
     ) -> Result<(Vec<Record>, Option<Position>), StoreError> {
         self.store.scan(after, limit).await
+    }
+    async fn claim(&self, now: i64, until: i64) -> Result<Option<Pending>, StoreError> {
+        self.store.claim(now, until).await
+    }
+    async fn finish(
+        &self,
+        claimed: &Pending,
+        changes: Vec<Change>,
+    ) -> Result<Option<Vec<Changed>>, StoreError> {
+        self.store.finish(claimed, changes).await
+    }
+    async fn postpone(&self, claimed: &Pending, due: i64) -> Result<(), StoreError> {
+        self.store.postpone(claimed, due).await
+    }
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.store.backlog().await
     }
     async fn count(&self) -> Result<u64, StoreError> {
         self.store.count().await

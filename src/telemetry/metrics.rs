@@ -60,6 +60,8 @@ pub struct Metrics {
     memory_recalls: IntCounterVec,
     memory_cache: IntCounterVec,
     memory_writes: IntCounterVec,
+    memory_extraction: IntCounterVec,
+    memory_facts: IntCounterVec,
     gen_ai: GenAi,
     tool_calls: IntCounterVec,
     /// The tools that have a series; an MCP server may name any number of them.
@@ -68,6 +70,10 @@ pub struct Metrics {
     pub memory_records: IntGauge,
     /// `yychat_memory_queue`
     pub memory_queue: IntGauge,
+    /// `yychat_memory_extraction_waiting`
+    pub memory_extraction_waiting: IntGauge,
+    /// `yychat_memory_extraction_set_aside`
+    pub memory_extraction_set_aside: IntGauge,
 }
 
 impl Metrics {
@@ -196,6 +202,18 @@ impl Metrics {
                 "What became of texts to be saved: saved, merged, repeated, failed, overflow",
                 &["outcome"],
             ),
+            memory_extraction: counters(
+                &registry,
+                "yychat_memory_extraction_total",
+                "Exchanges that were to be extracted, by what became of them: done, failed, set_aside, gone",
+                &["outcome"],
+            ),
+            memory_facts: counters(
+                &registry,
+                "yychat_memory_facts_total",
+                "Extracted facts, by what became of them: added, updated, known, retired, refused",
+                &["outcome"],
+            ),
             gen_ai: GenAi::new(&registry),
             tool_calls: counters(
                 &registry,
@@ -213,6 +231,16 @@ impl Metrics {
                 &registry,
                 "yychat_memory_queue",
                 "Turns and writes that wait for the memory store",
+            ),
+            memory_extraction_waiting: gauge(
+                &registry,
+                "yychat_memory_extraction_waiting",
+                "Exchanges that wait to be extracted",
+            ),
+            memory_extraction_set_aside: gauge(
+                &registry,
+                "yychat_memory_extraction_set_aside",
+                "Exchanges that could not be extracted and are not tried again",
             ),
             registry,
         };
@@ -312,6 +340,18 @@ impl Metrics {
     /// Takes over a total that memory counts itself.
     pub fn memory_writes(&self, outcome: &'static str, total: u64) {
         let counter = self.memory_writes.with_label_values(&[outcome]);
+        counter.inc_by(total.saturating_sub(counter.get()));
+    }
+
+    /// Takes over another total.
+    pub fn memory_extraction(&self, outcome: &'static str, total: u64) {
+        let counter = self.memory_extraction.with_label_values(&[outcome]);
+        counter.inc_by(total.saturating_sub(counter.get()));
+    }
+
+    /// Takes over another total.
+    pub fn memory_facts(&self, outcome: &'static str, total: u64) {
+        let counter = self.memory_facts.with_label_values(&[outcome]);
         counter.inc_by(total.saturating_sub(counter.get()));
     }
 

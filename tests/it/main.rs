@@ -13,6 +13,7 @@ mod bytes_back;
 mod bytes_in;
 mod demo;
 mod drain;
+mod extraction;
 mod failures;
 mod faults;
 mod framing;

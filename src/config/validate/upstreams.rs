@@ -98,7 +98,7 @@ fn base_url(key: &str, text: &str, check: &mut Check<'_>) -> Url {
     Url::parse("https://invalid.invalid").expect("a constant URL parses")
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),

@@ -63,6 +63,7 @@ fn config(path: &std::path::Path) -> model::Memory {
         save: model::Save::Both,
         placement: model::Placement::Tail,
         max_bytes: 8192,
+        extraction: model::Extraction::default(),
     }
 }
 
