@@ -106,7 +106,8 @@ impl Whose {
 ///
 /// What the store, a file or a line of an import has against it.
 pub fn run(configuration: &Store, command: Command) -> Result<(), Faults> {
-    let config = &configuration.load().config;
+    let snapshot = configuration.load();
+    let config = &snapshot.config;
     let memory = Memory::open(&config.memory, None)?;
     let extraction = match &command {
         Command::Extract { queue: false, .. } => Some(extraction::open(config)?.ok_or_else(off)?),
@@ -169,7 +170,7 @@ async fn extract(memory: &Memory, extraction: &Extraction) -> Result<(), Fault> 
         .into_iter()
         .zip(stats.extracted);
     let facts = Fact::ALL.map(Fact::name).into_iter().zip(stats.facts);
-    let show = |(name, count)| format!("{count} {name}");
+    let show = |(name, count): (&str, u64)| format!("{count} {name}");
     println!(
         "exchanges: {}\nfacts: {}",
         exchanges.map(show).collect::<Vec<_>>().join(", "),

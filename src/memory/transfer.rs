@@ -47,7 +47,7 @@ impl Memory {
         out: &mut (dyn Write + Send),
     ) -> Result<u64, ImportError> {
         let mut count = 0;
-        let mut put = |records: &[Record]| {
+        let mut put = |records: &[Record]| -> Result<(), ImportError> {
             for record in records {
                 serde_json::to_writer(&mut *out, &Line::from(record))
                     .map_err(std::io::Error::from)?;

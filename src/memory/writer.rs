@@ -415,10 +415,10 @@ impl Writer {
             self.counters.extracted(Extracted::Gone);
             return Ok(());
         };
-        self.counters.extracted(Extracted::Done);
-        self.counters.fact(Fact::Refused, learnt.verdict.refused);
         found.count(&self.counters);
+        self.counters.fact(Fact::Refused, learnt.verdict.refused);
         self.committed(found.changes, &changed).await;
+        self.counters.extracted(Extracted::Done);
         Ok(())
     }
 }

@@ -79,7 +79,9 @@ fn an_exchange_becomes_a_fact_that_is_recalled() {
         fact["derived_from"],
         Value::Array(std::mem::take(&mut sources))
     );
-    assert_eq!(exchanges(&proxy, "done"), 1.0);
+    eventually("it is counted", || {
+        (exchanges(&proxy, "done") >= 1.0).then_some(())
+    });
     assert_eq!(
         proxy.metric("yychat_memory_facts_total{outcome=\"added\"}"),
         1.0

@@ -41,7 +41,7 @@ impl<'t> Queue<'t> {
         let value = encode(&key, pending);
         self.pending.insert(key.as_slice(), value.as_slice())?;
         let due = due_key(pending.due, &key);
-        self.due.insert(due.as_slice(), &[][..])?;
+        self.due.insert(due.as_slice(), b"".as_slice())?;
         Ok(())
     }
 

@@ -121,7 +121,9 @@ impl Model for HttpModel {
 /// The failure of a request with its causes, which say more than it does itself.
 fn down(error: reqwest::Error) -> ModelError {
     let error = error.without_url();
-    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
+    let causes = std::iter::successors(Some(&error as &(dyn std::error::Error + 'static)), |e| {
+        e.source()
+    });
     let causes: Vec<_> = causes.map(ToString::to_string).collect();
     ModelError::Down(causes.join(": "))
 }

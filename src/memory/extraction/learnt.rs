@@ -88,7 +88,10 @@ impl Learnt {
             let known = entry.read().duplicate_of(ROLE, text, true).cloned();
             match known.filter(|known| !touched.contains(&known.id)) {
                 None => changes.put(self.new_fact(text.clone()), Fact::Added),
-                Some(known) => changes.put(self.heard_again(Record::clone(&known)), Fact::Known),
+                Some(known) if is_fact(&known) => {
+                    changes.put(self.heard_again(Record::clone(&known)), Fact::Known);
+                }
+                Some(_) => changes.facts.push(Fact::Known),
             }
         }
         Ok(changes)

@@ -11,7 +11,7 @@
 //! record but the facts that it was shown, and what was said stays as it is.
 
 mod http;
-pub mod learnt;
+pub(super) mod learnt;
 mod prompt;
 mod replay;
 #[cfg(test)]
@@ -52,16 +52,11 @@ pub struct Extraction {
 /// A fault when no client can be made for the upstream.
 pub fn open(config: &Config) -> Result<Option<Extraction>, Fault> {
     let extraction = &config.memory.extraction;
-    let named = |upstream: &&_| {
-        let upstream: &crate::config::model::Upstream = upstream;
-        upstream.name == extraction.upstream
-    };
-    let Some(upstream) = config.upstreams.iter().find(named) else {
+    let mut upstreams = config.upstreams.iter();
+    let named = upstreams.find(|upstream| upstream.name == extraction.upstream);
+    let Some(upstream) = named.filter(|_| extraction.enabled) else {
         return Ok(None);
     };
-    if !extraction.enabled {
-        return Ok(None);
-    }
     Ok(Some(Extraction {
         model: Arc::new(HttpModel::open(upstream, &extraction.model)?),
         per_minute: extraction.per_minute,

@@ -103,7 +103,7 @@ impl Asked<'_> {
             }
             data.push_str("</notes>\n");
         }
-        let day = self.exchange.last().map_or(0, |record| record.updated_at);
+        let day = self.exchange.first().map_or(0, |record| record.updated_at);
         let day = Timestamp::from_millisecond(day).unwrap_or_default();
         let _ = writeln!(data, "<exchange date=\"{}\">", day.strftime("%Y-%m-%d"));
         for record in self.exchange {

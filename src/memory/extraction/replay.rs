@@ -58,7 +58,7 @@ impl Memory {
     /// The store's. What was queued before is queued.
     pub async fn queue_again(&self, of: Option<(&str, &Selection)>) -> Result<u64, ImportError> {
         let mut said = Vec::new();
-        let mut visit = |records: &[Record]| {
+        let mut visit = |records: &[Record]| -> Result<(), ImportError> {
             said.extend(records.iter().filter_map(Said::of));
             Ok(())
         };
@@ -67,18 +67,18 @@ impl Memory {
         let mut exchanges: Vec<Pending> = Vec::new();
         for (at, this) in said.iter().enumerate() {
             let before = at.checked_sub(1).and_then(|before| said.get(before));
-            match exchanges.last_mut() {
-                Some(exchange) if before.is_some_and(|before| this.answers(before)) => {
+            if before.is_some_and(|before| this.answers(before)) {
+                if let Some(exchange) = exchanges.last_mut() {
                     exchange.records.push(this.id);
                 }
-                _ if this.by_user => exchanges.push(Pending {
+            } else if this.by_user {
+                exchanges.push(Pending {
                     scope: this.scope.clone(),
                     records: vec![this.id],
                     // The first said is the first to be due.
                     due: this.at,
                     failures: 0,
-                }),
-                _ => {}
+                });
             }
         }
         for chunk in exchanges.chunks(CHUNK) {

@@ -144,13 +144,14 @@ impl Worker {
         for id in &claimed.records {
             exchange.extend(self.store.get(claimed.scope.tenant(), *id).await?);
         }
-        if exchange.len() < claimed.records.len() {
+        let whole = exchange.len() == claimed.records.len();
+        let Some(first) = exchange.first().filter(|_| whole) else {
             self.store.finish(claimed, Vec::new()).await?;
             self.counters.extracted(Extracted::Gone);
             return Ok(Step::Skipped);
-        }
-        let said_at = exchange.iter().map(|record| record.updated_at).max();
-        let said_at = said_at.unwrap_or_default();
+        };
+        // The first is what the user said; the same answer may have been given since.
+        let said_at = first.updated_at;
         let known = self.known(claimed, &exchange, said_at).await?;
         let asked = Asked {
             exchange: &exchange,
@@ -161,14 +162,13 @@ impl Worker {
         let answer = timeout(extraction.timeout, extraction.model.answer(&prompt)).await;
         let late = |_| ModelError::Down(format!("no answer within {:?}", extraction.timeout));
         let verdict = asked.verdict(&answer.map_err(late)??)?;
-        let last = exchange.pop();
         let learnt = Learnt {
             claimed: claimed.clone(),
             verdict,
             said_at,
-            conversation: last.as_ref().and_then(|last| last.conversation.clone()),
-            request_id: last.as_ref().and_then(|last| last.request_id.clone()),
-            generation: last.map_or(0, |last| last.generation),
+            conversation: first.conversation.clone(),
+            request_id: first.request_id.clone(),
+            generation: first.generation,
         };
         let (reply, done) = oneshot::channel();
         let gone = || StoreError::Unavailable("memory has stopped".into());
