@@ -11,6 +11,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
+use super::extraction::Extraction;
 use super::gen_ai::{GenAi, Generation};
 use super::phases::{Ledger, Phase};
 use super::ring::Ring;
@@ -60,8 +61,6 @@ pub struct Metrics {
     memory_recalls: IntCounterVec,
     memory_cache: IntCounterVec,
     memory_writes: IntCounterVec,
-    memory_extraction: IntCounterVec,
-    memory_facts: IntCounterVec,
     gen_ai: GenAi,
     tool_calls: IntCounterVec,
     /// The tools that have a series; an MCP server may name any number of them.
@@ -70,10 +69,7 @@ pub struct Metrics {
     pub memory_records: IntGauge,
     /// `yychat_memory_queue`
     pub memory_queue: IntGauge,
-    /// `yychat_memory_extraction_waiting`
-    pub memory_extraction_waiting: IntGauge,
-    /// `yychat_memory_extraction_set_aside`
-    pub memory_extraction_set_aside: IntGauge,
+    pub extraction: Extraction,
 }
 
 impl Metrics {
@@ -202,18 +198,7 @@ impl Metrics {
                 "What became of texts to be saved: saved, merged, repeated, failed, overflow",
                 &["outcome"],
             ),
-            memory_extraction: counters(
-                &registry,
-                "yychat_memory_extraction_total",
-                "Exchanges that were to be extracted, by what became of them: done, failed, set_aside, gone",
-                &["outcome"],
-            ),
-            memory_facts: counters(
-                &registry,
-                "yychat_memory_facts_total",
-                "Extracted facts, by what became of them: added, updated, known, retired, refused",
-                &["outcome"],
-            ),
+            extraction: Extraction::new(&registry),
             gen_ai: GenAi::new(&registry),
             tool_calls: counters(
                 &registry,
@@ -231,16 +216,6 @@ impl Metrics {
                 &registry,
                 "yychat_memory_queue",
                 "Turns and writes that wait for the memory store",
-            ),
-            memory_extraction_waiting: gauge(
-                &registry,
-                "yychat_memory_extraction_waiting",
-                "Exchanges that wait to be extracted",
-            ),
-            memory_extraction_set_aside: gauge(
-                &registry,
-                "yychat_memory_extraction_set_aside",
-                "Exchanges that could not be extracted and are not tried again",
             ),
             registry,
         };
@@ -339,20 +314,7 @@ impl Metrics {
 
     /// Takes over a total that memory counts itself.
     pub fn memory_writes(&self, outcome: &'static str, total: u64) {
-        let counter = self.memory_writes.with_label_values(&[outcome]);
-        counter.inc_by(total.saturating_sub(counter.get()));
-    }
-
-    /// Takes over another total.
-    pub fn memory_extraction(&self, outcome: &'static str, total: u64) {
-        let counter = self.memory_extraction.with_label_values(&[outcome]);
-        counter.inc_by(total.saturating_sub(counter.get()));
-    }
-
-    /// Takes over another total.
-    pub fn memory_facts(&self, outcome: &'static str, total: u64) {
-        let counter = self.memory_facts.with_label_values(&[outcome]);
-        counter.inc_by(total.saturating_sub(counter.get()));
+        take_over(&self.memory_writes, outcome, total);
     }
 
     /// The exposition text of `/metrics`.
@@ -382,11 +344,21 @@ pub(super) fn register<C: Collector + Clone + 'static>(
     metric
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+pub(super) fn take_over(counters: &IntCounterVec, outcome: &'static str, total: u64) {
+    let counter = counters.with_label_values(&[outcome]);
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+pub(super) fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
     register(registry, IntGauge::new(name, help))
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+pub(super) fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> IntCounterVec {
     register(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 

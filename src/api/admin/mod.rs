@@ -129,10 +129,10 @@ async fn show_memory(metrics: &Metrics, memory: &Memory) {
         metrics.memory_writes(outcome, total);
     }
     for (became, total) in Extracted::ALL.into_iter().zip(stats.extracted) {
-        metrics.memory_extraction(became.name(), total);
+        metrics.extraction.exchanges(became.name(), total);
     }
     for (became, total) in Fact::ALL.into_iter().zip(stats.facts) {
-        metrics.memory_facts(became.name(), total);
+        metrics.extraction.facts(became.name(), total);
     }
     let number = |number| i64::try_from(number).unwrap_or(i64::MAX);
     metrics.memory_queue.set(number(stats.queue));
@@ -141,11 +141,7 @@ async fn show_memory(metrics: &Metrics, memory: &Memory) {
         metrics.memory_records.set(number(records));
     }
     if let Ok(backlog) = memory.backlog().await {
-        metrics
-            .memory_extraction_waiting
-            .set(number(backlog.waiting));
-        metrics
-            .memory_extraction_set_aside
-            .set(number(backlog.set_aside));
+        metrics.extraction.waiting.set(number(backlog.waiting));
+        metrics.extraction.set_aside.set(number(backlog.set_aside));
     }
 }

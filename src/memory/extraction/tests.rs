@@ -150,9 +150,8 @@ async fn a_turn_becomes_facts_in_the_background_with_where_they_came_from() {
         tokio::task::yield_now().await;
     }
     let all = records(&memory, "ann").await;
-    let [question, answer, fact] = all.as_slice() else {
-        panic!("{all:?}");
-    };
+    let of = |role: &str| all.iter().find(|record| &*record.role == role).unwrap();
+    let (question, answer, fact) = (of("user"), of("assistant"), of(ROLE));
     assert_eq!(fact.text, "The user's cat is called Pixel.");
     assert_eq!((&*fact.role, fact.source), (ROLE, Source::Extraction));
     assert_eq!(fact.derived_from, [question.id, answer.id]);
