@@ -75,7 +75,7 @@ pub enum Fact {
     /// It was there already.
     Known,
     Retired,
-    /// Too long, too many, or of a fact that the model was not shown.
+    /// Too long, too many, only what was said, or of a fact that the model was not shown.
     Refused,
 }
 

@@ -14,6 +14,7 @@ use super::ModelError;
 use crate::memory::block::quote;
 use crate::memory::index::is_ideographic;
 use crate::memory::record::Record;
+use crate::memory::similar::fingerprint;
 
 /// Bytes of a fact at most. A longer one is refused: half a fact may be a wrong one.
 const MAX_FACT_BYTES: usize = 512;
@@ -170,9 +171,14 @@ impl Asked<'_> {
                 None => verdict.refused += 1,
             }
         }
+        // Weak models give back what was said, which is stored already.
+        let said = self.exchange.iter().map(|record| fingerprint(&record.text));
+        let said: HashSet<u64> = said.collect();
         for text in answer.facts {
+            let is_new = !said.contains(&fingerprint(&text));
+            let room = verdict.add.len() < self.max_facts;
             match clean(&text) {
-                Some(text) if verdict.add.len() < self.max_facts => verdict.add.push(text),
+                Some(text) if room && is_new => verdict.add.push(text),
                 _ => verdict.refused += 1,
             }
         }
@@ -186,7 +192,8 @@ pub struct Verdict {
     pub add: Vec<String>,
     pub update: Vec<(Uuid, String)>,
     pub retire: Vec<Uuid>,
-    /// Parts of the answer that were left out: too long, too many, or of a fact that was not shown.
+    /// Parts of the answer that were left out: too long, too many, only what was said, or of a fact
+    /// that was not shown.
     pub refused: u64,
 }
 
