@@ -79,8 +79,9 @@ impl<'t> Queue<'t> {
         until: i64,
         alarm: &dyn Fn(&'static str),
     ) -> Result<Option<Pending>, redb::Error> {
-        while let Some((due, key)) = first_due(&self.due, now)? {
-            let taken = self.take(&key)?;
+        while let Some(due) = first_due(&self.due, now)? {
+            // Behind the time stands the key in `pending`.
+            let taken = self.take(due.get(size_of::<u64>()..).unwrap_or_default())?;
             // Gone already, unless its other half is missing or corrupt.
             if self.due.remove(due.as_slice())?.is_some() {
                 alarm("queued exchange");
@@ -129,22 +130,17 @@ pub fn backlog(database: &Database) -> Result<Backlog, redb::Error> {
     })
 }
 
-/// The keys in `due` and in `pending` of what has been due longest.
+/// The key in `due` of what has been due longest.
 fn first_due(
     due: &impl ReadableTable<&'static [u8], &'static [u8]>,
     now: i64,
-) -> Result<Option<(Vec<u8>, Vec<u8>)>, redb::Error> {
+) -> Result<Option<Vec<u8>>, redb::Error> {
     let end = due_key(now.saturating_add(1), &[]);
     let range = (Bound::Unbounded, Bound::Excluded(end));
-    let Some(entry) = due.range::<&[u8]>(as_range(&range))?.next() else {
-        return Ok(None);
-    };
-    let (key, _) = entry?;
-    let key = key.value();
-    Ok(Some((
-        key.to_vec(),
-        key.get(size_of::<u64>()..).unwrap_or_default().to_vec(),
-    )))
+    match due.range::<&[u8]>(as_range(&range))?.next() {
+        Some(entry) => Ok(Some(entry?.0.value().to_vec())),
+        None => Ok(None),
+    }
 }
 
 fn key(pending: &Pending) -> Vec<u8> {
