@@ -57,6 +57,7 @@ fn open(path: &std::path::Path) -> Result<Memory, Box<dyn std::error::Error>> {
         placement: model::Placement::Tail,
         max_bytes: 8192,
         embedding: None,
+        extraction: model::Extraction::default(),
     };
     Ok(Memory::open(&config, None).map_err(|fault| fault.to_string())?)
 }

@@ -1,4 +1,4 @@
-//! `yychat memory list|export|import|delete|audit`: works on the store itself, with the gateway
+//! `yychat memory list|export|import|delete|extract|audit`: works on the store itself, with the gateway
 //! stopped where the store is embedded.
 
 use std::fs::File;
@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::error::{ApiError, Fault, Faults};
-use crate::memory::{Memory, Scope, Selection};
+use crate::memory::extraction::{self, Extraction};
+use crate::memory::{Extracted, Fact, Memory, Scope, Selection};
 use crate::snapshot::Store;
 
 /// What to do with the store.
@@ -45,6 +46,18 @@ pub enum Command {
         /// Deletes a whole tenant's, where neither user nor conversation is named
         #[arg(long)]
         all: bool,
+    },
+    /// Extracts facts from stored turns, as memory.extraction says: a user's, a conversation's, or
+    /// all; without any of them from what is queued
+    Extract {
+        #[command(flatten)]
+        whose: Whose,
+        /// Of every tenant, or with --tenant of all of that one's users
+        #[arg(long)]
+        all: bool,
+        /// Queues them for the gateway, and asks no model
+        #[arg(long)]
+        queue: bool,
     },
     /// Verifies every record, checksum and count, and says what it found
     Audit,
@@ -93,23 +106,84 @@ impl Whose {
 ///
 /// What the store, a file or a line of an import has against it.
 pub fn run(configuration: &Store, command: Command) -> Result<(), Faults> {
-    let memory = Memory::open(&configuration.load().config.memory, None)?;
+    let snapshot = configuration.load();
+    let config = &snapshot.config;
+    let memory = Memory::open(&config.memory, None)?;
+    let extraction = match &command {
+        Command::Extract { queue: false, .. } => Some(extraction::open(config)?.ok_or_else(off)?),
+        _ => None,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Fault::new("memory", error.to_string(), ""))?;
-    runtime.block_on(act(&memory, command))?;
+    runtime.block_on(act(&memory, extraction, command))?;
     Ok(())
 }
 
-async fn act(memory: &Memory, command: Command) -> Result<(), Fault> {
+async fn act(
+    memory: &Memory,
+    extraction: Option<Extraction>,
+    command: Command,
+) -> Result<(), Fault> {
     match command {
         Command::List { whose, limit } => list(memory, &whose, limit).await,
         Command::Export { whose, output } => export(memory, &whose, output).await,
         Command::Import { file, tenant } => import(memory, file, &tenant).await,
         Command::Delete { whose, all } => delete(memory, &whose, all).await,
+        Command::Extract { whose, all, .. } => {
+            if all || !whose.is_everything() {
+                queue(memory, &whose).await?;
+            }
+            match extraction {
+                Some(extraction) => extract(memory, &extraction).await,
+                None => Ok(()),
+            }
+        }
         Command::Audit => audit(memory).await,
     }
+}
+
+fn off() -> Fault {
+    Fault::new(
+        "memory.extraction",
+        "memory.extraction.enabled is false, so there is no model to ask",
+        "enable it and name an upstream and a model, or add --queue",
+    )
+}
+
+async fn queue(memory: &Memory, whose: &Whose) -> Result<(), Fault> {
+    let selection = whose.selection();
+    let of = (!whose.is_everything()).then(|| (whose.tenant(), &selection));
+    let queued = memory.queue_again(of).await;
+    let count = queued.map_err(|error| Fault::new("memory extract", error.to_string(), ""))?;
+    eprintln!("{count} exchanges queued");
+    Ok(())
+}
+
+/// Works off the queue, and says what came of it, whether or not it comes to the end.
+async fn extract(memory: &Memory, extraction: &Extraction) -> Result<(), Fault> {
+    let done = memory.extract_due(extraction).await;
+    let stats = memory.stats();
+    let exchanges = Extracted::ALL
+        .map(Extracted::name)
+        .into_iter()
+        .zip(stats.extracted);
+    let facts = Fact::ALL.map(Fact::name).into_iter().zip(stats.facts);
+    let show = |(name, count): (&str, u64)| format!("{count} {name}");
+    println!(
+        "exchanges: {}\nfacts: {}",
+        exchanges.map(show).collect::<Vec<_>>().join(", "),
+        facts.map(show).collect::<Vec<_>>().join(", ")
+    );
+    let backlog = memory.backlog().await.map_err(of_store)?;
+    if backlog.waiting > 0 {
+        println!("still queued: {}", backlog.waiting);
+    }
+    done.map_err(|why| {
+        let mend = "see to the upstream and run it again, or leave the rest to the gateway";
+        Fault::new("memory.extraction.upstream", why, mend)
+    })
 }
 
 async fn list(memory: &Memory, whose: &Whose, limit: usize) -> Result<(), Fault> {

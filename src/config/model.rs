@@ -206,6 +206,23 @@ pub struct Memory {
     pub max_bytes: usize,
     /// Absent: recall is by words alone.
     pub embedding: Option<Embedding>,
+    pub extraction: Extraction,
+}
+
+/// `[memory.extraction]`: whether and by whom facts are extracted from finished exchanges.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Extraction {
+    pub enabled: bool,
+    /// The name of one of [`Config::upstreams`]; empty only where it is not enabled.
+    pub upstream: String,
+    /// As the upstream knows it; empty only where it is not enabled.
+    pub model: String,
+    /// Requests in a minute at most.
+    pub per_minute: u32,
+    /// One request.
+    pub timeout: Duration,
+    /// New facts of one exchange at most.
+    pub max_facts: usize,
 }
 
 /// `[memory.embedding]`: what turns texts into vectors. A change of this needs a restart.

@@ -143,6 +143,7 @@ table! {
         placement: String = "tail".into(),
         max_bytes: Size = "8KiB".into(),
         embedding: Option<Embedding> = None,
+        extraction: Extraction = Extraction::default(),
     }
 }
 
@@ -157,6 +158,17 @@ table! {
         model_dir: Option<String> = None,
         query_prefix: String = String::new(),
         passage_prefix: String = String::new(),
+    }
+}
+
+table! {
+    Extraction {
+        enabled: bool = false,
+        upstream: String = String::new(),
+        model: String = String::new(),
+        per_minute: u64 = 20,
+        timeout: String = "60s".into(),
+        max_facts: u64 = 5,
     }
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::Memory;
 use super::record::{self, Record};
-use super::store::{Audit, Page, Selection, StoreError};
+use super::store::{Audit, Backlog, Page, Selection, StoreError};
 use super::writer::{Edit, Job};
 use crate::error::ApiError;
 
@@ -121,6 +121,15 @@ impl Memory {
     /// 503 when the store fails.
     pub async fn count(&self) -> Result<u64, ApiError> {
         self.read(self.store.count()).await
+    }
+
+    /// Exchanges that wait to be extracted, and those that are set aside.
+    ///
+    /// # Errors
+    ///
+    /// 503 when the store fails.
+    pub async fn backlog(&self) -> Result<Backlog, ApiError> {
+        self.read(self.store.backlog()).await
     }
 
     /// Looks at every record, checksum and entry.

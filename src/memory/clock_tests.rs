@@ -33,6 +33,7 @@ fn memory(store: &Embedded) -> Memory {
         placement: model::Placement::Tail,
         max_bytes: 8192,
         embedding: None,
+        extraction: model::Extraction::default(),
     };
     Memory::with_store(Arc::new(store.clone()), &config, None).unwrap()
 }

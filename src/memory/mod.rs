@@ -3,6 +3,7 @@
 //! ```text
 //! recall  Memory::recall → cache (a scope's index) → index (BM25) → recall (ranking) → block
 //! save    Memory::save → writer (queue, duplicates, one sync for many) → store → cache (in place)
+//! extract store's queue → extraction (prompt, model) → writer → store; off by default
 //! ```
 //!
 //! [`scope`] says whose a record is, [`record`] what it is, [`store`] what is asked of a store,
@@ -14,6 +15,7 @@ pub mod block;
 mod cache;
 mod embedded;
 pub mod embedding;
+pub mod extraction;
 mod handover;
 mod index;
 mod recall;
@@ -37,15 +39,15 @@ use std::time::Duration;
 
 use moka::future::Cache;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 pub use embedded::Embedded;
 pub use recall::{Outcome, Recall, RecallQuery, Recalled};
 pub use record::{Line, Record, Source};
 pub use scope::{Scope, valid_id};
-pub use stats::{Embedding, Stats};
-pub use store::{Audit, MemoryStore, Page, Selection, StoreError};
+pub use stats::{Embedding, Extracted, Fact, Stats};
+pub use store::{Audit, Backlog, MemoryStore, Page, Selection, StoreError};
 pub use transfer::ImportError;
 pub use writer::Turn;
 
@@ -53,6 +55,7 @@ use crate::config::model;
 use crate::error::Fault;
 use cache::Scopes;
 use embedding::{Embedder, Embeddings, Worker};
+use extraction::{Extraction, Feed};
 use index::Query;
 use recall::{CacheKey, Ranking};
 use stats::Counters;
@@ -75,6 +78,9 @@ pub struct Memory {
     jobs: mpsc::Sender<Job>,
     counters: Arc<Counters>,
     embeddings: Option<Embeddings>,
+    extraction: watch::Sender<Option<Extraction>>,
+    /// Its clone works in the background.
+    worker: extraction::Worker,
     corrupt: Option<Embedded>,
     /// The store's, and the embedder's.
     _runtimes: (Background, Option<Background>),
@@ -142,7 +148,19 @@ impl Memory {
                 runtime.spawn(worker.run());
                 fresh
             });
-        let writer = Writer::new(store.clone(), scopes.clone(), counters.clone(), fresh);
+        let (extraction, settings) = watch::channel(None);
+        let feed = Feed {
+            settings,
+            queued: Arc::new(Notify::new()),
+        };
+        let worker = extraction::Worker {
+            store: store.clone(),
+            scopes: scopes.clone(),
+            counters: counters.clone(),
+            jobs: jobs.downgrade(),
+        };
+        runtime.spawn(worker.clone().run(feed.clone()));
+        let writer = Writer::new(store.clone(), scopes.clone(), counters.clone(), fresh, feed);
         runtime.spawn(writer.run(queue));
         let rankings = (config.cache_capacity > 0).then(|| {
             Cache::builder()
@@ -157,6 +175,8 @@ impl Memory {
             jobs,
             counters,
             embeddings,
+            extraction,
+            worker,
             corrupt: None,
             _runtimes: (runtime, embedding),
         })
@@ -259,6 +279,12 @@ impl Memory {
     /// Whether records are also found by meaning.
     pub fn embeds(&self) -> bool {
         self.embeddings.is_some()
+    }
+
+    /// Extracts facts so from now on, in the background; `None` stops it, and what is queued
+    /// stays.
+    pub fn extract_with(&self, extraction: Option<Extraction>) {
+        self.extraction.send_replace(extraction);
     }
 
     /// The numbers as they stand; how many records there are, [`Memory::count`] asks the store.

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::embedding::vector::{Vector, Vectors, spread};
 use super::index::{Document, Index, Query, Scored};
-use super::record::Record;
+use super::record::{Record, Source};
 use super::scope::Scope;
 use super::similar::{Shingles, fingerprint};
 use super::store::Loaded;
@@ -149,6 +149,11 @@ impl ScopeIndex {
             built.keep(record);
         }
         built
+    }
+
+    /// All of them, the oldest first.
+    pub fn records(&self) -> &[Arc<Record>] {
+        &self.records
     }
 
     /// Bytes that it holds, about.
@@ -333,9 +338,11 @@ fn document(record: &Record) -> Document<'_> {
     Document {
         text: &record.text,
         speaker: &record.role,
+        // A fact stands between no two turns: it would part an answer from its question.
         conversation: record
             .conversation
             .as_ref()
+            .filter(|_| record.source != Source::Extraction)
             .map(|id| xxh3_64(id.as_bytes())),
         at: record.created_at,
     }

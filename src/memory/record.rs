@@ -24,7 +24,7 @@ pub struct Record {
     pub id: Uuid,
     pub scope: Scope,
     pub conversation: Option<Arc<str>>,
-    /// `user`, `assistant`, or the name of whoever speaks.
+    /// `user`, `assistant`, `fact`, or the name of whoever speaks.
     pub role: Arc<str>,
     /// At most [`MAX_TEXT_BYTES`].
     pub text: String,
@@ -39,6 +39,8 @@ pub struct Record {
     pub generation: u64,
     /// Texts that this record had before, the oldest first.
     pub history: Vec<Revision>,
+    /// The records that a fact was extracted from, the latest last; empty for all others.
+    pub derived_from: Vec<Uuid>,
 }
 
 /// Where a record comes from.
@@ -91,6 +93,7 @@ impl Record {
             request_id: None,
             generation: 0,
             history: Vec::new(),
+            derived_from: Vec::new(),
         }
     }
 
@@ -113,6 +116,7 @@ impl Record {
         let history: usize = self.history.iter().map(|r| r.text.len() + 40).sum();
         size_of::<Self>()
             + 16
+            + self.derived_from.len() * size_of::<Uuid>()
             + self.text.capacity()
             + self.request_id.as_ref().map_or(0, |id| id.len())
             + history
@@ -139,9 +143,14 @@ impl Record {
             history: self.history.clone(),
         };
         let mut value = vec![0; 8];
-        value.push(FORMAT);
         // Writing into a `Vec` cannot fail, and every type in `Body` has a postcard form.
-        let mut value = postcard::to_extend(&body, value).unwrap_or_default();
+        let mut value = if self.derived_from.is_empty() {
+            value.push(FORMAT);
+            postcard::to_extend(&body, value).unwrap_or_default()
+        } else {
+            value.push(FORMAT_DERIVED);
+            postcard::to_extend(&(body, &self.derived_from), value).unwrap_or_default()
+        };
         let sum = checksum(key, value.get(8..).unwrap_or_default());
         if let Some(head) = value.first_chunk_mut() {
             *head = sum;
@@ -163,11 +172,15 @@ impl Record {
     ) -> Option<Self> {
         let (sum, content) = value.split_first_chunk::<8>()?;
         let (format, content_body) = content.split_first()?;
-        if *sum != checksum(key, content) || *format != FORMAT {
+        if *sum != checksum(key, content) {
             return None;
         }
         let id = Uuid::from_bytes(*key.last_chunk()?);
-        let body: Body<'_> = postcard::from_bytes(content_body).ok()?;
+        let (body, derived_from): (Body<'_>, _) = match *format {
+            FORMAT => (postcard::from_bytes(content_body).ok()?, Vec::new()),
+            FORMAT_DERIVED => postcard::from_bytes(content_body).ok()?,
+            _ => return None,
+        };
         Some(Self {
             id,
             scope: scope.clone(),
@@ -180,6 +193,7 @@ impl Record {
             request_id: body.request_id.map(str::to_owned),
             generation: body.generation,
             history: body.history,
+            derived_from,
         })
     }
 }
@@ -200,6 +214,9 @@ impl Names {
 }
 
 const FORMAT: u8 = 1;
+
+/// With the records that it was extracted from behind it.
+const FORMAT_DERIVED: u8 = 2;
 
 /// The key is part of it, so that a record under a key that has changed is not taken for another
 /// scope's.
@@ -270,6 +287,9 @@ pub struct Line {
     pub generation: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Revision>,
+    /// The records that a fact was extracted from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub derived_from: Vec<Uuid>,
 }
 
 fn user_role() -> String {
@@ -291,6 +311,7 @@ impl From<&Record> for Line {
             request_id: record.request_id.clone(),
             generation: record.generation,
             history: record.history.clone(),
+            derived_from: record.derived_from.clone(),
         }
     }
 }
@@ -330,6 +351,7 @@ impl Line {
         record.request_id = self.request_id;
         record.generation = self.generation;
         record.history = self.history;
+        record.derived_from = self.derived_from;
         if let Some(id) = self.id {
             record.id = id;
         }

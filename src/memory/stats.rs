@@ -34,6 +34,73 @@ pub struct Stats {
     pub repeated: u64,
     /// Records and files found corrupt.
     pub corrupt: u64,
+    /// Exchanges that were to be extracted, by what became of them; see [`Extracted::ALL`].
+    pub extracted: [u64; Extracted::ALL.len()],
+    /// Facts, by what became of them; see [`Fact::ALL`].
+    pub facts: [u64; Fact::ALL.len()],
+}
+
+/// What became of an exchange that was to be extracted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extracted {
+    /// Whether or not there was a fact in it.
+    Done,
+    /// A try came to nothing.
+    Failed,
+    /// The last try did.
+    SetAside,
+    /// Its records are gone, or another gateway has done it.
+    Gone,
+}
+
+impl Extracted {
+    /// In the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::SetAside, Self::Gone];
+
+    /// Its label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::SetAside => "set_aside",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// What became of a fact that the model gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fact {
+    Added,
+    /// An old one got another text.
+    Updated,
+    /// It was there already.
+    Known,
+    Retired,
+    /// Too long, too many, only what was said, or of a fact that the model was not shown.
+    Refused,
+}
+
+impl Fact {
+    /// In the order of their numbers.
+    pub const ALL: [Self; 5] = [
+        Self::Added,
+        Self::Updated,
+        Self::Known,
+        Self::Retired,
+        Self::Refused,
+    ];
+
+    /// Its label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Updated => "updated",
+            Self::Known => "known",
+            Self::Retired => "retired",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 /// What became of a text that was to be embedded.
@@ -93,6 +160,8 @@ pub struct Counters {
     embeddings: [AtomicU64; Embedding::ALL.len()],
     merged: AtomicU64,
     repeated: AtomicU64,
+    extracted: [AtomicU64; Extracted::ALL.len()],
+    facts: [AtomicU64; Fact::ALL.len()],
 }
 
 fn add(counter: &AtomicU64, count: u64) {
@@ -136,6 +205,14 @@ impl Counters {
         add(&self.repeated, 1);
     }
 
+    pub fn extracted(&self, became: Extracted) {
+        add(&self.extracted[became as usize], 1);
+    }
+
+    pub fn fact(&self, became: Fact, count: u64) {
+        add(&self.facts[became as usize], count);
+    }
+
     /// All but `queue` and `corrupt`, which others know.
     pub fn stats(&self) -> Stats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -154,6 +231,8 @@ impl Counters {
             embeddings: Embedding::ALL.map(|became| get(&self.embeddings[became as usize])),
             merged: get(&self.merged),
             repeated: get(&self.repeated),
+            extracted: Extracted::ALL.map(|became| get(&self.extracted[became as usize])),
+            facts: Fact::ALL.map(|became| get(&self.facts[became as usize])),
             ..Stats::default()
         }
     }

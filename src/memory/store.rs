@@ -30,6 +30,9 @@ pub enum Change {
         scope: Scope,
         id: Uuid,
     },
+    /// Queues an exchange, or puts it in place of the queued one that it shares its name with.
+    /// That alone gives the scope no new version.
+    Extract(Pending),
 }
 
 impl Change {
@@ -37,8 +40,40 @@ impl Change {
         match self {
             Self::Put(record) => &record.scope,
             Self::Remove { scope, .. } => scope,
+            Self::Extract(pending) => &pending.scope,
         }
     }
+}
+
+/// [`Pending::due`] of an exchange that is not tried again.
+pub const SET_ASIDE: i64 = i64::MAX;
+
+/// A finished exchange whose facts are still to be extracted. It holds no text: its records do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    pub scope: Scope,
+    /// What was said, in that order: one record at least.
+    pub records: Vec<Uuid>,
+    /// Unix milliseconds from which it may be claimed. A claim moves it into the future, so that
+    /// what a gateway leaves undone comes back by itself.
+    pub due: i64,
+    /// Tries that failed.
+    pub failures: u32,
+}
+
+impl Pending {
+    /// Its first record's id, which names it within its scope.
+    pub fn id(&self) -> Uuid {
+        self.records.first().copied().unwrap_or_default()
+    }
+}
+
+/// How much waits to be extracted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Claimed ones among them.
+    pub waiting: u64,
+    pub set_aside: u64,
 }
 
 /// A scope's number after a change. It rises by one with each set of changes that touches the
@@ -164,6 +199,28 @@ pub trait MemoryStore: Send + Sync + 'static {
     ) -> Result<(Vec<Record>, Option<Position>), StoreError> {
         Ok((Vec::new(), None))
     }
+
+    /// Claims the queued exchange that has been due longest, if any is due at `now`: it is due
+    /// again at `until`, both in Unix milliseconds, and no other caller gets it before.
+    async fn claim(&self, now: i64, until: i64) -> Result<Option<Pending>, StoreError>;
+
+    /// Carries out `changes`, all of the exchange's scope, and takes it out of the queue, as one.
+    ///
+    /// `None`, and nothing is carried out, unless it is queued just as it was claimed: it may have
+    /// been claimed by another since, or queued anew. The same where one of its records is gone,
+    /// though it leaves the queue then: what was deleted does not come back as a fact.
+    async fn finish(
+        &self,
+        claimed: &Pending,
+        changes: Vec<Change>,
+    ) -> Result<Option<Vec<Changed>>, StoreError>;
+
+    /// Counts a failure of the exchange and makes it due at `due`, [`SET_ASIDE`] for never;
+    /// nothing where it is not queued just as it was claimed.
+    async fn postpone(&self, claimed: &Pending, due: i64) -> Result<(), StoreError>;
+
+    /// How many exchanges are queued.
+    async fn backlog(&self) -> Result<Backlog, StoreError>;
 
     /// Records in all.
     async fn count(&self) -> Result<u64, StoreError>;

@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use super::recall::ScopeIndex;
-use super::store::{Change, Changed, Elsewhere, Loaded, Position};
+use super::store::{Backlog, Change, Changed, Elsewhere, Loaded, Pending, Position};
 use super::*;
 
 const NOW: i64 = 1_700_000_000_000;
@@ -23,6 +23,7 @@ fn config(path: &std::path::Path) -> model::Memory {
         placement: model::Placement::Tail,
         max_bytes: 8192,
         embedding: None,
+        extraction: model::Extraction::default(),
     }
 }
 
@@ -289,6 +290,22 @@ impl MemoryStore for Hanging {
     ) -> Result<(Vec<Record>, Option<Position>), StoreError> {
         std::future::pending().await
     }
+    async fn claim(&self, _: i64, _: i64) -> Result<Option<Pending>, StoreError> {
+        std::future::pending().await
+    }
+    async fn finish(
+        &self,
+        _: &Pending,
+        _: Vec<Change>,
+    ) -> Result<Option<Vec<Changed>>, StoreError> {
+        std::future::pending().await
+    }
+    async fn postpone(&self, _: &Pending, _: i64) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        std::future::pending().await
+    }
     async fn count(&self) -> Result<u64, StoreError> {
         std::future::pending().await
     }
@@ -525,6 +542,22 @@ impl MemoryStore for Refusing {
         limit: usize,
     ) -> Result<(Vec<Record>, Option<Position>), StoreError> {
         self.store.scan(after, limit).await
+    }
+    async fn claim(&self, now: i64, until: i64) -> Result<Option<Pending>, StoreError> {
+        self.store.claim(now, until).await
+    }
+    async fn finish(
+        &self,
+        claimed: &Pending,
+        changes: Vec<Change>,
+    ) -> Result<Option<Vec<Changed>>, StoreError> {
+        self.store.finish(claimed, changes).await
+    }
+    async fn postpone(&self, claimed: &Pending, due: i64) -> Result<(), StoreError> {
+        self.store.postpone(claimed, due).await
+    }
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.store.backlog().await
     }
     async fn count(&self) -> Result<u64, StoreError> {
         self.store.count().await

@@ -56,28 +56,36 @@ impl Memory {
             count += records.len() as u64;
             Ok(())
         };
+        self.each(of, &mut put).await?;
+        Ok(count)
+    }
+
+    /// Hands out every record, a part at a time: all, or a tenant's selection.
+    pub(super) async fn each(
+        &self,
+        of: Option<(&str, &Selection)>,
+        visit: &mut (dyn FnMut(&[Record]) -> Result<(), ImportError> + Send),
+    ) -> Result<(), ImportError> {
         if let Some((tenant, selection)) = of {
             let mut before = None;
             loop {
                 let page = self.store.list(tenant, selection, before, CHUNK).await?;
-                put(&page.records)?;
+                visit(&page.records)?;
                 before = page.records.last().map(|r| r.id);
                 if !page.more {
-                    break;
-                }
-            }
-        } else {
-            let mut after = None;
-            loop {
-                let (records, next) = self.scan(after).await?;
-                put(&records)?;
-                after = next;
-                if after.is_none() {
-                    break;
+                    return Ok(());
                 }
             }
         }
-        Ok(count)
+        let mut after = None;
+        loop {
+            let (records, next) = self.scan(after).await?;
+            visit(&records)?;
+            after = next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// Reads lines of JSON and stores them as they are, in chunks that are each synced. `tenant`

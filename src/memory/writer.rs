@@ -12,11 +12,13 @@ use uuid::Uuid;
 
 use super::cache::Scopes;
 use super::embedding::Fresh;
+use super::extraction::Feed;
+use super::extraction::learnt::Learnt;
 use super::record::{MAX_TEXT_BYTES, Reason, Record, Source};
 use super::scope::Scope;
 use super::similar::{Shingles, fingerprint};
-use super::stats::Counters;
-use super::store::{Change, MemoryStore, Selection, StoreError};
+use super::stats::{Counters, Extracted, Fact};
+use super::store::{Change, Changed, MemoryStore, Pending, Selection, StoreError};
 
 /// Jobs that one change set takes at most.
 const BATCH: usize = 1024;
@@ -64,6 +66,8 @@ pub enum Job {
     Delete(String, Selection, Reply<u64>),
     /// Removes one record; whether it was there.
     Remove(Scope, Uuid, Reply<()>),
+    /// Takes an exchange out of the queue, with what it taught.
+    Learn(Box<Learnt>, Reply<()>),
     /// Answers once everything before it has been written; whether all of it is on disk.
     Flush(oneshot::Sender<bool>),
     /// Writes everything before it and lets go of the store; turns go to the receiver it answers
@@ -90,6 +94,8 @@ pub struct Writer {
     fresh: Option<Fresh>,
     /// Saves the turns while another process has the store.
     heir: Option<mpsc::UnboundedSender<Turn>>,
+    /// Told of turns to be extracted.
+    feed: Feed,
 }
 
 type Told = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -131,6 +137,7 @@ impl Writer {
         scopes: Scopes,
         counters: Arc<Counters>,
         fresh: Option<Fresh>,
+        feed: Feed,
     ) -> Self {
         Self {
             store,
@@ -139,6 +146,7 @@ impl Writer {
             held: Vec::new(),
             fresh,
             heir: None,
+            feed,
         }
     }
 
@@ -249,6 +257,11 @@ impl Writer {
                 // Whoever asked may have gone.
                 let _ = reply.send(result.map(|(count, _)| count));
             }
+            Job::Learn(learnt, reply) => {
+                self.commit(std::mem::take(plan)).await;
+                // Whoever asked may have gone.
+                let _ = reply.send(self.learn(&learnt).await);
+            }
             Job::Flush(done) => {
                 self.commit(std::mem::take(plan)).await;
                 self.retry().await;
@@ -292,6 +305,14 @@ impl Writer {
         match self.records(&turn, plan).await {
             Ok(records) if records.is_empty() => {}
             Ok(records) => {
+                if self.feed.settings.borrow().is_some() {
+                    plan.changes.push(Change::Extract(Pending {
+                        scope: turn.scope.clone(),
+                        records: records.iter().map(|record| record.id).collect(),
+                        due: turn.now,
+                        failures: 0,
+                    }));
+                }
                 records.into_iter().for_each(|record| plan.put(record));
                 plan.turns.push(turn);
             }
@@ -368,36 +389,7 @@ impl Writer {
         let mut result = Ok(());
         if !plan.changes.is_empty() {
             match self.store.apply(plan.changes.clone()).await {
-                Ok(changed) => {
-                    let wanting = plan.changes.iter().filter_map(|change| match change {
-                        Change::Put(record) => Some(record.clone()),
-                        Change::Remove { .. } => None,
-                    });
-                    let wanting: Vec<Record> = match &self.fresh {
-                        Some(_) => wanting.collect(),
-                        None => Vec::new(),
-                    };
-                    let mut of_scope: HashMap<Scope, Option<Vec<Record>>> = HashMap::new();
-                    for change in plan.changes {
-                        let records = of_scope
-                            .entry(change.scope().clone())
-                            .or_insert_with(|| Some(Vec::new()));
-                        match (change, records) {
-                            (Change::Put(record), Some(records)) => records.push(record),
-                            (Change::Put(_), None) => {}
-                            (Change::Remove { .. }, records) => *records = None,
-                        }
-                    }
-                    for changed in &changed {
-                        let records = of_scope.remove(&changed.scope).flatten();
-                        self.counters.saved(records.as_ref().map_or(0, Vec::len));
-                        self.scopes.changed(changed, records).await;
-                    }
-                    // Last, so that a scope's index knows the records before their vectors.
-                    if let Some(fresh) = &self.fresh {
-                        fresh.saved(wanting.iter());
-                    }
-                }
+                Ok(changed) => self.committed(plan.changes, &changed).await,
                 Err(error) => {
                     tracing::error!(
                         %error, refused = plan.replies.len(), turns_held = plan.turns.len(),
@@ -416,6 +408,61 @@ impl Writer {
         for reply in plan.replies {
             reply(result.clone());
         }
+    }
+
+    /// Tells all who need to know of changes that are on disk.
+    async fn committed(&self, changes: Vec<Change>, changed: &[Changed]) {
+        let mut wanting = Vec::new();
+        let mut queued = false;
+        let mut of_scope: HashMap<Scope, Option<Vec<Record>>> = HashMap::new();
+        for change in changes {
+            let records = of_scope
+                .entry(change.scope().clone())
+                .or_insert_with(|| Some(Vec::new()));
+            match change {
+                Change::Put(record) => {
+                    if self.fresh.is_some() {
+                        wanting.push(record.clone());
+                    }
+                    if let Some(records) = records {
+                        records.push(record);
+                    }
+                }
+                Change::Remove { .. } => *records = None,
+                Change::Extract(_) => queued = true,
+            }
+        }
+        for changed in changed {
+            let records = of_scope.remove(&changed.scope).flatten();
+            self.counters.saved(records.as_ref().map_or(0, Vec::len));
+            self.scopes.changed(changed, records).await;
+        }
+        // Last, so that a scope's index knows the records before their vectors.
+        if let Some(fresh) = &self.fresh {
+            fresh.saved(wanting.iter());
+        }
+        if queued {
+            self.feed.queued.notify_one();
+        }
+    }
+
+    async fn learn(&self, learnt: &Learnt) -> Result<(), StoreError> {
+        let found = learnt.changes(&*self.store, &self.scopes).await?;
+        let done = self
+            .store
+            .finish(&learnt.claimed, found.changes.clone())
+            .await
+            // A sync that failed may have let some of it through.
+            .inspect_err(|_| self.scopes.outdate(&learnt.claimed.scope))?;
+        let Some(changed) = done else {
+            self.counters.extracted(Extracted::Gone);
+            return Ok(());
+        };
+        found.count(&self.counters);
+        self.counters.fact(Fact::Refused, learnt.verdict.refused);
+        self.committed(found.changes, &changed).await;
+        self.counters.extracted(Extracted::Done);
+        Ok(())
     }
 }
 

@@ -31,7 +31,7 @@ pub use signals::{Order, Shutdown, Signals};
 use crate::api;
 use crate::config::model::{Config, Server as Listen};
 use crate::error::Fault;
-use crate::memory::{Memory, embedding};
+use crate::memory::{Memory, embedding, extraction};
 use crate::proxy::listener::Guard;
 use crate::proxy::local::Local;
 use crate::proxy::{Gateway, Shared, Surface, system_has_authorities};
@@ -88,6 +88,9 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         }
         false => None,
     };
+    if let Some(memory) = &memory {
+        memory.extract_with(extraction::open(config)?);
+    }
     let tracer = traces::start(&config.traces, &metrics, background.handle())?;
     let unfinished: Arc<Unfinished> = Arc::default();
     let live = TaskTracker::new();
@@ -151,9 +154,12 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         .insecure_no_auth
         .set(i64::from(config.server.insecure_no_auth));
     let reloaded = {
-        let (store, metrics) = (store.clone(), metrics.clone());
+        let (store, metrics, memory) = (store.clone(), metrics.clone(), memory.clone());
         move |outcome| {
             connect_tools();
+            if let Some(memory) = &memory {
+                extract(&store, memory);
+            }
             show_generation(&store, &metrics, outcome);
         }
     };
@@ -318,6 +324,14 @@ fn listen<A>(service: &mut Service<A>, server: &Listen, bound: &Bound) -> Result
     settings.enable_h2();
     service.add_listener(endpoint.tls(settings));
     Ok(())
+}
+
+/// Has facts extracted as the generation in force says.
+fn extract(store: &Store, memory: &Memory) {
+    match extraction::open(&store.load().config) {
+        Ok(extraction) => memory.extract_with(extraction),
+        Err(fault) => tracing::error!(%fault, "facts are extracted as before"),
+    }
 }
 
 fn show_generation(store: &Store, metrics: &Metrics, outcome: Outcome) {

@@ -11,6 +11,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
+use super::extraction::Extraction;
 use super::gen_ai::{GenAi, Generation};
 use super::phases::{Ledger, Phase};
 use super::ring::Ring;
@@ -70,6 +71,7 @@ pub struct Metrics {
     /// `yychat_memory_queue`
     pub memory_queue: IntGauge,
     traces: IntCounterVec,
+    pub extraction: Extraction,
 }
 
 impl Metrics {
@@ -204,6 +206,7 @@ impl Metrics {
                 "Texts that were to be embedded, by kind and by what became of them",
                 &["kind", "outcome"],
             ),
+            extraction: Extraction::new(&registry),
             gen_ai: GenAi::new(&registry),
             tool_calls: counters(
                 &registry,
@@ -325,8 +328,7 @@ impl Metrics {
 
     /// Takes over a total that memory counts itself.
     pub fn memory_writes(&self, outcome: &'static str, total: u64) {
-        let counter = self.memory_writes.with_label_values(&[outcome]);
-        counter.inc_by(total.saturating_sub(counter.get()));
+        take_over(&self.memory_writes, outcome, total);
     }
 
     /// Counts traces that were `exported`, `failed` or `dropped`.
@@ -369,11 +371,21 @@ pub(super) fn register<C: Collector + Clone + 'static>(
     metric
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+pub(super) fn take_over(counters: &IntCounterVec, outcome: &'static str, total: u64) {
+    let counter = counters.with_label_values(&[outcome]);
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+pub(super) fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
     register(registry, IntGauge::new(name, help))
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+pub(super) fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> IntCounterVec {
     register(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 

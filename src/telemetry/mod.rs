@@ -1,5 +1,6 @@
 //! What the gateway says about itself: the phase ledger, the metrics, the log and traces.
 
+mod extraction;
 pub mod gen_ai;
 pub mod logs;
 pub mod metrics;

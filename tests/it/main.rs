@@ -14,6 +14,7 @@ mod bytes_in;
 mod demo;
 mod drain;
 mod embedding;
+mod extraction;
 mod failures;
 mod faults;
 mod framing;

@@ -15,7 +15,7 @@ use axum::{Router, middleware};
 use http::{StatusCode, header};
 
 use super::{memory_routes, performance, reply};
-use crate::memory::{Embedding, Memory};
+use crate::memory::{Embedding, Extracted, Fact, Memory};
 use crate::snapshot::Store;
 use crate::telemetry::Metrics;
 use crate::tools::{Health, State as PluginState};
@@ -133,13 +133,20 @@ async fn show_memory(metrics: &Metrics, memory: &Memory) {
             metrics.memory_embeddings(became.labels(), total);
         }
     }
-    metrics
-        .memory_queue
-        .set(i64::try_from(stats.queue).unwrap_or(i64::MAX));
-    // A store that does not answer leaves the last number standing.
+    for (became, total) in Extracted::ALL.into_iter().zip(stats.extracted) {
+        metrics.extraction.exchanges(became.name(), total);
+    }
+    for (became, total) in Fact::ALL.into_iter().zip(stats.facts) {
+        metrics.extraction.facts(became.name(), total);
+    }
+    let number = |number| i64::try_from(number).unwrap_or(i64::MAX);
+    metrics.memory_queue.set(number(stats.queue));
+    // A store that does not answer leaves the last numbers standing.
     if let Ok(records) = memory.count().await {
-        metrics
-            .memory_records
-            .set(i64::try_from(records).unwrap_or(i64::MAX));
+        metrics.memory_records.set(number(records));
+    }
+    if let Ok(backlog) = memory.backlog().await {
+        metrics.extraction.waiting.set(number(backlog.waiting));
+        metrics.extraction.set_aside.set(number(backlog.set_aside));
     }
 }

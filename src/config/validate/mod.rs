@@ -2,6 +2,7 @@
 //! others. All faults are found in one go.
 
 mod embedding;
+mod extraction;
 mod rate;
 mod traces;
 mod upstreams;
@@ -17,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 use super::check::Check;
 use super::model::{
     Auth, Breaker, Config, Key, Limits, Log, LogFormat, Memory, PersonaMode, Personality,
-    Placement, Save, Server, Store, Timeouts, Tls, Tools,
+    Placement, Save, Server, Store, Timeouts, Tls, Tools, Upstream,
 };
 use super::raw::{self, Raw};
 use upstreams::upstreams;
@@ -37,18 +38,19 @@ const MAX_TENANT_BYTES: usize = 128;
 
 /// Validates everything; what it gives counts only if `check` holds no fault afterwards.
 pub(super) fn validate(raw: &Raw, check: &mut Check<'_>) -> Config {
+    let upstreams = upstreams(&raw.upstreams, check);
     let config = Config {
         server: server(&raw.server, check),
         limits: limits(&raw.limits, check),
         timeouts: timeouts(&raw.timeouts, check),
         breaker: breaker(&raw.breaker, check),
-        upstreams: upstreams(&raw.upstreams, check),
         auth: auth(&raw.auth, check),
         personality: personality(&raw.personality, check),
-        memory: memory(&raw.memory, check),
+        memory: memory(&raw.memory, &upstreams, check),
         tools: tools(&raw.tools, check),
         log: log(&raw.log, check),
         traces: traces::traces(&raw.traces, check),
+        upstreams,
     };
     listeners(&config, check);
     config
@@ -234,7 +236,7 @@ fn personality(raw: &raw::Personality, check: &mut Check<'_>) -> Personality {
     }
 }
 
-fn memory(raw: &raw::Memory, check: &mut Check<'_>) -> Memory {
+fn memory(raw: &raw::Memory, upstreams: &[Upstream], check: &mut Check<'_>) -> Memory {
     Memory {
         enabled: raw.enabled,
         store: store(raw, check),
@@ -266,6 +268,7 @@ fn memory(raw: &raw::Memory, check: &mut Check<'_>) -> Memory {
             .embedding
             .as_ref()
             .and_then(|raw| embedding::embedding(raw, check)),
+        extraction: extraction::extraction(&raw.extraction, upstreams, check),
     }
 }
 

@@ -105,7 +105,7 @@ pub(super) fn warn_of_plain_http(key: &str, base_url: &Url, check: &mut Check<'_
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),

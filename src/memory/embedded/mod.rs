@@ -11,6 +11,7 @@ mod failure;
 #[cfg(test)]
 mod fault_tests;
 mod frozen;
+mod queue;
 mod read;
 mod tables;
 #[cfg(test)]
@@ -34,7 +35,8 @@ use super::embedding::vector::Vector;
 use super::record::Record;
 use super::scope::Scope;
 use super::store::{
-    Audit, Change, Changed, Elsewhere, Loaded, MemoryStore, Page, Position, Selection, StoreError,
+    Audit, Backlog, Change, Changed, Elsewhere, Loaded, MemoryStore, Page, Pending, Position,
+    Selection, StoreError,
 };
 use crate::error::Fault;
 use failure::{Failure, guarded};
@@ -444,6 +446,56 @@ impl MemoryStore for Embedded {
             })
         })
         .await
+    }
+
+    async fn claim(&self, now: i64, until: i64) -> Result<Option<Pending>, StoreError> {
+        self.blocking(move |inner| {
+            // Whoever finds nothing has not waited for a sync.
+            if !inner.run(Access::Read, |db| queue::is_due(db, now))? {
+                return Ok(None);
+            }
+            let alarm = |what| inner.alarm(what);
+            inner
+                .write(|tables| tables.queue.claim(now, until, &alarm))
+                .map(|(claimed, _)| claimed)
+        })
+        .await
+    }
+
+    async fn finish(
+        &self,
+        claimed: &Pending,
+        changes: Vec<Change>,
+    ) -> Result<Option<Vec<Changed>>, StoreError> {
+        let claimed = claimed.clone();
+        self.blocking(move |inner| {
+            let (done, changed) = inner.write(|tables| {
+                let holds = tables.queue.release(&claimed)?
+                    && tables.has_all(&claimed.scope, &claimed.records)?;
+                if holds {
+                    changes
+                        .iter()
+                        .try_for_each(|change| tables.change(change))?;
+                }
+                Ok(holds)
+            })?;
+            Ok(done.then_some(changed))
+        })
+        .await
+    }
+
+    async fn postpone(&self, claimed: &Pending, due: i64) -> Result<(), StoreError> {
+        let claimed = claimed.clone();
+        self.blocking(move |inner| {
+            let postpone = |tables: &mut Tables<'_>| tables.queue.postpone(&claimed, due);
+            inner.write(postpone).map(|_| ())
+        })
+        .await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.blocking(|inner| inner.run(Access::Read, queue::backlog))
+            .await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {

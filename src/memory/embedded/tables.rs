@@ -7,6 +7,8 @@
 //! | `conversations` | tenant, conversation, id | the scope's holder |
 //! | `scopes` | scope | checksum, version, number of records |
 //! | `vectors` | scope, id | checksum, space, hash of the text, 8 bits a dimension |
+//! | `pending` | scope, id of the first record | checksum, when due, failures, records |
+//! | `due` | when due, key of `pending` | |
 //!
 //! Ids are version 7, so each table is in the order of creation within its prefix.
 
@@ -17,6 +19,7 @@ use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::queue::{DUE, PENDING, Queue};
 use crate::memory::embedding::vector::Vector;
 use crate::memory::record::{Record, conversation_key};
 use crate::memory::scope::{Holder, Scope, split_id, tenant_key};
@@ -28,7 +31,7 @@ pub const IDS: Definition = TableDefinition::new("ids");
 pub const CONVERSATIONS: Definition = TableDefinition::new("conversations");
 pub const SCOPES: Definition = TableDefinition::new("scopes");
 pub const VECTORS: Definition = TableDefinition::new("vectors");
-pub const TABLES: [Definition; 5] = [RECORDS, IDS, CONVERSATIONS, SCOPES, VECTORS];
+pub const TABLES: [Definition; 7] = [RECORDS, IDS, CONVERSATIONS, SCOPES, VECTORS, PENDING, DUE];
 
 const ID_BYTES: usize = 16;
 
@@ -126,6 +129,7 @@ pub struct Tables<'t> {
     conversations: Table<'t, &'static [u8], &'static [u8]>,
     scopes: Table<'t, &'static [u8], &'static [u8]>,
     vectors: Table<'t, &'static [u8], &'static [u8]>,
+    pub queue: Queue<'t>,
     /// Heads of the scopes that this transaction changes.
     heads: BTreeMap<Vec<u8>, (Scope, Head)>,
 }
@@ -138,6 +142,7 @@ impl<'t> Tables<'t> {
             conversations: transaction.open_table(CONVERSATIONS)?,
             scopes: transaction.open_table(SCOPES)?,
             vectors: transaction.open_table(VECTORS)?,
+            queue: Queue::open(transaction)?,
             heads: BTreeMap::new(),
         })
     }
@@ -146,6 +151,7 @@ impl<'t> Tables<'t> {
         match change {
             Change::Put(record) => self.put(record),
             Change::Remove { scope, id } => self.remove(scope, *id).map(|_| ()),
+            Change::Extract(pending) => self.queue.put(pending),
         }
     }
 
@@ -185,6 +191,7 @@ impl<'t> Tables<'t> {
             return Ok(false);
         };
         self.vectors.remove(key.as_slice())?;
+        self.queue.take(&key)?;
         let head = self.head(scope)?;
         head.records = head.records.saturating_sub(1);
         let tenant = scope.tenant();
@@ -193,6 +200,17 @@ impl<'t> Tables<'t> {
         if let Some(conversation) = removed.and_then(|record| record.conversation) {
             let key = joined(conversation_key(tenant, &conversation), id.as_bytes());
             self.conversations.remove(key.as_slice())?;
+        }
+        Ok(true)
+    }
+
+    /// Whether every one of these records is there.
+    pub fn has_all(&self, scope: &Scope, ids: &[Uuid]) -> Result<bool, redb::Error> {
+        for id in ids {
+            let key = joined(scope.key(), id.as_bytes());
+            if self.records.get(key.as_slice())?.is_none() {
+                return Ok(false);
+            }
         }
         Ok(true)
     }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::memory::record::Source;
+use crate::memory::store::SET_ASIDE;
 
 fn scope(user: &str) -> Scope {
     Scope::of("tenant", Some(user), None).unwrap()
@@ -217,4 +218,105 @@ proptest! {
         std::fs::write(folder.path().join(FILE), bytes).unwrap();
         check_damaged(&Embedded::open(folder.path()).unwrap(), &records);
     }
+}
+
+fn pending(record: &Record, due: i64) -> Pending {
+    Pending {
+        scope: record.scope.clone(),
+        records: vec![record.id],
+        due,
+        failures: 0,
+    }
+}
+
+#[tokio::test]
+async fn a_queued_exchange_is_claimed_by_one_at_a_time_and_finished_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Embedded::open(folder.path()).unwrap();
+    let (ann, bob) = (record("ann", 1), record("bob", 2));
+    // With the records that it is about, in one transaction.
+    let changes = vec![
+        Change::Put(ann.clone()),
+        Change::Extract(pending(&ann, 20)),
+        Change::Put(bob.clone()),
+        Change::Extract(pending(&bob, 10)),
+    ];
+    store.apply(changes).await.unwrap();
+    let claim = async |now, until| store.claim(now, until).await.unwrap();
+    assert_eq!(claim(9, 100).await, None);
+    let first = claim(20, 100).await.unwrap();
+    assert_eq!((first.id(), first.due), (bob.id, 100));
+    let late = claim(20, 100).await.unwrap();
+    assert_eq!(late.id(), ann.id);
+    assert_eq!(claim(99, 200).await, None);
+    // Whoever claimed it first was too slow: another has it, and does it.
+    let again = claim(100, 200).await.unwrap();
+    let fact = record("ann", 3);
+    let changes = || vec![Change::Put(fact.clone())];
+    assert_eq!(again.id(), ann.id);
+    assert_eq!(store.finish(&late, changes()).await.unwrap(), None);
+    let changed = store.finish(&again, changes()).await.unwrap().unwrap();
+    assert_eq!(changed[0].scope, ann.scope);
+    assert_eq!(store.finish(&again, changes()).await.unwrap(), None);
+    assert_eq!(store.get("tenant", fact.id).await.unwrap(), Some(fact));
+    let waiting = Backlog {
+        waiting: 1,
+        set_aside: 0,
+    };
+    assert_eq!(store.backlog().await.unwrap(), waiting);
+
+    // A failure counts once, and what was queued anew begins anew.
+    store.postpone(&first, 150).await.unwrap();
+    store.postpone(&first, 300).await.unwrap();
+    let tried = claim(150, 400).await.unwrap();
+    assert_eq!((tried.id(), tried.failures), (bob.id, 1));
+    let requeued = Change::Extract(pending(&bob, 0));
+    store.apply(vec![requeued]).await.unwrap();
+    store.postpone(&tried, SET_ASIDE).await.unwrap();
+    let fresh = claim(0, 500).await.unwrap();
+    assert_eq!(fresh.failures, 0);
+    store.postpone(&fresh, SET_ASIDE).await.unwrap();
+    assert_eq!(claim(i64::MAX - 1, i64::MAX).await, None);
+    drop(store);
+    let store = Embedded::open(folder.path()).unwrap();
+    let set_aside = Backlog {
+        waiting: 0,
+        set_aside: 1,
+    };
+    assert_eq!(store.backlog().await.unwrap(), set_aside);
+}
+
+#[tokio::test]
+async fn an_exchange_whose_record_is_gone_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Embedded::open(folder.path()).unwrap();
+    let (asked, answered) = (record("ann", 1), record("ann", 2));
+    put(&store, &[asked.clone(), answered.clone()]).await;
+    let mut exchange = pending(&asked, 0);
+    exchange.records.push(answered.id);
+    let queue = async || {
+        let queued = Change::Extract(exchange.clone());
+        store.apply(vec![queued]).await.unwrap();
+        store.claim(0, 100).await.unwrap().unwrap()
+    };
+    let remove = async |record: &Record| {
+        let (scope, id) = (record.scope.clone(), record.id);
+        store
+            .apply(vec![Change::Remove { scope, id }])
+            .await
+            .unwrap();
+    };
+    let fact = record("ann", 3);
+    let claimed = queue().await;
+    remove(&answered).await;
+    let finished = store
+        .finish(&claimed, vec![Change::Put(fact.clone())])
+        .await;
+    assert_eq!(finished.unwrap(), None);
+    assert_eq!(store.get("tenant", fact.id).await.unwrap(), None);
+    assert_eq!(store.backlog().await.unwrap(), Backlog::default());
+
+    queue().await;
+    remove(&asked).await;
+    assert_eq!(store.backlog().await.unwrap(), Backlog::default());
 }

@@ -70,6 +70,7 @@ fn config(path: &std::path::Path) -> model::Memory {
         placement: model::Placement::Tail,
         max_bytes: 8192,
         embedding: None,
+        extraction: model::Extraction::default(),
     }
 }
 
