@@ -7,8 +7,8 @@
 //! ```
 //!
 //! [`scope`] says whose a record is, [`record`] what it is, [`store`] what is asked of a store,
-//! [`embedded`] the one that needs nothing installed. Nothing above a store takes itself for its
-//! only user.
+//! [`embedded`] the one that needs nothing installed, [`postgres`] the one that many gateways
+//! share. Nothing above a store takes itself for its only user.
 
 mod access;
 pub mod block;
@@ -17,6 +17,7 @@ mod embedded;
 pub mod embedding;
 pub mod extraction;
 mod index;
+mod postgres;
 mod recall;
 pub mod record;
 pub mod scope;
@@ -26,6 +27,8 @@ pub mod store;
 mod transfer;
 mod writer;
 
+#[cfg(test)]
+mod store_tests;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +41,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 pub use embedded::Embedded;
+pub use postgres::Postgres;
 pub use recall::{Outcome, Recall, RecallQuery, Recalled};
 pub use record::{Line, Record, Source};
 pub use scope::{Scope, valid_id};
@@ -76,7 +80,6 @@ pub struct Memory {
     extraction: watch::Sender<Option<Extraction>>,
     /// Its clone works in the background.
     worker: extraction::Worker,
-    corrupt: Option<Embedded>,
     /// Taken when dropped.
     runtime: Option<Runtime>,
 }
@@ -92,19 +95,14 @@ impl Memory {
         config: &model::Memory,
         embedder: Option<Arc<dyn Embedder>>,
     ) -> Result<Self, Fault> {
-        match &config.store {
-            model::Store::Embedded { path } => {
-                let store = Embedded::open(path)?;
-                let mut memory = Self::with_store(Arc::new(store.clone()), config, embedder)?;
-                memory.corrupt = Some(store);
-                Ok(memory)
+        let runtime = runtime()?;
+        let store: Arc<dyn MemoryStore> = match &config.store {
+            model::Store::Embedded { path } => Arc::new(Embedded::open(path)?),
+            model::Store::Postgres { url } => {
+                Arc::new(Postgres::open(url, runtime.handle().clone())?)
             }
-            model::Store::Postgres { .. } => Err(Fault::new(
-                "memory.store",
-                "memory.store = \"postgres\" is not supported yet",
-                "set memory.store = \"embedded\"",
-            )),
-        }
+        };
+        Ok(Self::assembled((store, runtime), config, embedder))
     }
 
     /// Memory on a store that is already open.
@@ -117,16 +115,14 @@ impl Memory {
         config: &model::Memory,
         embedder: Option<Arc<dyn Embedder>>,
     ) -> Result<Self, Fault> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .max_blocking_threads(4)
-            .thread_name("memory")
-            .enable_all()
-            .build()
-            .map_err(|e| {
-                let what = format!("memory cannot start its threads: {e}");
-                Fault::new("memory", what, "raise the limit of processes")
-            })?;
+        Ok(Self::assembled((store, runtime()?), config, embedder))
+    }
+
+    fn assembled(
+        (store, runtime): (Arc<dyn MemoryStore>, Runtime),
+        config: &model::Memory,
+        embedder: Option<Arc<dyn Embedder>>,
+    ) -> Self {
         let scopes = Scopes::new(store.clone(), runtime.handle().clone());
         let counters = Arc::new(Counters::default());
         let (jobs, queue) = mpsc::channel(QUEUE);
@@ -157,7 +153,7 @@ impl Memory {
                 .time_to_live(config.cache_ttl)
                 .build()
         });
-        Ok(Self {
+        Self {
             store,
             scopes,
             rankings,
@@ -166,9 +162,8 @@ impl Memory {
             embeddings,
             extraction,
             worker,
-            corrupt: None,
             runtime: Some(runtime),
-        })
+        }
     }
 
     /// Finds what the scope remembers of the query. It answers by the deadline, whatever the
@@ -271,14 +266,33 @@ impl Memory {
         self.extraction.send_replace(extraction);
     }
 
+    /// Why the store cannot be used at present, as far as is known.
+    pub fn trouble(&self) -> Option<String> {
+        self.store.trouble()
+    }
+
     /// The numbers as they stand; how many records there are, [`Memory::count`] asks the store.
     pub fn stats(&self) -> Stats {
         Stats {
             queue: (self.jobs.max_capacity() - self.jobs.capacity()) as u64,
-            corrupt: self.corrupt.as_ref().map_or(0, Embedded::corrupt),
+            corrupt: self.store.corrupt(),
             ..self.counters.stats()
         }
     }
+}
+
+/// Of memory alone.
+fn runtime() -> Result<Runtime, Fault> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(4)
+        .thread_name("memory")
+        .enable_all()
+        .build()
+        .map_err(|e| {
+            let what = format!("memory cannot start its threads: {e}");
+            Fault::new("memory", what, "raise the limit of processes")
+        })
 }
 
 impl Drop for Memory {

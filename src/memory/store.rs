@@ -231,4 +231,14 @@ pub trait MemoryStore: Send + Sync + 'static {
     /// Changes that did not come through [`MemoryStore::apply`] or [`MemoryStore::delete`] of
     /// this value.
     fn elsewhere(&self) -> broadcast::Receiver<Elsewhere>;
+
+    /// Records and files that were found corrupt since the start.
+    fn corrupt(&self) -> u64 {
+        0
+    }
+
+    /// Why the store cannot be used at present, as far as it knows without trying.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }

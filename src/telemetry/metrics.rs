@@ -74,6 +74,8 @@ pub struct Metrics {
     pub memory_extraction_waiting: IntGauge,
     /// `yychat_memory_extraction_set_aside`
     pub memory_extraction_set_aside: IntGauge,
+    /// `yychat_memory_store_up`
+    pub memory_store_up: IntGauge,
 }
 
 impl Metrics {
@@ -242,8 +244,15 @@ impl Metrics {
                 "yychat_memory_extraction_set_aside",
                 "Exchanges that could not be extracted and are not tried again",
             ),
+            memory_store_up: gauge(
+                &registry,
+                "yychat_memory_store_up",
+                "0 while the memory store is known to be out of reach, else 1",
+            ),
             registry,
         };
+        // Where memory is off, nothing is amiss.
+        metrics.memory_store_up.set(1);
         metrics.register_process();
         metrics
     }

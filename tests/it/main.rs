@@ -22,4 +22,5 @@ mod observe;
 mod overload;
 mod reload;
 mod routing;
+mod shared_memory;
 mod tools;

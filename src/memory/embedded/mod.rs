@@ -140,11 +140,6 @@ impl Embedded {
         })
     }
 
-    /// Records and files that were found corrupt since the start.
-    pub fn corrupt(&self) -> u64 {
-        self.inner.corrupt.load(Ordering::Relaxed)
-    }
-
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
@@ -484,5 +479,9 @@ impl MemoryStore for Embedded {
 
     fn elsewhere(&self) -> broadcast::Receiver<Elsewhere> {
         self.inner.elsewhere.subscribe()
+    }
+
+    fn corrupt(&self) -> u64 {
+        self.inner.corrupt.load(Ordering::Relaxed)
     }
 }
