@@ -190,7 +190,7 @@ pub async fn the_last_of_several_changes_of_a_record_holds(store: &impl MemorySt
 pub async fn any_text_comes_back_as_it_was(store: &impl MemoryStore) {
     let texts = [
         "\0",
-        "\0\u{1A}\u{1A}0\u{1A}1\0\01",
+        "\0\u{1A}\u{1A}0\u{1A}1\0\u{0}1",
         "\\0 \\u0000 ' \" $1 %s \r\n\t",
         "你好，世界 👩‍👩‍👧 e\u{301}",
         "\u{FFFF}\u{10FFFF}\u{E000}",
