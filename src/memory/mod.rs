@@ -95,11 +95,18 @@ impl Memory {
         config: &model::Memory,
         embedder: Option<Arc<dyn Embedder>>,
     ) -> Result<Self, Fault> {
-        let runtime = runtime()?;
-        let store: Arc<dyn MemoryStore> = match &config.store {
-            model::Store::Embedded { path } => Arc::new(Embedded::open(path)?),
+        let (store, runtime): (Arc<dyn MemoryStore>, _) = match &config.store {
+            model::Store::Embedded { path } => (Arc::new(Embedded::open(path)?), runtime()?),
             model::Store::Postgres { url } => {
-                Arc::new(Postgres::open(url, runtime.handle().clone())?)
+                let runtime = runtime()?;
+                match Postgres::open(url, runtime.handle().clone()) {
+                    Ok(store) => (Arc::new(store), runtime),
+                    Err(fault) => {
+                        // A plain drop panics within another runtime.
+                        runtime.shutdown_background();
+                        return Err(fault);
+                    }
+                }
             }
         };
         Ok(Self::assembled((store, runtime), config, embedder))

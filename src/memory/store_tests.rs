@@ -8,9 +8,7 @@ use uuid::Uuid;
 use super::embedding::vector::Vector;
 use super::record::{MAX_TEXT_BYTES, Reason, Record, Source};
 use super::scope::Scope;
-use super::store::{
-    Audit, Backlog, Change, Changed, MemoryStore, Pending, SET_ASIDE, Selection,
-};
+use super::store::{Audit, Backlog, Change, Changed, MemoryStore, Pending, SET_ASIDE, Selection};
 
 /// Makes a test of each function of this module; `open` gives a store and what it needs to live.
 macro_rules! store_tests {
@@ -147,8 +145,14 @@ pub async fn versions_rise_by_one_with_what_changes_and_with_nothing_else(
         id,
     };
     let one = record("ann", 1);
-    assert_eq!(put(store, std::slice::from_ref(&one)).await, version("ann", 1));
-    assert_eq!(put(store, std::slice::from_ref(&one)).await, version("ann", 2));
+    assert_eq!(
+        put(store, std::slice::from_ref(&one)).await,
+        version("ann", 1)
+    );
+    assert_eq!(
+        put(store, std::slice::from_ref(&one)).await,
+        version("ann", 2)
+    );
     let nothing = vec![remove("ann", Uuid::now_v7()), remove("eve", one.id)];
     assert_eq!(store.apply(nothing).await.unwrap(), []);
     assert_eq!(store.load(&scope("ann")).await.unwrap().version, 2);

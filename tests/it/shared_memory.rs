@@ -85,7 +85,12 @@ fn a_database_that_is_down_fails_no_chat_and_is_shown() {
             .starts_with("hit")
             .then_some(())
     });
-    assert!(!proxy.admin("/readyz?verbose").text().contains("memory store"));
+    assert!(
+        !proxy
+            .admin("/readyz?verbose")
+            .text()
+            .contains("memory store")
+    );
     assert_eq!(proxy.metric("yychat_memory_store_up "), 1.0);
 }
 
@@ -100,7 +105,10 @@ fn memory(setup: &Setup, server: &Server, arguments: &[&str]) -> Output {
             "--set=personality.dir={}",
             setup.path("conf/personalities").display()
         ))
-        .arg(format!("--set=tools.dir={}", setup.path("plugins").display()))
+        .arg(format!(
+            "--set=tools.dir={}",
+            setup.path("plugins").display()
+        ))
         .arg("memory")
         .args(arguments)
         .env("DATABASE_URL", server.url("postgres"))

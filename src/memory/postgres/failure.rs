@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-use deadpool_postgres::PoolError;
 use deadpool_postgres::HookError;
+use deadpool_postgres::PoolError;
 
 use crate::error::Fault;
 

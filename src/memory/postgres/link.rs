@@ -166,7 +166,9 @@ impl Link {
             client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
             Ok(())
         };
-        timeout(MIGRATE, ready).await.unwrap_or_else(|_| Err(no_answer()))?;
+        timeout(MIGRATE, ready)
+            .await
+            .unwrap_or_else(|_| Err(no_answer()))?;
         Ok((client, ended))
     }
 }

@@ -89,8 +89,8 @@ impl Postgres {
     /// schema, or is not encoded in UTF-8.
     pub fn open(url: &SecretString, runtime: Handle) -> Result<Self, Fault> {
         let target = Target::parse(url.expose_secret())?;
-        let pool = pool(&target)
-            .map_err(|error| Fault::new("memory", format!("no pool: {error}"), ""))?;
+        let pool =
+            pool(&target).map_err(|error| Fault::new("memory", format!("no pool: {error}"), ""))?;
         let link = Arc::new(Link::new());
         let (first, reached) = mpsc::channel();
         let keeper = runtime.spawn(link.clone().keep(target, first));

@@ -102,7 +102,10 @@ async fn a_database_that_hangs_holds_up_neither_recall_nor_its_recovery() {
     store.inner.link.suspect.notify_one();
     // Both hang until the link's question has had no answer.
     let refused = writing.await.unwrap();
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
     let recall = memory.recall(&scope("ann"), &query).await;
     assert_eq!(recall.outcome, Outcome::Error, "once it is known, at once");
     front.hangs.send_replace(false);
@@ -140,13 +143,19 @@ async fn tls_is_spoken_with_whom_an_authority_vouches_for_and_nobody_else() {
     let front = Front::start(alive.server.socket(), Some(acceptor)).await;
     for mode in ["require", "verify-ca", "verify-full"] {
         let root = |file: &PathBuf| format!("sslmode={mode}&sslrootcert={}", file.display());
-        let store = alive.open_at(&front.url("localhost", &root(&trusted))).unwrap();
+        let store = alive
+            .open_at(&front.url("localhost", &root(&trusted)))
+            .unwrap();
         assert_eq!(store.trouble(), None, "{mode}");
         put(&store, &[record("ann", 1)]).await;
-        let store = alive.open_at(&front.url("localhost", &root(&other))).unwrap();
+        let store = alive
+            .open_at(&front.url("localhost", &root(&other)))
+            .unwrap();
         let why = store.trouble().unwrap();
         assert!(why.contains("certificate"), "{mode}: {why}");
-        let store = alive.open_at(&front.url("127.0.0.1", &root(&trusted))).unwrap();
+        let store = alive
+            .open_at(&front.url("127.0.0.1", &root(&trusted)))
+            .unwrap();
         let why = store.trouble().unwrap();
         assert!(why.contains("certificate"), "another name, {mode}: {why}");
     }
@@ -181,12 +190,18 @@ fn tls_is_the_rule_where_the_network_is_used() {
     let cases = [
         ("postgres://u@db.example/d", SslMode::Require),
         ("postgres://u@10.0.0.7,localhost/d", SslMode::Require),
-        ("postgres://u@db.example/d?sslmode=disable", SslMode::Disable),
+        (
+            "postgres://u@db.example/d?sslmode=disable",
+            SslMode::Disable,
+        ),
         ("postgres://u@localhost/d", SslMode::Disable),
         ("postgres://u@127.0.0.1:6432/d", SslMode::Disable),
         ("postgres://u@[::1]/d", SslMode::Disable),
         ("postgresql://u@%2Frun%2Fpostgresql/d", SslMode::Disable),
-        ("postgres://u@localhost/d?sslmode=verify-full", SslMode::Require),
+        (
+            "postgres://u@localhost/d?sslmode=verify-full",
+            SslMode::Require,
+        ),
     ];
     for (url, mode) in cases {
         let target = Target::parse(url).unwrap();

@@ -21,7 +21,10 @@ pub async fn put(
         return Ok(());
     }
     let (scopes, ids): (Vec<i64>, Vec<Uuid>) = exchanges.keys().copied().unzip();
-    let records: Vec<String> = exchanges.values().map(|it| row::array(&it.records)).collect();
+    let records: Vec<String> = exchanges
+        .values()
+        .map(|it| row::array(&it.records))
+        .collect();
     let due: Vec<i64> = exchanges.values().map(|it| it.due).collect();
     let failures = exchanges.values().map(|it| it.failures.cast_signed());
     let failures: Vec<i32> = failures.collect();
@@ -31,7 +34,12 @@ pub async fn put(
             AS given (scope, id, records, due, failures)
         ON CONFLICT (scope, id) DO UPDATE SET
             records = excluded.records, due = excluded.due, failures = excluded.failures";
-    query(transaction, sql, &[&scopes, &ids, &records, &due, &failures]).await?;
+    query(
+        transaction,
+        sql,
+        &[&scopes, &ids, &records, &due, &failures],
+    )
+    .await?;
     Ok(())
 }
 

@@ -25,21 +25,13 @@ pub async fn query(
     Ok(client.query(&statement, parameters).await?)
 }
 
-async fn number(
-    client: &Client,
-    sql: &str,
-    parameters: &[Parameter<'_>],
-) -> Result<u64, Failure> {
+async fn number(client: &Client, sql: &str, parameters: &[Parameter<'_>]) -> Result<u64, Failure> {
     let statement = client.prepare_cached(sql).await?;
     let number: i64 = client.query_one(&statement, parameters).await?.try_get(0)?;
     Ok(number.cast_unsigned())
 }
 
-pub async fn load(
-    client: &Client,
-    scope: Scope,
-    alarm: &Arc<Alarm>,
-) -> Result<Loaded, Failure> {
+pub async fn load(client: &Client, scope: Scope, alarm: &Arc<Alarm>) -> Result<Loaded, Failure> {
     let name = Name::of(&scope);
     let sql = format!(
         "SELECT s.version, s.records, {COLUMNS}, v.vector
@@ -144,7 +136,10 @@ impl Selected {
                     false,
                 )
             }
-            Selection::Conversation { id, user: Some(user) } => {
+            Selection::Conversation {
+                id,
+                user: Some(user),
+            } => {
                 parameters.extend([id, user].map(|it| escape(it).into_owned()));
                 (
                     "r.tenant = $1 AND r.conversation = $2
@@ -165,7 +160,10 @@ impl Selected {
     }
 
     pub fn parameters(&self) -> Vec<Parameter<'_>> {
-        self.parameters.iter().map(|it| it as Parameter<'_>).collect()
+        self.parameters
+            .iter()
+            .map(|it| it as Parameter<'_>)
+            .collect()
     }
 }
 

@@ -1,4 +1,3 @@
-
 use tokio::runtime::{Builder, Runtime as Tokio};
 use tokio_postgres::{Client, NoTls};
 
@@ -98,7 +97,9 @@ async fn a_gateway_hears_what_another_writes_and_not_what_it_writes_itself() {
     assert!(one.inner.link.news(&long).len() < LONGEST_NEWS);
     one.inner.link.heard("not a notification of ours");
     let mut heard = one.elsewhere();
-    one.inner.link.heard("00000000-0000-7000-8000-000000000000 ");
+    one.inner
+        .link
+        .heard("00000000-0000-7000-8000-000000000000 ");
     assert!(matches!(heard.recv().await, Ok(Elsewhere::Everything)));
 }
 
@@ -112,10 +113,16 @@ async fn a_database_that_goes_away_refuses_at_once_and_comes_back_by_itself() {
     alive.server.stop();
     until(&store, false).await;
     let refused = store.load(&scope("ann")).await;
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
     assert!(store.trouble().is_some());
     let refused = store.apply(vec![Change::Put(record("ann", 2))]).await;
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
 
     let mut heard = store.elsewhere();
     alive.server.start_again();
@@ -132,7 +139,10 @@ async fn a_database_that_is_not_there_at_the_start_is_used_once_it_is() {
     let store = alive.open_at(&alive.server.url("postgres")).unwrap();
     assert!(store.trouble().is_some());
     let refused = store.load(&scope("ann")).await;
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
     alive.server.start_again();
     until(&store, true).await;
     put(&store, &[record("ann", 1)]).await;
@@ -195,7 +205,10 @@ async fn a_connection_killed_within_a_transaction_leaves_nothing_and_harms_nobod
         WHERE wait_event_type = 'Lock' AND application_name = 'yychat'";
     while lock.query(kill, &[]).await.unwrap().is_empty() {}
     let refused = writing.await.unwrap();
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
     lock.rollback().await.unwrap();
     let loaded = store.load(&scope("ann")).await.unwrap();
     assert_eq!((loaded.version, loaded.records), (1, vec![before]));

@@ -104,10 +104,7 @@ pub async fn carry_out(
 }
 
 /// Locks scopes, and makes those that are new.
-pub async fn lock(
-    transaction: &Transaction<'_>,
-    names: BTreeSet<Name>,
-) -> Result<Locked, Failure> {
+pub async fn lock(transaction: &Transaction<'_>, names: BTreeSet<Name>) -> Result<Locked, Failure> {
     let (tenants, kinds, holders) = columns(&names);
     let sql = "INSERT INTO yychat.scopes AS s (tenant, kind, holder)
         SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS given (tenant, kind, holder)
@@ -265,7 +262,12 @@ async fn finish(
             WHERE s.id = given.id
         )
         SELECT pg_notify($4, news) FROM unnest($5::text[]) AS given (news)";
-    query(transaction, sql, &[&ids, &records, &versions, &CHANNEL, &news]).await?;
+    query(
+        transaction,
+        sql,
+        &[&ids, &records, &versions, &CHANNEL, &news],
+    )
+    .await?;
     Ok(changed)
 }
 

@@ -105,7 +105,9 @@ fn is_root() -> bool {
 
 /// The folder of the newest PostgreSQL that is installed.
 fn programs() -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
     versions
         .filter_map(|entry| Some(entry.ok()?.path()))
