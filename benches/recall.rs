@@ -1,10 +1,11 @@
 //! How fast is recall, and how small? Prints milliseconds, records a second and MiB.
 //!
 //! ```text
-//! cargo bench --bench recall -- [SCOPES] [RECORDS_A_SCOPE]
+//! cargo bench --bench recall -- [SCOPES] [RECORDS_A_SCOPE] [URL]
 //! ```
 //!
-//! Without arguments: one scope of 10,000 records. The whole claim: `10000 100`.
+//! Without arguments: one scope of 10,000 records. The whole claim: `10000 100`. With a URL, on
+//! that PostgreSQL, which has to be empty.
 
 use std::time::{Duration, Instant};
 
@@ -48,7 +49,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn open(path: &std::path::Path) -> Result<Memory, Box<dyn std::error::Error>> {
     let config = model::Memory {
         enabled: true,
-        store: model::Store::Embedded { path: path.into() },
+        store: match std::env::args().find(|it| it.starts_with("postgres://")) {
+            Some(url) => model::Store::Postgres { url: url.into() },
+            None => model::Store::Embedded { path: path.into() },
+        },
         recall_limit: 5,
         recall_deadline: Duration::from_secs(60),
         cache_ttl: Duration::from_secs(300),

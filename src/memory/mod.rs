@@ -7,8 +7,8 @@
 //! ```
 //!
 //! [`scope`] says whose a record is, [`record`] what it is, [`store`] what is asked of a store,
-//! [`embedded`] the one that needs nothing installed. Nothing above a store takes itself for its
-//! only user.
+//! [`embedded`] the one that needs nothing installed, [`postgres`] the one that many gateways
+//! share. Nothing above a store takes itself for its only user.
 
 mod access;
 pub mod block;
@@ -18,6 +18,7 @@ pub mod embedding;
 pub mod extraction;
 mod handover;
 mod index;
+mod postgres;
 mod recall;
 pub mod record;
 pub mod scope;
@@ -29,6 +30,8 @@ mod writer;
 
 #[cfg(test)]
 mod clock_tests;
+#[cfg(test)]
+mod store_tests;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +46,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 pub use embedded::Embedded;
+pub use postgres::Postgres;
 pub use recall::{Outcome, Recall, RecallQuery, Recalled};
 pub use record::{Line, Record, Source};
 pub use scope::{Scope, valid_id};
@@ -81,7 +85,6 @@ pub struct Memory {
     extraction: watch::Sender<Option<Extraction>>,
     /// Its clone works in the background.
     worker: extraction::Worker,
-    corrupt: Option<Embedded>,
     /// The store's, and the embedder's.
     _runtimes: (Background, Option<Background>),
 }
@@ -105,19 +108,14 @@ impl Memory {
         config: &model::Memory,
         embedder: Option<Arc<dyn Embedder>>,
     ) -> Result<Self, Fault> {
-        match &config.store {
-            model::Store::Embedded { path } => {
-                let store = open(path)?;
-                let mut memory = Self::with_store(Arc::new(store.clone()), config, embedder)?;
-                memory.corrupt = Some(store);
-                Ok(memory)
+        let runtime = Background::start("memory")?;
+        let store: Arc<dyn MemoryStore> = match &config.store {
+            model::Store::Embedded { path } => Arc::new(open(path)?),
+            model::Store::Postgres { url } => {
+                Arc::new(Postgres::open(url, runtime.handle().clone())?)
             }
-            model::Store::Postgres { .. } => Err(Fault::new(
-                "memory.store",
-                "memory.store = \"postgres\" is not supported yet",
-                "set memory.store = \"embedded\"",
-            )),
-        }
+        };
+        Self::assembled((store, runtime), config, embedder)
     }
 
     /// Memory on a store that is already open.
@@ -130,7 +128,14 @@ impl Memory {
         config: &model::Memory,
         embedder: Option<Arc<dyn Embedder>>,
     ) -> Result<Self, Fault> {
-        let runtime = Background::start("memory")?;
+        Self::assembled((store, Background::start("memory")?), config, embedder)
+    }
+
+    fn assembled(
+        (store, runtime): (Arc<dyn MemoryStore>, Background),
+        config: &model::Memory,
+        embedder: Option<Arc<dyn Embedder>>,
+    ) -> Result<Self, Fault> {
         let embedding = embedder.is_some().then(|| Background::start("embedding"));
         let embedding = embedding.transpose()?;
         let scopes = Scopes::new(store.clone(), runtime.handle().clone());
@@ -177,7 +182,6 @@ impl Memory {
             embeddings,
             extraction,
             worker,
-            corrupt: None,
             _runtimes: (runtime, embedding),
         })
     }
@@ -287,11 +291,16 @@ impl Memory {
         self.extraction.send_replace(extraction);
     }
 
+    /// Why the store cannot be used at present, as far as is known.
+    pub fn trouble(&self) -> Option<String> {
+        self.store.trouble()
+    }
+
     /// The numbers as they stand; how many records there are, [`Memory::count`] asks the store.
     pub fn stats(&self) -> Stats {
         Stats {
             queue: (self.jobs.max_capacity() - self.jobs.capacity()) as u64,
-            corrupt: self.corrupt.as_ref().map_or(0, Embedded::corrupt),
+            corrupt: self.store.corrupt(),
             ..self.counters.stats()
         }
     }

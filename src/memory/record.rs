@@ -158,6 +158,12 @@ impl Record {
         value
     }
 
+    /// The checksum that [`Record::encode`] writes.
+    pub(super) fn checksum(&self, key: &[u8]) -> [u8; 8] {
+        let value = self.encode(key);
+        value.first_chunk().copied().unwrap_or_default()
+    }
+
     /// Reads what [`Record::encode`] wrote under this key; `None` if a single bit of either has
     /// changed.
     pub(super) fn decode(scope: &Scope, key: &[u8], value: &[u8]) -> Option<Self> {
@@ -203,7 +209,7 @@ impl Record {
 pub(super) struct Names(HashSet<Arc<str>>);
 
 impl Names {
-    fn shared(&mut self, name: &str) -> Arc<str> {
+    pub(super) fn shared(&mut self, name: &str) -> Arc<str> {
         if let Some(known) = self.0.get(name) {
             return known.clone();
         }

@@ -69,6 +69,12 @@ impl Scope {
         self.holder.append_to(&mut key);
         key
     }
+
+    /// Reads what [`Scope::key`] gave; `None` for anything else.
+    pub(super) fn parse(key: &[u8]) -> Option<Self> {
+        let (tenant, holder) = split_id(key)?;
+        Some(Self::new(tenant.into(), Holder::parse(holder)?))
+    }
 }
 
 impl Holder {

@@ -241,4 +241,14 @@ pub trait MemoryStore: Send + Sync + 'static {
 
     /// Takes back what was released.
     async fn reclaim(&self) {}
+
+    /// Records and files that were found corrupt since the start.
+    fn corrupt(&self) -> u64 {
+        0
+    }
+
+    /// Why the store cannot be used at present, as far as it knows without trying.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }

@@ -11,7 +11,7 @@ use super::*;
 
 const NOW: i64 = 1_700_000_000_000;
 
-fn config(path: &std::path::Path) -> model::Memory {
+pub fn config(path: &std::path::Path) -> model::Memory {
     model::Memory {
         enabled: true,
         store: model::Store::Embedded { path: path.into() },

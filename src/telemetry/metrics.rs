@@ -72,6 +72,8 @@ pub struct Metrics {
     pub memory_queue: IntGauge,
     traces: IntCounterVec,
     pub extraction: Extraction,
+    /// `yychat_memory_store_up`
+    pub memory_store_up: IntGauge,
 }
 
 impl Metrics {
@@ -231,8 +233,15 @@ impl Metrics {
                 "What became of the traces of sampled requests: exported, failed, or dropped because too many waited",
                 &["outcome"],
             ),
+            memory_store_up: gauge(
+                &registry,
+                "yychat_memory_store_up",
+                "0 while the memory store is known to be out of reach, else 1",
+            ),
             registry,
         };
+        // Where memory is off, nothing is amiss.
+        metrics.memory_store_up.set(1);
         metrics.register_process();
         metrics
     }

@@ -24,6 +24,7 @@ mod observe;
 mod overload;
 mod reload;
 mod routing;
+mod shared_memory;
 mod tools;
 mod traces;
 mod upgrade;

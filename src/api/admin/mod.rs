@@ -72,8 +72,9 @@ async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Respons
         (
             status,
             format!(
-                "{word}{}{}",
+                "{word}{}{}{}",
                 admin.snapshots.status().describe(),
+                admin.memory.as_deref().map_or_else(String::new, store),
                 describe(&admin.snapshots.load().tools.health())
             ),
         )
@@ -81,6 +82,13 @@ async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Respons
     } else {
         (status, word).into_response()
     }
+}
+
+/// A line for a store that cannot be used.
+fn store(memory: &Memory) -> String {
+    memory
+        .trouble()
+        .map_or_else(String::new, |why| format!("memory store: down {why}\n"))
 }
 
 /// A line for each plugin whose tools cannot be called, or not all of them.
@@ -141,6 +149,8 @@ async fn show_memory(metrics: &Metrics, memory: &Memory) {
     }
     let number = |number| i64::try_from(number).unwrap_or(i64::MAX);
     metrics.memory_queue.set(number(stats.queue));
+    let usable = memory.trouble().is_none();
+    metrics.memory_store_up.set(i64::from(usable));
     // A store that does not answer leaves the last numbers standing.
     if let Ok(records) = memory.count().await {
         metrics.memory_records.set(number(records));

@@ -150,11 +150,6 @@ impl Embedded {
         })
     }
 
-    /// Records and files that were found corrupt since the start.
-    pub fn corrupt(&self) -> u64 {
-        self.inner.corrupt.load(Ordering::Relaxed)
-    }
-
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
@@ -530,5 +525,9 @@ impl MemoryStore for Embedded {
         if let Err(error) = taken_back.await {
             tracing::error!(%error, "memory store not taken back");
         }
+    }
+
+    fn corrupt(&self) -> u64 {
+        self.inner.corrupt.load(Ordering::Relaxed)
     }
 }

@@ -6,8 +6,9 @@ use redb::{Database, ReadableDatabase, ReadableTable, Table, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::tables::{Definition, as_range, joined, parse_scope, split_key, within};
+use super::tables::{Definition, as_range, joined, split_key, within};
 use crate::memory::record::checksum;
+use crate::memory::scope::Scope;
 use crate::memory::store::{Backlog, Pending, SET_ASIDE};
 
 pub const PENDING: Definition = Definition::new("pending");
@@ -172,7 +173,7 @@ fn decode(key: &[u8], value: &[u8]) -> Option<Pending> {
     let body: Body = postcard::from_bytes(content).ok()?;
     let (scope, _) = split_key(key)?;
     Some(Pending {
-        scope: parse_scope(scope)?,
+        scope: Scope::parse(scope)?,
         records: body.records,
         due: body.due,
         failures: body.failures,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::tables::{
     CONVERSATIONS, Definition, Head, IDS, Listed, RECORDS, SCOPES, VECTORS, as_range, head, joined,
-    parse_scope, split_key, within,
+    split_key, within,
 };
 use crate::memory::embedding::vector::Vector;
 use crate::memory::record::{Names, Record, conversation_key};
@@ -238,7 +238,7 @@ pub fn unembedded(
 
 fn decode_any(key: &[u8], value: &[u8]) -> Option<Record> {
     let (scope, _) = split_key(key)?;
-    Record::decode(&parse_scope(scope)?, key, value)
+    Record::decode(&Scope::parse(scope)?, key, value)
 }
 
 pub fn count(database: &Database) -> Result<u64, redb::Error> {
@@ -258,7 +258,7 @@ pub fn audit(database: &Database) -> Result<Audit, redb::Error> {
         let (key, value) = entry?;
         audit.scopes += 1;
         let (Some(scope), Some(head)) = (
-            parse_scope(key.value()),
+            Scope::parse(key.value()),
             Head::decode(key.value(), value.value()),
         ) else {
             audit.miscounted += 1;

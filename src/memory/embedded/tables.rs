@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::queue::{DUE, PENDING, Queue};
 use crate::memory::embedding::vector::Vector;
 use crate::memory::record::{Record, conversation_key};
-use crate::memory::scope::{Holder, Scope, split_id, tenant_key};
+use crate::memory::scope::{Holder, Scope, tenant_key};
 use crate::memory::store::{Change, Changed, Selection};
 
 pub type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -51,12 +51,6 @@ pub fn within(prefix: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
 pub fn split_key(key: &[u8]) -> Option<(&[u8], Uuid)> {
     let (prefix, id) = key.split_last_chunk::<ID_BYTES>()?;
     Some((prefix, Uuid::from_bytes(*id)))
-}
-
-/// The scope that a key of `records` or `scopes` names.
-pub fn parse_scope(key: &[u8]) -> Option<Scope> {
-    let (tenant, holder) = split_id(key)?;
-    Some(Scope::new(tenant.into(), Holder::parse(holder)?))
 }
 
 /// A scope's version and number of records.
@@ -242,7 +236,7 @@ impl<'t> Tables<'t> {
                 for entry in self.records.range::<&[u8]>(as_range(&within(&prefix)))? {
                     let (key, _) = entry?;
                     if let Some((scope, id)) = split_key(key.value())
-                        && let Some(scope) = parse_scope(scope)
+                        && let Some(scope) = Scope::parse(scope)
                     {
                         found.push((scope, id));
                     }

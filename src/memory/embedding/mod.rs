@@ -214,6 +214,6 @@ fn query_text(text: &str, context: &[String]) -> String {
 const CONTEXT_TURNS: usize = 2;
 
 /// What of a record is embedded.
-fn passage_text(text: &str) -> String {
+pub(super) fn passage_text(text: &str) -> String {
     text[..text.floor_char_boundary(MAX_BYTES)].to_owned()
 }

@@ -1,0 +1,347 @@
+//! The store that many gateways share: PostgreSQL.
+//!
+//! Rows are there, indexes of scopes here: recall asks the database for a scope's records once,
+//! and a notification tells when another gateway has changed them. One connection, the [`link`],
+//! is always held; the work is done on others, out of a bounded pool.
+//!
+//! A database that cannot be reached makes every call fail at once, until the link has it back.
+
+mod audit;
+mod failure;
+mod link;
+#[cfg(test)]
+mod network_tests;
+mod queue;
+mod read;
+mod row;
+mod schema;
+mod target;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool_postgres::{
+    Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime,
+};
+use futures_util::future::BoxFuture;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::runtime::Handle;
+use tokio::sync::{broadcast, watch};
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
+
+use super::embedding::vector::Vector;
+use super::record::Record;
+use super::scope::Scope;
+use super::store::{
+    Audit, Backlog, Change, Changed, Elsewhere, Loaded, MemoryStore, Page, Pending, Position,
+    Selection, StoreError,
+};
+use crate::error::Fault;
+use failure::Failure;
+use link::{Link, State};
+use read::Selected;
+use target::{CONNECT, Target};
+
+/// Connections at most, beside the link's.
+const CONNECTIONS: usize = 8;
+
+/// How long a call may take, be it that the server is slow or that another holds a lock.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long a look at everything may take.
+const AUDIT: Duration = Duration::from_secs(3600);
+
+/// Of each connection. A commit is acknowledged once it is on disk, whatever the server's default.
+const SETTINGS: &str = "SET statement_timeout = '30s'; \
+    SET idle_in_transaction_session_timeout = '30s'; \
+    SELECT set_config('synchronous_commit', 'on', false) \
+        WHERE current_setting('synchronous_commit') = 'off'";
+
+/// The store in PostgreSQL. Its clones are the same store.
+#[derive(Clone)]
+pub struct Postgres {
+    inner: Arc<Inner>,
+    runtime: Handle,
+}
+
+struct Inner {
+    pool: Pool,
+    link: Arc<Link>,
+    alarm: Arc<Alarm>,
+    /// Ends with the store.
+    _keeper: AbortOnDropHandle<()>,
+}
+
+impl Postgres {
+    /// Opens the store. `runtime` does all of its work. A database that cannot be reached now is
+    /// no fault: it is tried for until it can be.
+    ///
+    /// # Errors
+    ///
+    /// A fault for a URL that cannot be read, and for a database that is unfit: it has a newer
+    /// schema, or is not encoded in UTF-8.
+    pub fn open(url: &SecretString, runtime: Handle) -> Result<Self, Fault> {
+        let target = Target::parse(url.expose_secret())?;
+        let pool =
+            pool(&target).map_err(|error| Fault::new("memory", format!("no pool: {error}"), ""))?;
+        let link = Arc::new(Link::new());
+        let (first, reached) = mpsc::channel();
+        let keeper = runtime.spawn(link.clone().keep(target, first));
+        // Where it takes longer, it is out of reach for the time being.
+        if let Ok(Err(Failure::Unfit(fault))) = reached.recv_timeout(2 * CONNECT) {
+            keeper.abort();
+            return Err(fault);
+        }
+        let inner = Inner {
+            pool,
+            link,
+            alarm: Arc::default(),
+            _keeper: AbortOnDropHandle::new(keeper),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+            runtime,
+        })
+    }
+
+    /// Does `work` on the store's runtime with a connection of its own, as long as the link holds
+    /// and within `bound`.
+    async fn run<T, W>(&self, bound: Duration, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut Client, &'c Arc<Alarm>) -> BoxFuture<'c, Result<T, Failure>>
+            + Send
+            + 'static,
+    {
+        let inner = self.inner.clone();
+        let working = self.runtime.spawn(async move {
+            let mut state = inner.link.state.subscribe();
+            let leased = async {
+                let mut lease = Lease(Some(inner.pool.get().await?));
+                let Some(client) = lease.0.as_mut() else {
+                    return Err(Failure::Unavailable("no connection".into()));
+                };
+                let value = work(client, &inner.alarm).await?;
+                drop(lease.0.take());
+                Ok(value)
+            };
+            let late = || Failure::Unavailable("the database does not answer in time".into());
+            let result = tokio::select! {
+                biased;
+                why = down(&mut state) => Err(Failure::Unavailable(why)),
+                result = timeout(bound, leased) => result.unwrap_or_else(|_| Err(late())),
+            };
+            if result.is_err() {
+                inner.link.suspect.notify_one();
+            }
+            result
+        });
+        let result = working.await;
+        let result = result.unwrap_or_else(|e| Err(Failure::Unavailable(e.to_string())));
+        result.map_err(|failure| StoreError::Unavailable(failure.to_string()))
+    }
+}
+
+/// Waits until the database cannot be reached; why.
+async fn down(state: &mut watch::Receiver<State>) -> String {
+    match state.wait_for(|state| *state != State::Up).await.as_deref() {
+        Ok(State::Down(why)) => why.clone(),
+        _ => "the store is closed".into(),
+    }
+}
+
+/// A connection that is closed when it is dropped: whoever had it did not come to an end with it.
+/// Taken out, it goes back to the pool.
+struct Lease(Option<Client>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.take().map(Client::take);
+    }
+}
+
+/// Counts what is found corrupt.
+#[derive(Debug, Default)]
+struct Alarm(AtomicU64);
+
+impl Alarm {
+    fn raise(&self, what: &'static str) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(
+            what,
+            "memory fails its checksum and is left out; see `yychat memory audit`"
+        );
+    }
+}
+
+fn pool(target: &Target) -> Result<Pool, deadpool_postgres::BuildError> {
+    let recycling_method = RecyclingMethod::Fast;
+    let manager = Manager::from_config(
+        target.config.clone(),
+        target.tls.clone(),
+        ManagerConfig { recycling_method },
+    );
+    let settings = Hook::async_fn(|client, _| {
+        Box::pin(async move {
+            let set = client.batch_execute(SETTINGS).await;
+            set.map_err(HookError::Backend)
+        })
+    });
+    Pool::builder(manager)
+        .max_size(CONNECTIONS)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(CONNECT))
+        .create_timeout(Some(CONNECT))
+        .recycle_timeout(Some(CONNECT))
+        .post_create(settings)
+        .build()
+}
+
+#[async_trait]
+impl MemoryStore for Postgres {
+    async fn load(&self, scope: &Scope) -> Result<Loaded, StoreError> {
+        let scope = scope.clone();
+        self.run(ANSWER, move |client, alarm| {
+            Box::pin(read::load(client, scope, alarm))
+        })
+        .await
+    }
+
+    async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Changed>, StoreError> {
+        let link = self.inner.link.clone();
+        self.run(ANSWER, move |client, _| {
+            Box::pin(async move { write::apply(client, &link, &changes).await })
+        })
+        .await
+    }
+
+    async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<Record>, StoreError> {
+        let tenant = tenant.to_owned();
+        self.run(ANSWER, move |client, alarm| {
+            Box::pin(async move { read::get(client, &tenant, id, alarm).await })
+        })
+        .await
+    }
+
+    async fn list(
+        &self,
+        tenant: &str,
+        selection: &Selection,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let selected = Selected::new(tenant, selection);
+        self.run(ANSWER, move |client, alarm| {
+            Box::pin(async move { read::list(client, &selected, (before, limit), alarm).await })
+        })
+        .await
+    }
+
+    async fn delete(
+        &self,
+        tenant: &str,
+        selection: &Selection,
+    ) -> Result<(u64, Vec<Changed>), StoreError> {
+        let selected = Selected::new(tenant, selection);
+        let link = self.inner.link.clone();
+        self.run(ANSWER, move |client, _| {
+            Box::pin(async move { write::delete(client, &link, &selected).await })
+        })
+        .await
+    }
+
+    async fn scan(
+        &self,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<(Vec<Record>, Option<Position>), StoreError> {
+        self.run(ANSWER, move |client, alarm| {
+            Box::pin(read::scan(client, (after, limit), alarm))
+        })
+        .await
+    }
+
+    async fn put_vectors(&self, vectors: Vec<(Scope, Uuid, Vector)>) -> Result<(), StoreError> {
+        let link = self.inner.link.clone();
+        self.run(ANSWER, move |client, _| {
+            Box::pin(async move { write::put_vectors(client, &link, &vectors).await })
+        })
+        .await
+    }
+
+    async fn unembedded(
+        &self,
+        space: u64,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<(Vec<Record>, Option<Position>), StoreError> {
+        self.run(ANSWER, move |client, alarm| {
+            Box::pin(read::unembedded(client, space, (after, limit), alarm))
+        })
+        .await
+    }
+
+    async fn claim(&self, now: i64, until: i64) -> Result<Option<Pending>, StoreError> {
+        self.run(ANSWER, move |client, _| {
+            Box::pin(queue::claim(client, now, until))
+        })
+        .await
+    }
+
+    async fn finish(
+        &self,
+        claimed: &Pending,
+        changes: Vec<Change>,
+    ) -> Result<Option<Vec<Changed>>, StoreError> {
+        let (link, claimed) = (self.inner.link.clone(), claimed.clone());
+        self.run(ANSWER, move |client, _| {
+            Box::pin(async move { queue::finish(client, &link, &claimed, &changes).await })
+        })
+        .await
+    }
+
+    async fn postpone(&self, claimed: &Pending, due: i64) -> Result<(), StoreError> {
+        let claimed = claimed.clone();
+        self.run(ANSWER, move |client, _| {
+            Box::pin(async move { queue::postpone(client, &claimed, due).await })
+        })
+        .await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.run(ANSWER, |client, _| Box::pin(queue::backlog(client)))
+            .await
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.run(ANSWER, |client, _| Box::pin(read::count(client)))
+            .await
+    }
+
+    async fn audit(&self) -> Result<Audit, StoreError> {
+        self.run(AUDIT, |client, _| Box::pin(audit::audit(client)))
+            .await
+    }
+
+    fn elsewhere(&self) -> broadcast::Receiver<Elsewhere> {
+        self.inner.link.elsewhere.subscribe()
+    }
+
+    fn corrupt(&self) -> u64 {
+        self.inner.alarm.0.load(Ordering::Relaxed)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        match &*self.inner.link.state.borrow() {
+            State::Up => None,
+            State::Down(why) => Some(why.clone()),
+        }
+    }
+}
