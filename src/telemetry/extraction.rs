@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounterVec, IntGauge, Registry};
 
-use super::metrics::{counters, gauge, take_over};
+use super::registry::{counters, gauge, take_over};
 
 /// Memory counts for itself; these take its numbers over.
 pub struct Extraction {

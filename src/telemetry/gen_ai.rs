@@ -2,8 +2,8 @@
 
 use prometheus::{HistogramOpts, HistogramVec, Registry};
 
-use super::metrics::{histograms, register};
 use super::phases::Ledger;
+use super::registry::{histograms, register};
 
 /// Bounds in tokens, as OpenTelemetry's conventions advise.
 const TOKENS: [f64; 14] = [

@@ -7,21 +7,16 @@ use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use super::extraction::Extraction;
 use super::gen_ai::{GenAi, Generation};
+use super::logs;
 use super::phases::{Ledger, Phase};
+use super::registry::{SECONDS, counters, gauge, histograms, register, take_over};
 use super::ring::Ring;
-
-/// Bucket bounds in seconds, from 50 µs to ten minutes: no histogram here needs finer ones, and
-/// one set lets panels add them up.
-const SECONDS: [f64; 22] = [
-    0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
-    2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
-];
 
 /// Tools that have series of their own.
 const MOST_TOOLS: usize = 100;
@@ -71,6 +66,7 @@ pub struct Metrics {
     /// `yychat_memory_queue`
     pub memory_queue: IntGauge,
     traces: IntCounterVec,
+    log_dropped: IntCounter,
     pub extraction: Extraction,
     /// `yychat_memory_store_up`
     pub memory_store_up: IntGauge,
@@ -233,6 +229,13 @@ impl Metrics {
                 "What became of the traces of sampled requests: exported, failed, or dropped because too many waited",
                 &["outcome"],
             ),
+            log_dropped: register(
+                &registry,
+                IntCounter::new(
+                    "yychat_log_dropped_total",
+                    "Log lines dropped because standard error did not take them",
+                ),
+            ),
             memory_store_up: gauge(
                 &registry,
                 "yychat_memory_store_up",
@@ -355,6 +358,9 @@ impl Metrics {
 
     /// The exposition text of `/metrics`.
     pub fn render(&self) -> Vec<u8> {
+        let dropped = logs::dropped();
+        self.log_dropped
+            .inc_by(dropped.saturating_sub(self.log_dropped.get()));
         let mut text = Vec::with_capacity(16 * 1024);
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "metrics could not be encoded");
@@ -367,43 +373,4 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
-}
-
-pub(super) fn register<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    metric: prometheus::Result<C>,
-) -> C {
-    let metric = metric.expect("metric names and labels here are constants of valid form");
-    registry
-        .register(Box::new(metric.clone()))
-        .expect("each metric name stands once in this file");
-    metric
-}
-
-pub(super) fn take_over(counters: &IntCounterVec, outcome: &'static str, total: u64) {
-    let counter = counters.with_label_values(&[outcome]);
-    counter.inc_by(total.saturating_sub(counter.get()));
-}
-
-pub(super) fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
-    register(registry, IntGauge::new(name, help))
-}
-
-pub(super) fn counters(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> IntCounterVec {
-    register(registry, IntCounterVec::new(Opts::new(name, help), labels))
-}
-
-pub(super) fn histograms(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> HistogramVec {
-    let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
-    register(registry, HistogramVec::new(options, labels))
 }

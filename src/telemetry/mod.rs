@@ -5,6 +5,7 @@ pub mod gen_ai;
 pub mod logs;
 pub mod metrics;
 pub mod phases;
+mod registry;
 pub mod ring;
 pub mod traces;
 
