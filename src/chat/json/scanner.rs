@@ -288,9 +288,31 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Bytes of a string that are looked at by words; what is longer is worth a vector search.
+const SHORT: usize = 64;
+
 /// How many bytes from the front neither end a string, nor begin an escape, nor are control
 /// characters.
 fn plain_prefix(bytes: &[u8]) -> usize {
+    let (short, rest) = bytes.split_at(bytes.len().min(SHORT));
+    let found = plain_words(short);
+    if found < short.len() || rest.is_empty() {
+        return found;
+    }
+    let end = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+    let rest = &rest[..end];
+    let is_control = |byte: u8| byte < 0x20;
+    // Without a branch for each byte, so that many are compared at once.
+    let controls = rest.iter().fold(false, |any, &byte| any | is_control(byte));
+    let plain = match controls {
+        true => rest.iter().position(|&byte| is_control(byte)),
+        false => None,
+    };
+    found + plain.unwrap_or(end)
+}
+
+/// The same, eight bytes at a time.
+fn plain_words(bytes: &[u8]) -> usize {
     let stop = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
     let (words, rest) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
@@ -315,4 +337,25 @@ fn stops(word: u64) -> u64 {
     let quote_or_control = below(word ^ (EACH * 0x02), 0x21);
     let backslash = below(word ^ (EACH * u64::from(b'\\')), 1);
     (quote_or_control | backslash) & (EACH * 0x80)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_string_ends_where_it_ends_at_any_length() {
+        for length in 0..300 {
+            let mut bytes = "é–a".repeat(60).into_bytes();
+            bytes.truncate(length);
+            assert_eq!(plain_prefix(&bytes), length);
+            for stop in [b'"', b'\\', b'\n', 0, 0x1f] {
+                for at in 0..length {
+                    let mut bytes = bytes.clone();
+                    bytes[at] = stop;
+                    assert_eq!(plain_prefix(&bytes), at, "{stop} at {at} of {length}");
+                }
+            }
+        }
+    }
 }
