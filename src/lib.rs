@@ -9,10 +9,12 @@
 //!    personalities ([`snapshot`]), and keeps it. Its key is proven and its route found
 //!    ([`proxy`]: `admit`).
 //! 3. `POST /v1/chat/completions` is read whole, and what will be put into it is decided
-//!    ([`turn`]): who the assistant is ([`personality`]).
+//!    ([`turn`]): who the assistant is ([`personality`]), what is remembered ([`memory`]), which tools
+//!    are offered ([`tools`]).
 //! 4. The body is spliced, the client's own bytes staying as they were ([`chat`]), and sent to
 //!    the first upstream that serves its model; the answer comes back byte for byte while an
-//!    observer reads a copy ([`proxy`]: `exchange`, `relay`).
+//!    observer reads a copy ([`proxy`]: `exchange`, `relay`), or while the gateway's own tools are run
+//!    in the middle of it (`tool_loop`).
 //! 5. The gateway's own endpoints are plain HTTP services ([`api`]); everything else under `/v1/`
 //!    passes through ([`proxy`]: `pass_through`).
 //! 6. Metrics, one log line and a trace are made of the phase ledger ([`telemetry`]).
@@ -21,8 +23,8 @@
 //! the next process, [`error`] what people are told when something is wrong, [`outbound`] the
 //! client of what the gateway asks for itself, [`demo`] all of it at work without a model.
 //!
-//! Modules use downward only: `demo → server → {proxy, api} → turn → snapshot → personality →
-//! {chat, config} → {telemetry, error, outbound}`; `tests/tidy.rs` holds them to it.
+//! Modules use downward only: `demo → server → {proxy, api} → turn → snapshot →
+//! {personality, tools, memory} → {chat, config} → {telemetry, error, outbound}`; `tests/tidy.rs` holds them to it.
 
 #![forbid(unsafe_code)]
 

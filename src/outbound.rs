@@ -1,5 +1,5 @@
 //! The client of the requests that the gateway makes of itself, beside those to chat upstreams:
-//! tools, embeddings and the extraction of facts.
+//! tools, embeddings, the extraction of facts and the export of traces.
 
 use std::path::Path;
 use std::sync::Arc;

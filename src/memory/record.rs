@@ -40,6 +40,8 @@ pub struct Record {
     /// Texts that this record had before, the oldest first.
     pub history: Vec<Revision>,
     /// The records that a fact was extracted from, the latest last; empty for all others.
+    // A turn may come from a process of an earlier version.
+    #[serde(default)]
     pub derived_from: Vec<Uuid>,
 }
 

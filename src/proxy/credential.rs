@@ -28,7 +28,13 @@ pub fn prove(headers: &HeaderMap, keys: &KeyRing) -> Result<Caller, ApiError> {
         };
         ApiError::new(StatusCode::UNAUTHORIZED, message).code("invalid_api_key")
     })?;
-    caller.key_in_authorization &= own.is_none();
+    // Shown in both places, it must not go on either.
+    let in_authorization = || {
+        let fields = headers.get_all(header::AUTHORIZATION).iter();
+        let mut tokens = fields.filter_map(|value| bearer(value.as_bytes()));
+        tokens.any(|token| keys.prove(token).is_some())
+    };
+    caller.key_in_authorization &= own.is_none() || in_authorization();
     Ok(caller)
 }
 
@@ -72,6 +78,13 @@ mod tests {
             (
                 &[
                     ("authorization", "Bearer key-one"),
+                    ("x-yychat-api-key", "key-two"),
+                ],
+                ("two", true),
+            ),
+            (
+                &[
+                    ("authorization", "Bearer sk-of-the-callers-own"),
                     ("x-yychat-api-key", "key-two"),
                 ],
                 ("two", false),

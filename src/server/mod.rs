@@ -31,7 +31,9 @@ pub use signals::{Order, Shutdown, Signals};
 use crate::api;
 use crate::config::model::{Config, Server as Listen};
 use crate::error::Fault;
-use crate::memory::{Memory, embedding, extraction};
+use crate::memory::Memory;
+use crate::memory::embedding::{self, Embedder};
+use crate::memory::extraction::{self, Extraction};
 use crate::proxy::listener::Guard;
 use crate::proxy::local::Local;
 use crate::proxy::{Gateway, Shared, Surface, system_has_authorities};
@@ -76,22 +78,11 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         .enable_all()
         .build()
         .map_err(|error| Fault::new("server", format!("no runtime can be made: {error}"), ""))?;
-    let predecessor = released(&mut bound, &background, config)?;
-    let open = match predecessor {
-        Some(_) => Memory::take_over,
-        None => Memory::open,
-    };
-    let memory = match config.memory.enabled {
-        true => {
-            let embedder = embedding::open(&config.memory)?;
-            Some(Arc::new(open(&config.memory, embedder)?))
-        }
-        false => None,
-    };
-    if let Some(memory) = &memory {
-        memory.extract_with(extraction::open(config)?);
-    }
+    // What may fail or take long comes before another process lets go of the store.
     let tracer = traces::start(&config.traces, &metrics, background.handle())?;
+    let minds = Minds::open(config)?;
+    let predecessor = released(&mut bound, &background, config)?;
+    let memory = minds.remember(config, predecessor.is_some())?;
     let unfinished: Arc<Unfinished> = Arc::default();
     let live = TaskTracker::new();
     let drain = Drain::new(
@@ -326,9 +317,45 @@ fn listen<A>(service: &mut Service<A>, server: &Listen, bound: &Bound) -> Result
     Ok(())
 }
 
+/// The models that memory works with.
+struct Minds {
+    embedder: Option<Arc<dyn Embedder>>,
+    extraction: Option<Extraction>,
+}
+
+impl Minds {
+    fn open(config: &Config) -> Result<Self, Fault> {
+        Ok(Self {
+            embedder: match config.memory.enabled {
+                true => embedding::open(&config.memory)?,
+                false => None,
+            },
+            extraction: extraction::open(config)?,
+        })
+    }
+
+    /// Opens memory, whose store another process may just have let go; `None` where it is off.
+    fn remember(self, config: &Config, is_heir: bool) -> Result<Option<Arc<Memory>>, Fault> {
+        if !config.memory.enabled {
+            return Ok(None);
+        }
+        let open = match is_heir {
+            true => Memory::take_over,
+            false => Memory::open,
+        };
+        let memory = open(&config.memory, self.embedder)?;
+        memory.extract_with(self.extraction);
+        Ok(Some(Arc::new(memory)))
+    }
+}
+
 /// Has facts extracted as the generation in force says.
 fn extract(store: &Store, memory: &Memory) {
-    match extraction::open(&store.load().config) {
+    let config = &store.load().config;
+    if !config.memory.enabled {
+        return memory.extract_with(None);
+    }
+    match extraction::open(config) {
         Ok(extraction) => memory.extract_with(extraction),
         Err(fault) => tracing::error!(%fault, "facts are extracted as before"),
     }

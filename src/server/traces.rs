@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::runtime::Handle;
+use url::Url;
 
 use crate::config::model::Traces;
 use crate::error::Fault;
+use crate::outbound;
 use crate::telemetry::Metrics;
 use crate::telemetry::traces::{Settings, Tracer};
 
@@ -36,7 +36,7 @@ pub fn start(
         },
         service_name: config.service_name.clone(),
     };
-    let started = client(endpoint.scheme() == "https")
+    let started = client(endpoint)
         .and_then(|client| Tracer::start(&settings, client, metrics.clone(), runtime));
     let tracer = started.map_err(|why| {
         Fault::new(
@@ -48,24 +48,7 @@ pub fn start(
     Ok(Some(Arc::new(tracer)))
 }
 
-fn client(tls: bool) -> Result<reqwest::Client, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    // Plain http needs no authorities, and so none on the machine.
-    let config = match tls {
-        true => {
-            BuilderVerifierExt::with_platform_verifier(config).map_err(|error| error.to_string())?
-        }
-        false => config.with_root_certificates(RootCertStore::empty()),
-    };
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(config.with_no_client_auth())
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .timeout(EXPORT)
-        .user_agent(concat!("yychat/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| error.to_string())
+fn client(endpoint: &Url) -> Result<reqwest::Client, String> {
+    let client = outbound::trusting(endpoint, None)?.timeout(EXPORT);
+    client.build().map_err(|error| error.to_string())
 }

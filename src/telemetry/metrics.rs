@@ -67,6 +67,7 @@ pub struct Metrics {
     pub memory_queue: IntGauge,
     traces: IntCounterVec,
     log_dropped: IntCounter,
+    /// `yychat_memory_extraction_*`, `yychat_memory_facts_total`
     pub extraction: Extraction,
     /// `yychat_memory_store_up`
     pub memory_store_up: IntGauge,

@@ -18,7 +18,7 @@ pub(super) fn register<C: Collector + Clone + 'static>(
     let metric = metric.expect("metric names and labels here are constants of valid form");
     registry
         .register(Box::new(metric.clone()))
-        .expect("each metric name stands once in this module");
+        .expect("each metric name stands once in telemetry");
     metric
 }
 

@@ -27,7 +27,7 @@ impl HttpEmbedder {
     ///
     /// A fault when the system has no certificate authorities.
     pub fn open(settings: &Settings) -> Result<Self, Fault> {
-        let client = outbound::client()
+        let client = outbound::trusting(&settings.base_url, None)
             .and_then(|client| client.build().map_err(|error| error.to_string()))
             .map_err(|why| {
                 let what = format!("no connection to {} can be made: {why}", settings.base_url);

@@ -107,6 +107,14 @@ impl Worker {
                 }
                 continue;
             };
+            // What is changed meanwhile counts at once.
+            tokio::select! {
+                () = sleep_until(pace.next) => {}
+                changed = feed.settings.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+            }
             if pace.step(&self, &extraction).await == Step::Idle {
                 tokio::select! {
                     () = feed.queued.notified() => {}

@@ -14,7 +14,7 @@ pub use terms::is_ideographic;
 use terms::{Analyzer, Kind, Term};
 
 // How scores are made: chosen on public sets of long chats in English and Chinese, whose figures
-// `docs/architecture.md` gives.
+// `docs/memory.md` gives.
 
 /// How soon a repeated term stops to count more.
 const K1: f32 = 1.2;
