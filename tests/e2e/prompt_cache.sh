@@ -1,0 +1,93 @@
+#!/bin/sh
+# How many prompt tokens a real model server's cache serves over a chat of twenty turns: without
+# memory, and with it at each placement. Exit 1 where a turn at "tail" does not find all in the cache
+# that stood before the last turn's block.
+#
+#   UPSTREAM=http://127.0.0.1:9100/v1 MODEL=name [SYSTEM=text] tests/e2e/prompt_cache.sh [yychat]
+#
+# The upstream is llama.cpp's server, idle otherwise; any model does, also one of random weights.
+# SYSTEM takes the place of the chat's own system message. Needs python3 and curl.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+yychat=$(realpath "${1:-target/debug/yychat}")
+: "${UPSTREAM:?names the model server, with /v1}" "${MODEL:?names its model}"
+work=$(mktemp -d)
+pids=
+clean() {
+    for pid in $pids; do kill "$pid" 2>/dev/null || true; done
+    wait
+    rm -rf "$work"
+}
+trap clean EXIT
+trap 'exit 1' INT TERM
+
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# A gateway of its own with an empty memory, and a chat through it.
+# $1: kept or changed answers, $2: a name, $3: memory.enabled, $4: memory.placement, $5: strict_roles
+chat() {
+    home=$work/$1-$2
+    mkdir "$home"
+    listen=127.0.0.1:$(free_port)
+    admin=127.0.0.1:$(free_port)
+    cat >"$home/yychat.toml" <<TOML
+[server]
+listen = "$listen"
+admin_listen = "$admin"
+[[upstreams]]
+name = "model"
+base_url = "$UPSTREAM"
+strict_roles = $5
+[memory]
+enabled = $3
+path = "$home/memory"
+placement = "$4"
+[log]
+level = "warn"
+TOML
+    (cd "$home" && exec "$yychat" --config yychat.toml) &
+    pid=$!
+    pids=$pid
+    until curl -fsS -o "$work/ready" "http://$admin/readyz" 2>"$work/curl"; do
+        kill -0 "$pid" || exit 1
+        sleep 0.1
+    done
+    # Random, so that the cache of an earlier chat does not serve this one; digits are a token each.
+    name=$(python3 -c 'import secrets; print(f"{secrets.randbelow(10**16):016}")')
+    python3 "$here/prompt_cache.py" "http://$listen/v1" "$UPSTREAM" "$MODEL" "$name" "$3" "$1" >"$home.json"
+    kill "$pid"
+    wait "$pid"
+    pids=
+}
+
+for answers in kept changed; do
+    chat $answers none false tail false
+    chat $answers tail true tail false
+    chat $answers tail-strict true tail true
+    chat $answers head true head false
+    chat $answers head-strict true head true
+done
+
+python3 - "$work" <<'PYTHON'
+import json, sys
+
+for answers in ("kept", "changed"):
+    def turns(name):
+        return json.load(open(f"{sys.argv[1]}/{answers}-{name}.json"))
+
+    none = turns("none")
+    served = sum(cached for _, cached in none)
+    print(f"answers {answers}")
+    for name in ("none", "tail", "tail-strict", "head", "head-strict"):
+        prompt, cached = (sum(column) for column in zip(*turns(name)))
+        fresh = (prompt - cached) / len(none)
+        print(f"  {name:12} {prompt:6} prompt tokens, {cached:6} cached: {cached / prompt:.1%},"
+              f" {cached / served:.1%} of none's; {fresh:.0f} new a turn")
+    for name in ("tail", "tail-strict"):
+        for turn, ((_, had), (_, cached)) in enumerate(zip(none, turns(name)[1:]), 2):
+            if cached < had:
+                sys.exit(f"{name}, turn {turn}: {cached} tokens from the cache, {had} were there to be had")
+PYTHON
