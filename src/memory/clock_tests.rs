@@ -22,19 +22,7 @@ fn jumps() -> impl Strategy<Value = i64> {
 
 /// Memory that knows nothing but what is stored.
 fn memory(store: &Embedded) -> Memory {
-    let config = model::Memory {
-        enabled: true,
-        store: model::Store::Embedded { path: "".into() },
-        recall_limit: 5,
-        recall_deadline: Duration::from_secs(60),
-        cache_ttl: Duration::from_secs(300),
-        cache_capacity: 100,
-        save: model::Save::Both,
-        placement: model::Placement::Tail,
-        max_bytes: 8192,
-        embedding: None,
-        extraction: model::Extraction::default(),
-    };
+    let config = tests::config("".as_ref());
     Memory::with_store(Arc::new(store.clone()), &config, None).unwrap()
 }
 

@@ -11,6 +11,7 @@ use super::*;
 
 const NOW: i64 = 1_700_000_000_000;
 
+/// What a store of a test's own is opened with.
 pub fn config(path: &std::path::Path) -> model::Memory {
     model::Memory {
         enabled: true,

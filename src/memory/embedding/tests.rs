@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
-use crate::config::model;
+use crate::memory::tests::config;
 use crate::memory::{Memory, Outcome, RecallQuery, Record, Scope, Source};
 
 /// Knows a few words, some of which mean the same.
@@ -55,22 +55,6 @@ impl Embedder for Words {
             vector
         };
         Ok(texts.iter().map(vector).collect())
-    }
-}
-
-fn config(path: &std::path::Path) -> model::Memory {
-    model::Memory {
-        enabled: true,
-        store: model::Store::Embedded { path: path.into() },
-        recall_limit: 5,
-        recall_deadline: Duration::from_secs(60),
-        cache_ttl: Duration::from_secs(300),
-        cache_capacity: 100,
-        save: model::Save::Both,
-        placement: model::Placement::Tail,
-        max_bytes: 8192,
-        embedding: None,
-        extraction: model::Extraction::default(),
     }
 }
 

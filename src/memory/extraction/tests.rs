@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::worker::{Pace, Step};
 use super::*;
-use crate::config::model;
 use crate::memory::record::Reason;
+use crate::memory::tests::config;
 use crate::memory::{
     Extracted, Fact, Line, Memory, Outcome, RecallQuery, Record, Scope, Selection, Source, Turn,
     block,
@@ -54,22 +54,6 @@ fn extraction(model: &Arc<Scripted>) -> Extraction {
         per_minute: 6000,
         timeout: Duration::from_secs(60),
         max_facts: 3,
-    }
-}
-
-fn config(path: &std::path::Path) -> model::Memory {
-    model::Memory {
-        enabled: true,
-        store: model::Store::Embedded { path: path.into() },
-        recall_limit: 5,
-        recall_deadline: Duration::from_secs(60),
-        cache_ttl: Duration::from_secs(300),
-        cache_capacity: 100,
-        save: model::Save::Both,
-        placement: model::Placement::Tail,
-        max_bytes: 8192,
-        embedding: None,
-        extraction: model::Extraction::default(),
     }
 }
 

@@ -16,6 +16,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use super::sink::Sink;
+use crate::telemetry::phases::push_thousandths;
 
 /// How a line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -269,11 +270,7 @@ fn push_number(line: &mut String, value: f64) {
             clippy::cast_sign_loss,
             reason = "it is whole and within 0 to 10^12"
         )]
-        let thousandths = thousandths as u64;
-        let mut digits = itoa::Buffer::new();
-        line.push_str(digits.format(thousandths / 1000));
-        line.push('.');
-        line.push_str(&digits.format(1000 + thousandths % 1000)[1..]);
+        push_thousandths(line, thousandths as u64);
     } else {
         let _ = write!(line, "{value}");
     }
