@@ -18,11 +18,7 @@ pub fn admit(
     session: &mut Session,
     context: &mut Context,
 ) -> Result<(Route, Caller), Failure> {
-    if let Some(guarded) = session
-        .as_downstream()
-        .stream()
-        .and_then(|stream| stream.as_any().downcast_ref::<Guarded>())
-    {
+    if let Some(guarded) = Guarded::of(session.as_downstream()) {
         context.ledger = Ledger::new(guarded.first_byte());
     }
     bound(session, &context.snapshot);

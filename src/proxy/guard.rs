@@ -6,6 +6,8 @@
 //! where a request ends are how requests are smuggled, so what could be read in two ways is
 //! refused here (RFC 9112, sections 2.2, 3.2, 5.1, 5.2, 6.1 and 6.3).
 
+mod digests;
+
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -17,12 +19,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::{Buf, Bytes, BytesMut};
 use http::StatusCode;
-use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    Stream, TimingDigest, UniqueID, UniqueIDType,
-    raw_connect::ProxyDigest,
-    tls::{SslDigest, TlsRef},
-};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::{Peek, Shutdown, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 use tokio_util::io::poll_read_buf;
@@ -67,6 +65,15 @@ pub struct Shared {
     armed: AtomicBool,
     /// When the current request's first byte came, in nanoseconds since the connection opened.
     first_byte: AtomicU64,
+    /// What is flushed waits for what is written next.
+    corked: AtomicBool,
+}
+
+impl Shared {
+    /// While it is corked, a flush sends nothing.
+    pub fn cork(&self, corked: bool) {
+        self.corked.store(corked, Ordering::Relaxed);
+    }
 }
 
 enum State {
@@ -99,6 +106,16 @@ impl Guarded {
         }
     }
 
+    /// The guard of a connection, where it has one.
+    pub fn of(session: &ServerSession) -> Option<&Self> {
+        session.stream()?.as_any().downcast_ref()
+    }
+
+    /// What may be read and set while pingora owns the stream.
+    pub fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+
     /// From here on the next bytes are an HTTP/1 request's header section.
     pub fn arm(&self) {
         self.shared.armed.store(true, Ordering::Release);
@@ -121,7 +138,14 @@ impl Guarded {
     fn note_first_byte(&mut self) {
         let since = u64::try_from(self.opened.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.shared.first_byte.store(since, Ordering::Relaxed);
-        self.deadline = Some(Box::pin(sleep(self.limits.time)));
+    }
+
+    /// Whether the rest of the header section has been waited for too long. Most come whole, and
+    /// need no timer.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let time = self.limits.time;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(time)));
+        deadline.as_mut().poll(cx).is_ready()
     }
 
     /// Looks for the end of the header section in what has come so far.
@@ -192,9 +216,8 @@ impl Guarded {
             }
             None => {}
         }
-        if let Some(deadline) = &mut self.deadline
-            && deadline.as_mut().poll(cx).is_ready()
-        {
+        let waiting = self.pending.is_empty();
+        if !waiting && self.is_late(cx) {
             self.refuse(&ApiError::new(
                 StatusCode::REQUEST_TIMEOUT,
                 format!(
@@ -204,7 +227,6 @@ impl Guarded {
             ));
             return Poll::Ready(Ok(()));
         }
-        let waiting = self.pending.is_empty();
         if ready!(self.fill(cx))? == 0 {
             self.state = State::Closed;
         } else if waiting {
@@ -289,6 +311,9 @@ impl AsyncWrite for Guarded {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.shared.corked.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
         ready!(self.poll_send(cx))?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }
@@ -324,44 +349,6 @@ impl Peek for Guarded {
 impl Shutdown for Guarded {
     async fn shutdown(&mut self) {
         self.inner.shutdown().await;
-    }
-}
-
-impl UniqueID for Guarded {
-    fn id(&self) -> UniqueIDType {
-        self.inner.id()
-    }
-}
-
-impl Ssl for Guarded {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.inner.get_ssl()
-    }
-
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.inner.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.inner.selected_alpn_proto()
-    }
-}
-
-impl GetTimingDigest for Guarded {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.inner.get_timing_digest()
-    }
-}
-
-impl GetProxyDigest for Guarded {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.inner.get_proxy_digest()
-    }
-}
-
-impl GetSocketDigest for Guarded {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.get_socket_digest()
     }
 }
 

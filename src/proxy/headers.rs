@@ -163,7 +163,7 @@ pub fn host(upstream: &Upstream) -> String {
     let url = &upstream.base_url;
     let host = url.host_str().unwrap_or_default();
     match url.port() {
-        Some(port) => format!("{host}:{port}"),
+        Some(port) => [host, ":", itoa::Buffer::new().format(port)].concat(),
         None => host.to_owned(),
     }
 }

@@ -95,10 +95,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Armed<A> {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        if let Some(guarded) = session
-            .stream()
-            .and_then(|stream| stream.as_any().downcast_ref::<Guarded>())
-        {
+        if let Some(guarded) = Guarded::of(&session) {
             guarded.arm();
         }
         self.app.process_new_http(session, shutdown).await

@@ -29,8 +29,10 @@ pub fn under(client: &Uri, base: &Url) -> String {
     let path = client.path();
     let rest = path.strip_prefix("/v1").unwrap_or(path);
     let prefix = base.path().trim_end_matches('/');
-    let query = client.query().map(|query| format!("?{query}"));
-    format!("{prefix}{rest}{}", query.unwrap_or_default())
+    match client.query() {
+        Some(query) => [prefix, rest, "?", query].concat(),
+        None => [prefix, rest].concat(),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Relaying an answer: the same bytes as they come, while an observer reads a copy.
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{StatusCode, header};
 use pingora::protocols::http::client::HttpSession;
 use pingora::proxy::Session;
@@ -8,6 +9,7 @@ use pingora::proxy::Session;
 use super::context::Context;
 use super::exchange::departure;
 use super::fail::{Failure, UpstreamError, UpstreamErrorKind};
+use super::guard::Guarded;
 use super::reader::Reader;
 use super::upstream::Connection;
 use super::{Gateway, headers, respond};
@@ -35,7 +37,20 @@ pub async fn run(
     let snapshot = context.snapshot.clone();
     let timeouts = &snapshot.config.timeouts;
     context.ledger.enter(Phase::Stream);
+    let mut first = match read.is_empty() {
+        // Giving up a read of the body loses nothing: pingora keeps what it read.
+        true => connection.session.read_response_body().now_or_never(),
+        false => None,
+    };
+    let guard = Guarded::of(session.as_downstream()).map(Guarded::shared);
+    if let (Some(guard), Some(Ok(Some(_)))) = (&guard, &first) {
+        // What has come with the header goes out with it, in one packet.
+        guard.cork(true);
+    }
     let succeeded = head(session, context, &connection, Length::Same).await?;
+    if let Some(guard) = guard {
+        guard.cork(false);
+    }
     let mut reader = match succeeded {
         true => Reader::new(context.streamed, context.keeps_answer),
         false => Reader::Blind,
@@ -45,9 +60,10 @@ pub async fn run(
         .set_read_timeout(Some(timeouts.stream_idle));
     let mut read = read.into_iter();
     loop {
-        let chunk = match read.next() {
-            Some(chunk) => Some(chunk),
-            None => next_chunk(gateway, session, context, &mut connection).await?,
+        let chunk = match (read.next(), first.take()) {
+            (Some(chunk), _) => Some(chunk),
+            (None, Some(first)) => first.map_err(|error| truncated(gateway, context, &error))?,
+            (None, None) => next_chunk(gateway, session, context, &mut connection).await?,
         };
         let Some(chunk) = chunk else { break };
         pass_on(session, chunk.clone(), false).await?;

@@ -9,6 +9,7 @@ use http::header;
 use moka::future::Cache;
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
+use pingora::connectors::http::v1::Connector as Http1Connector;
 use pingora::http::RequestHeader;
 use pingora::protocols::ALPN;
 use pingora::protocols::Stream;
@@ -43,6 +44,9 @@ const H2_CONNECTION_WINDOW: u32 = 8 << 20;
 /// Connections to upstreams, kept for reuse.
 pub struct Dialer {
     connector: Connector,
+    /// For peers that speak nothing else, as most do: a request may take an idle connection of
+    /// theirs without the room that a new one would need.
+    http1: Http1Connector,
     names: Cache<(String, u16), Arc<[SocketAddr]>>,
     /// Parsed `upstreams.ca` files.
     authorities: Cache<PathBuf, Arc<CaType>>,
@@ -135,6 +139,7 @@ impl Dialer {
     /// Opens nothing yet: sockets belong to the runtime that first dials.
     pub fn new(options: ConnectorOptions) -> Self {
         Self {
+            http1: Http1Connector::new(Some(options.clone())),
             connector: Connector::new(Some(options)),
             names: Cache::builder()
                 .max_capacity(1024)
@@ -168,8 +173,7 @@ impl Dialer {
             let mut failure = None;
             for &address in addresses.iter() {
                 let peer = self.peer(upstream, timeouts, address).await?;
-                // Boxed, since most of it is what a new connection would need.
-                match Box::pin(self.connector.get_http_session(&peer)).await {
+                match self.session(&peer).await {
                     Ok((session, reused)) => {
                         return Ok(Box::new(Connection {
                             session,
@@ -224,7 +228,25 @@ impl Dialer {
             return session.shutdown().await;
         }
         let idle = Some(timeouts.upstream_idle);
-        Box::pin(self.connector.release_http_session(session, &peer, idle)).await;
+        match session {
+            HttpSession::H1(http1) if is_http1(&peer) => {
+                self.http1.release_http_session(http1, &peer, idle).await;
+            }
+            session => Box::pin(self.connector.release_http_session(session, &peer, idle)).await,
+        }
+    }
+
+    /// An idle session, or a new one; whether it is the former.
+    async fn session(&self, peer: &HttpPeer) -> pingora::Result<(HttpSession, bool)> {
+        if !is_http1(peer) {
+            return Box::pin(self.connector.get_http_session(peer)).await;
+        }
+        if let Some(idle) = self.http1.reused_http_session(peer).await {
+            return Ok((HttpSession::H1(idle), true));
+        }
+        // Boxed, since a new connection needs much room, and most requests take an idle one.
+        let (session, reused) = Box::pin(self.http1.get_http_session(peer)).await?;
+        Ok((HttpSession::H1(session), reused))
     }
 
     /// The first address of the upstream as a peer, for the pass-through route, where pingora
@@ -295,6 +317,10 @@ async fn write(stream: &mut Stream, wire: &[u8], within: Duration) -> pingora::R
     }
 }
 
+fn is_http1(peer: &HttpPeer) -> bool {
+    matches!(peer.options.alpn, ALPN::H1)
+}
+
 fn unresolved(upstream: &Upstream, why: &str) -> UpstreamError {
     UpstreamError {
         upstream: upstream.name.clone(),
@@ -306,6 +332,7 @@ fn unresolved(upstream: &Upstream, why: &str) -> UpstreamError {
 fn peer(upstream: &Upstream, timeouts: &Timeouts, address: SocketAddr) -> HttpPeer {
     let tls = upstream.base_url.scheme() == "https";
     let sni = match upstream.base_url.host() {
+        _ if !tls => String::new(),
         Some(url::Host::Domain(name)) => name.to_owned(),
         _ => address.ip().to_string(),
     };

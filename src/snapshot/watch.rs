@@ -3,7 +3,8 @@
 //! Editors write in place or rename over, Kubernetes swaps a symlink beside the files, people
 //! remove a folder and put another in its place. What all have in common is that something
 //! happens in the file's folder or in that folder's parent, so those are watched, and after
-//! anything at all the files are read again: [`Store::reload`] knows whether they differ.
+//! anything at all the files are read again, unless it was a write into a file that is not one of
+//! them: [`Store::reload`] knows whether they differ.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::event::ModifyKind;
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use parking_lot::Mutex;
 
 use super::{Outcome, Store};
 
@@ -99,19 +102,23 @@ fn wait_for_quiet(events: &Receiver<Message>) -> bool {
 struct Watches {
     watcher: RecommendedWatcher,
     watched: BTreeSet<PathBuf>,
+    /// The files and folders that matter, by each of their names.
+    wanted: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
 impl Watches {
     fn new(sender: Sender<Message>) -> notify::Result<Self> {
+        let wanted = Arc::<Mutex<BTreeSet<PathBuf>>>::default();
+        let known = wanted.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Our own reading of the files is no change of theirs.
-            if !event.is_ok_and(|event| event.kind.is_access()) {
+            if !event.is_ok_and(|event| is_of_no_concern(&event, &known.lock())) {
                 let _ = sender.send(Message::Changed);
             }
         })?;
         Ok(Self {
             watcher,
             watched: BTreeSet::new(),
+            wanted,
         })
     }
 
@@ -121,6 +128,7 @@ impl Watches {
             // A folder that is gone has no watch to remove.
             let _ = self.watcher.unwatch(&folder);
         }
+        *self.wanted.lock() = paths.iter().flat_map(|path| names(path)).collect();
         for folder in paths.iter().flat_map(|path| folders(path)) {
             if self.watched.contains(&folder) {
                 continue;
@@ -138,13 +146,31 @@ impl Watches {
     }
 }
 
+/// Our own reading of the files is no change of theirs, and neither is what somebody writes into a
+/// file beside them, a log say. Names that come and go always concern us: they may be links.
+fn is_of_no_concern(event: &notify::Event, wanted: &BTreeSet<PathBuf>) -> bool {
+    match event.kind {
+        EventKind::Access(_) => true,
+        EventKind::Modify(ModifyKind::Data(_)) => event
+            .paths
+            .iter()
+            .all(|path| !path.ancestors().any(|path| wanted.contains(path))),
+        _ => false,
+    }
+}
+
+/// `path` as named, and where its links lead.
+fn names(path: &Path) -> Vec<PathBuf> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let resolved = absolute.canonicalize().ok();
+    [Some(absolute), resolved].into_iter().flatten().collect()
+}
+
 /// The folders in which a change of `path` shows: its parent and grandparent as named, the
 /// folder itself with those inside it, and the same for where links lead.
 fn folders(path: &Path) -> BTreeSet<PathBuf> {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut found = BTreeSet::new();
-    let resolved = absolute.canonicalize();
-    for start in [Some(absolute), resolved.ok()].into_iter().flatten() {
+    for start in names(path) {
         found.extend(start.ancestors().skip(1).take(2).map(Path::to_owned));
         if start.is_dir() {
             let inside = std::fs::read_dir(&start).into_iter().flatten().flatten();
@@ -157,4 +183,28 @@ fn folders(path: &Path) -> BTreeSet<PathBuf> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, DataChange, RemoveKind};
+
+    use super::*;
+
+    #[test]
+    fn a_log_that_grows_beside_the_files_is_no_edit() {
+        let wanted = ["/conf/yychat.toml", "/conf/personalities"];
+        let wanted = wanted.into_iter().map(PathBuf::from).collect();
+        let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        let ignored = |kind, path: &str| {
+            let event = notify::Event::new(kind).add_path(path.into());
+            is_of_no_concern(&event, &wanted)
+        };
+        assert!(ignored(data, "/conf/yychat.log"));
+        assert!(ignored(data, "/conf/personalities.log"));
+        assert!(!ignored(data, "/conf/yychat.toml"));
+        assert!(!ignored(data, "/conf/personalities/cat.json"));
+        assert!(!ignored(EventKind::Create(CreateKind::Any), "/conf/..data"));
+        assert!(!ignored(EventKind::Remove(RemoveKind::Any), "/conf"));
+    }
 }

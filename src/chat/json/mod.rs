@@ -43,6 +43,8 @@ impl Span {
 pub struct Text {
     /// What stands between the quotes.
     pub span: Span,
+    /// Whether that is the text itself, without an escape.
+    is_plain: bool,
 }
 
 impl Text {
@@ -54,21 +56,20 @@ impl Text {
     /// The decoded text; `json` is what the literal was found in.
     pub(crate) fn decode(self, json: &[u8]) -> Cow<'_, str> {
         let raw = &json[self.span.range()];
-        if raw.contains(&b'\\') {
+        if self.is_plain {
+            Cow::Borrowed(simdutf8::basic::from_utf8(raw).expect("the scanner validated the UTF-8"))
+        } else {
             let quoted = &json[self.span.start - 1..=self.span.end];
             Cow::Owned(serde_json::from_slice(quoted).expect("the scanner validated the literal"))
-        } else {
-            Cow::Borrowed(simdutf8::basic::from_utf8(raw).expect("the scanner validated the UTF-8"))
         }
     }
 
     /// The decoded text as bytes: cheaper for the many short ones that are only compared.
     pub(crate) fn bytes(self, json: &[u8]) -> Cow<'_, [u8]> {
-        let raw = &json[self.span.range()];
-        if raw.contains(&b'\\') {
-            Cow::Owned(self.decode(json).into_owned().into_bytes())
+        if self.is_plain {
+            Cow::Borrowed(&json[self.span.range()])
         } else {
-            Cow::Borrowed(raw)
+            Cow::Owned(self.decode(json).into_owned().into_bytes())
         }
     }
 }

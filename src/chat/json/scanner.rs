@@ -1,6 +1,13 @@
 //! The reader itself.
 
+use wide::u8x16;
+
 use super::{Container, JsonError, Kind, Span, Text};
+
+/// Bytes of a string that are looked at together …
+const BLOCK: usize = 16;
+/// … and at one go once it has proven to be long.
+const LONG: usize = 4 * BLOCK;
 
 type Result<T> = std::result::Result<T, JsonError>;
 
@@ -130,6 +137,7 @@ impl<'a> Scanner<'a> {
     pub fn text(&mut self) -> Result<Text> {
         self.at += 1;
         let start = self.at;
+        let mut is_plain = true;
         loop {
             self.at += plain_prefix(&self.json[self.at..]);
             match self.json.get(self.at) {
@@ -137,9 +145,12 @@ impl<'a> Scanner<'a> {
                     let end = self.at;
                     self.at += 1;
                     let span = Span { start, end };
-                    return Ok(Text { span });
+                    return Ok(Text { span, is_plain });
                 }
-                Some(b'\\') => self.escape()?,
+                Some(b'\\') => {
+                    is_plain = false;
+                    self.escape()?;
+                }
                 Some(_) => return self.fail("a control character that is not escaped"),
                 None => return self.fail("a string without its closing quote"),
             }
@@ -288,55 +299,44 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Bytes of a string that are looked at by words; what is longer is worth a vector search.
-const SHORT: usize = 64;
-
 /// How many bytes from the front neither end a string, nor begin an escape, nor are control
 /// characters.
 fn plain_prefix(bytes: &[u8]) -> usize {
-    let (short, rest) = bytes.split_at(bytes.len().min(SHORT));
-    let found = plain_words(short);
-    if found < short.len() || rest.is_empty() {
+    let (first, rest) = bytes.split_at(bytes.len().min(LONG));
+    let found = plain_blocks(first);
+    if found < LONG {
         return found;
     }
-    let end = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-    let rest = &rest[..end];
-    let is_control = |byte: u8| byte < 0x20;
-    // Without a branch for each byte, so that many are compared at once.
-    let controls = rest.iter().fold(false, |any, &byte| any | is_control(byte));
-    let plain = match controls {
-        true => rest.iter().position(|&byte| is_control(byte)),
-        false => None,
+    let (longs, _) = rest.as_chunks::<LONG>();
+    let plain = |long: &&[u8; LONG]| {
+        let (blocks, _) = long.as_chunks();
+        let stops = blocks
+            .iter()
+            .fold(u8x16::ZERO, |any, block| any | stops(block));
+        stops.to_bitmask() == 0
     };
-    found + plain.unwrap_or(end)
+    let plain = longs.iter().take_while(plain).count() * LONG;
+    LONG + plain + plain_blocks(&rest[plain..])
 }
 
-/// The same, eight bytes at a time.
-fn plain_words(bytes: &[u8]) -> usize {
-    let stop = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let stops = stops(u64::from_le_bytes(*word));
+/// The same, a block at a time.
+fn plain_blocks(bytes: &[u8]) -> usize {
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+    for (index, block) in blocks.iter().enumerate() {
+        let stops = stops(block).to_bitmask();
         if stops != 0 {
-            return index * 8 + stops.trailing_zeros() as usize / 8;
+            return index * BLOCK + stops.trailing_zeros() as usize;
         }
     }
-    words.len() * 8 + rest.iter().position(stop).unwrap_or(rest.len())
+    let stop = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    blocks.len() * BLOCK + rest.iter().position(stop).unwrap_or(rest.len())
 }
 
-/// The high bit of each byte of `word` at which a string cannot simply go on. The lowest bit set
-/// is exact; those above it may be false, as the subtractions borrow.
-///
-/// Method: "Determine if a word has a byte less than n",
-/// <https://graphics.stanford.edu/~seander/bithacks.html>.
-fn stops(word: u64) -> u64 {
-    const EACH: u64 = u64::from_le_bytes([1; 8]);
-    let below = |word: u64, limit: u64| word.wrapping_sub(EACH * limit) & !word;
-    // With this bit flipped a quote (0x22) is 0x20, a space (0x20) is 0x22, and control characters
-    // stay below 0x20.
-    let quote_or_control = below(word ^ (EACH * 0x02), 0x21);
-    let backslash = below(word ^ (EACH * u64::from(b'\\')), 1);
-    (quote_or_control | backslash) & (EACH * 0x80)
+/// Which bytes of the block are those at which a string cannot simply go on.
+fn stops(block: &[u8; BLOCK]) -> u8x16 {
+    let block = u8x16::new(*block);
+    let control = block.min(u8x16::splat(0x1f)).simd_eq(block);
+    block.simd_eq(u8x16::splat(b'"')) | block.simd_eq(u8x16::splat(b'\\')) | control
 }
 
 #[cfg(test)]

@@ -143,8 +143,11 @@ impl Worker {
             .zip(vectors)
             .filter_map(|(wanting, vector)| Some((wanting.scope, wanting.id, vector?)))
             .collect();
+        let mut told = false;
         while let Err(error) = self.keep(&vectors).await {
-            tracing::warn!(%error, "vectors not stored");
+            if !std::mem::replace(&mut told, true) {
+                tracing::warn!(%error, "vectors not stored yet; tried again until they are");
+            }
             sleep(PAUSES[0]).await;
         }
     }

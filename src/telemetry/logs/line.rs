@@ -164,8 +164,7 @@ impl Visit for Text<'_> {
             return self.record_debug(field, &format_args!("{value}"));
         }
         if let Some(line) = self.begin(field) {
-            let plain = |byte: u8| (b' '..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
-            if value.bytes().all(plain) {
+            if all(value, |byte| (b' '..0x7f).contains(&byte) && is_plain(byte)) {
                 line.push('"');
                 line.push_str(value);
                 line.push('"');
@@ -248,10 +247,19 @@ impl Visit for Json<'_> {
     }
 }
 
+/// Whether `test` is true of every byte. Without a branch for each, so that many are looked at
+/// together.
+fn all(text: &str, test: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(true, |all, byte| all & test(byte))
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte != b'"' && byte != b'\\'
+}
+
 /// Writes a JSON string.
 fn push_json(line: &mut String, text: &str) {
-    let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-    if text.bytes().all(plain) {
+    if all(text, |byte| byte >= b' ' && is_plain(byte)) {
         line.push('"');
         line.push_str(text);
         line.push('"');
