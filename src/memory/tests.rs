@@ -496,6 +496,7 @@ fn bad_ids_say_what_is_wrong() {
     let wrong = |id: &[u8]| valid_id("user", id).unwrap_err().message;
     assert!(wrong(b"").contains("empty"));
     assert!(wrong(&[b'x'; 513]).contains("513 bytes"));
+    assert!(valid_id("user", &[b'x'; 512]).is_ok());
     assert!(wrong(b"a\0b").contains("U+0000 at byte 1"));
     assert!(wrong(b"\xff").contains("UTF-8"));
     assert_eq!(valid_id("user", "ann/ü:中".as_bytes()).unwrap(), "ann/ü:中");

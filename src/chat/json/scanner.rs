@@ -346,13 +346,14 @@ mod tests {
     #[test]
     fn a_string_ends_where_it_ends_at_any_length() {
         for length in 0..300 {
-            let mut bytes = "é–a".repeat(60).into_bytes();
+            let mut bytes = "é –a".repeat(60).into_bytes();
             bytes.truncate(length);
             assert_eq!(plain_prefix(&bytes), length);
             for stop in [b'"', b'\\', b'\n', 0, 0x1f] {
                 for at in 0..length {
                     let mut bytes = bytes.clone();
                     bytes[at] = stop;
+                    bytes[length - 1] = stop;
                     assert_eq!(plain_prefix(&bytes), at, "{stop} at {at} of {length}");
                 }
             }

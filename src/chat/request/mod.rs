@@ -160,7 +160,7 @@ pub(super) struct Member {
     pub before: usize,
     /// From the key's opening quote to the end of the value.
     pub span: Span,
-    /// Start of the next key, or of the closing brace.
+    /// Start of the next key; of the last member, its own end.
     pub after: usize,
 }
 

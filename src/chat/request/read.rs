@@ -56,7 +56,9 @@ impl<'a> Reader<'a> {
         while let Some(key) = self.scanner.next_key(&mut object)? {
             let index = object.len - 1;
             let start = key.span.start - 1;
-            self.end_member(index, start);
+            if let Some(last) = self.members.last_mut().filter(|m| m.index + 1 == index) {
+                last.after = start;
+            }
             let name = self.name(key, |name| Field::parse(name).is_some())?;
             let Some(field) = Field::parse(&name) else {
                 self.scanner.skip()?;
@@ -75,15 +77,7 @@ impl<'a> Reader<'a> {
                 after: end,
             });
         }
-        self.end_member(object.len, object.span.end - 1);
         Ok(self.scanner.finish()?)
-    }
-
-    /// Tells the member before the one at `index` where that one, or the closing brace, starts.
-    fn end_member(&mut self, index: usize, start: usize) {
-        if let Some(last) = self.members.last_mut().filter(|m| m.index + 1 == index) {
-            last.after = start;
-        }
     }
 
     fn value(&mut self, field: Field) -> Result<()> {

@@ -299,6 +299,7 @@ proptest! {
         let cuts = composed.cuts.windows(2).all(|two| two[0].end <= two[1].start);
         prop_assert!(ends && cuts);
         prop_assert!(composed.insertions.iter().all(|insertion| !insertion.at.is_empty()));
+        prop_assert!(composed.pieces.iter().all(|piece| !piece.is_empty()));
     }
 
     #[test]

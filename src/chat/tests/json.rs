@@ -131,6 +131,8 @@ fn nesting_is_bounded_and_takes_no_stack() {
         (error.problem, error.offset),
         ("nested more deeply than is allowed", 64)
     );
+    let siblings = format!("[{}]", ["[]"; 100].join(","));
+    assert_eq!(validate(siblings.as_bytes(), 2), Ok(()));
     assert!(validate(&nested(1_000_000), 64).is_err());
     assert!(validate(&nested(1_000_000), usize::MAX).is_ok());
 }

@@ -94,6 +94,43 @@ fn names_the_clients_tools_and_passes_over_what_is_none() {
 }
 
 #[test]
+fn finds_the_calls_whose_results_it_brings() {
+    let request = parse(
+        r#"{"messages":[
+            {"role":"tool","tool_call_id":"before any call"},
+            {"role":"assistant","content":null,"tool_calls":[{},{}]},
+            {"role":"tool","tool_call_id":"a"},
+            {"role":"tool","tool_call_id":"\u0062"},
+            {"role":"tool"},
+            {"role":"user","content":"go on"},
+            {"role":"tool","tool_call_id":"after a user"},
+            {"role":"assistant","content":"done"},
+            {"role":"tool","tool_call_id":"after no call"},
+            {"role":"assistant","tool_calls":[{}]},
+            {"role":"tool","tool_call_id":"c"}
+        ]}"#,
+    )
+    .expect("a valid request");
+    let expected = [(1, "a"), (1, "b"), (9, "c")].map(|(index, id)| (index, id.to_owned()));
+    assert_eq!(request.answered_calls(), expected);
+}
+
+#[test]
+fn tells_what_does_not_go_with_tools() {
+    for (members, functions, several) in [
+        ("", false, false),
+        (r#","functions":null,"n":null"#, false, false),
+        (r#","functions":[],"n":1"#, true, false),
+        (r#","n":2"#, false, true),
+        (r#","n":"1""#, false, true),
+    ] {
+        let request = parse(&format!(r#"{{"messages":[]{members}}}"#)).expect("a valid request");
+        assert_eq!(request.has_functions(), functions, "{members}");
+        assert_eq!(request.wants_several(), several, "{members}");
+    }
+}
+
+#[test]
 fn refuses_what_it_cannot_act_upon_and_names_it() {
     let cases = [
         ("[]", None, "the body is an array; send one JSON object"),
@@ -157,6 +194,11 @@ fn refuses_what_it_cannot_act_upon_and_names_it() {
             r#"{"messages":[],"metadata":{"user_id":"a","user_id":"b"}}"#,
             Some("metadata.user_id"),
             "twice",
+        ),
+        (
+            r#"{"messages":[],"metadata":{"User_ID":"a"}}"#,
+            Some("User_ID"),
+            "write `user_id`",
         ),
         (
             r#"{"messages":[],"use_tools":1}"#,
@@ -234,6 +276,11 @@ fn refuses_what_it_cannot_act_upon_and_names_it() {
             Some("messages[0].content[0].text"),
             "twice",
         ),
+        (
+            r#"{"messages":[{"role":"user","content":[{"Text":""}]}]}"#,
+            Some("Text"),
+            "write `text`",
+        ),
     ];
     for (json, param, wanted) in cases {
         let error = parse(json).expect_err(json);
@@ -245,7 +292,7 @@ fn refuses_what_it_cannot_act_upon_and_names_it() {
 
 #[test]
 fn other_fields_may_be_anything_and_repeat() {
-    let json =
-        r#"{"x":1,"x":2,"messages":[{"role":"user","name":1,"name":2}],"Temperature":"warm"}"#;
+    let json = r#"{"x":1,"x":2,"Temperature":"warm","metadata":{"Team":1,"Team":2},"messages":[
+        {"role":"user","name":1,"name":2,"content":[{"Detail":1,"Detail":2}]}]}"#;
     assert!(parse(json).is_ok());
 }

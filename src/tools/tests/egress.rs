@@ -98,22 +98,23 @@ fn public_addresses_pass() {
 
 #[test]
 fn what_has_a_name_of_its_own_is_refused() {
-    for address in [
-        "168.63.129.16",
-        "100.100.100.200",
-        "fd00:ec2::254",
-        "fe80::1",
-        "::1",
-        "::",
-        "ff02::1",
-        "2001::1",
-        "2001:db8::1",
-        "2002:7f00:1::",
-        "64:ff9b:1::1",
-        "100::1",
-        "5f00::1",
+    for (address, why) in [
+        ("168.63.129.16", "a cloud's metadata service"),
+        ("100.100.100.200", "behind a carrier's NAT"),
+        ("fd00:ec2::254", "a private address"),
+        ("fe80::1", "a link-local address"),
+        ("::1", "a loopback address"),
+        ("::", "names this host"),
+        ("ff02::1", "a multicast address"),
+        ("2001::1", "a reserved address"),
+        ("2001:db8::1", "a reserved address"),
+        ("2002:7f00:1::", "6to4"),
+        ("64:ff9b:1::1", "a network's own NAT64 address"),
+        ("100::1", "a reserved address"),
+        ("5f00::1", "a reserved address"),
     ] {
-        assert!(refusal(address.parse().unwrap()).is_some(), "{address}");
+        let told = refusal(address.parse().unwrap()).unwrap_or_default();
+        assert!(told.contains(why), "{address}: {told:?}");
     }
 }
 
