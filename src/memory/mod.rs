@@ -33,6 +33,8 @@ mod writer;
 #[cfg(test)]
 mod clock_tests;
 #[cfg(test)]
+mod standing_tests;
+#[cfg(test)]
 mod store_tests;
 #[cfg(test)]
 mod tests;

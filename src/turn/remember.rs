@@ -29,7 +29,7 @@ pub struct Remembered {
     block: Arc<Block>,
     /// Blocks of earlier requests, each before the message of that index.
     earlier: Vec<(usize, Arc<Block>)>,
-    /// Where `block` stays for the requests that follow; `None`: it is there for this one alone.
+    /// Where `block` may stay for the requests that follow.
     place: Option<Place>,
     /// Where the turn is saved; `None`: nowhere.
     save: Option<Scope>,
@@ -58,10 +58,10 @@ impl Remembered {
             model::Placement::Tail if config.earlier_bytes > 0 => Place::all(&scope, request),
             model::Placement::Tail | model::Placement::Head => Vec::new(),
         };
-        let mut place = places.pop();
+        let last = places.pop();
         // A question is asked anew; what tools gave for it does not move the block before it.
-        if request.messages().last().map(|last| last.role) != Some(Role::User) {
-            places.extend(place.clone());
+        if request.messages().last().map(|message| message.role) != Some(Role::User) {
+            places.extend(last.clone());
         }
         let earlier = memory.standing(&scope, &places, config.earlier_bytes);
         let mut remembered = Self {
@@ -72,16 +72,14 @@ impl Remembered {
             conversation: ask.conversation.clone(),
             ..Self::default()
         };
-        let stands = |(at, _): &(usize, _)| Some(*at) == request.last_user();
-        if remembered.earlier.last().is_some_and(stands) {
-            place = None;
-        } else {
+        let mut earlier = remembered.earlier.iter();
+        if !earlier.any(|(at, _)| Some(*at) == request.last_user()) {
             let known: HashSet<Uuid> = remembered.injected().map(|record| record.id).collect();
             let fresh = recall.records.iter();
             let fresh = fresh.filter(|found| !known.contains(&found.record.id));
             remembered.block = block::render(fresh, &query.text, config.max_bytes).into();
+            remembered.place = last.map(|(_, place)| place);
         }
-        remembered.place = place.map(|(_, place)| place);
         remembered.recalled = recall.records;
         remembered
     }

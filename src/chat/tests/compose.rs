@@ -66,7 +66,15 @@ fn wanted() -> impl Strategy<Value = Wanted> {
         any::<(bool, bool)>(),
     )
         .prop_map(
-            |(persona, memory, earlier, post_history, tools, extra, (strict_roles, free_choice))| Wanted {
+            |(
+                persona,
+                memory,
+                earlier,
+                post_history,
+                tools,
+                extra,
+                (strict_roles, free_choice),
+            )| Wanted {
                 persona,
                 memory,
                 earlier,
@@ -153,7 +161,10 @@ impl Wanted {
             .memory
             .clone()
             .unwrap_or((String::new(), Placement::Head));
-        let users = turns.iter().enumerate().filter(|(_, m)| m["role"] == "user");
+        let users = turns
+            .iter()
+            .enumerate()
+            .filter(|(_, m)| m["role"] == "user");
         let mut users: Vec<usize> = users.map(|(i, _)| i).collect();
         let last_user = users.pop().unwrap_or(turns.len());
         let mut blocks: Vec<_> = users.into_iter().zip(self.earlier.clone()).collect();
