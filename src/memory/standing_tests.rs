@@ -59,7 +59,10 @@ async fn a_block_stands_before_its_own_message_of_its_own_conversation() {
         &["?"],
         &["Hello.", "Hello.", "Which dog?"],
     ] {
-        assert!(standing(&memory, "ann", other).await.is_empty(), "{other:?}");
+        assert!(
+            standing(&memory, "ann", other).await.is_empty(),
+            "{other:?}"
+        );
     }
     let ann = scope("ann");
     let places = Place::all(&ann, &request(&later));
