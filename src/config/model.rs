@@ -193,7 +193,7 @@ pub struct Memory {
     pub enabled: bool,
     #[serde(flatten)]
     pub store: Store,
-    /// Records injected into a request at most.
+    /// Records recalled for a request at most.
     pub recall_limit: usize,
     /// A recall that has not answered by then is dropped.
     pub recall_deadline: Duration,
@@ -202,8 +202,11 @@ pub struct Memory {
     pub cache_capacity: u64,
     pub save: Save,
     pub placement: Placement,
-    /// Bytes of injected memory at most, as JSON-escaped text.
+    /// Bytes of what is recalled for a request at most, as JSON-escaped text.
     pub max_bytes: usize,
+    /// Bytes at most, counted alike, of what stays in a conversation of what was recalled for its
+    /// earlier requests.
+    pub earlier_bytes: usize,
     /// Absent: recall is by words alone.
     pub embedding: Option<Embedding>,
     pub extraction: Extraction,

@@ -142,6 +142,7 @@ table! {
         save: String = "both".into(),
         placement: String = "tail".into(),
         max_bytes: Size = "8KiB".into(),
+        earlier_bytes: Size = "32KiB".into(),
         embedding: Option<Embedding> = None,
         extraction: Extraction = Extraction::default(),
     }

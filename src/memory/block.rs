@@ -8,13 +8,25 @@ use super::extraction;
 use super::index::is_ideographic;
 use super::recall::Recalled;
 use super::record::Record;
+use crate::chat::Escaped;
 
 /// What is put into the prompt, and the records that had room in it.
 #[derive(Debug, Clone, Default)]
 pub struct Block {
     /// Empty when no record has room.
-    pub text: String,
+    pub text: Escaped,
+    /// Bytes of the text as the model reads it.
+    pub bytes: usize,
     pub records: Vec<Arc<Record>>,
+}
+
+#[cfg(test)]
+impl Block {
+    /// The text as the model reads it.
+    pub fn plain(&self) -> String {
+        let quoted = [b"\"", &self.text.bytes()[..], b"\""].concat();
+        serde_json::from_slice(&quoted).unwrap()
+    }
 }
 
 const OPEN: &str = "<memory>";
@@ -49,7 +61,11 @@ const CHINESE: Wording = Wording {
 /// The same records give the same bytes, so that an upstream's prompt cache stays warm. No text
 /// can end the block: each stands on one line, and angle brackets become their full-width look-
 /// alikes, which no template takes for a tag or a role token.
-pub fn render(recalled: &[Recalled], query: &str, max_bytes: usize) -> Block {
+pub fn render<'a>(
+    recalled: impl IntoIterator<Item = &'a Recalled>,
+    query: &str,
+    max_bytes: usize,
+) -> Block {
     let wording = if query.chars().any(is_ideographic) {
         &CHINESE
     } else {
@@ -71,7 +87,11 @@ pub fn render(recalled: &[Recalled], query: &str, max_bytes: usize) -> Block {
         return Block::default();
     }
     text.push_str(CLOSE);
-    Block { text, records }
+    Block {
+        text: Escaped::new(&text),
+        bytes: text.len(),
+        records,
+    }
 }
 
 fn line(record: &Record, wording: &Wording) -> String {

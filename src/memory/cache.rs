@@ -90,7 +90,8 @@ impl Scopes {
             .unwrap_or_else(|e| Err(StoreError::Unavailable(e.to_string())))
     }
 
-    async fn cached(&self, scope: &Scope) -> Option<Arc<Entry>> {
+    /// The scope's index, if that is in memory and true to the store.
+    pub async fn cached(&self, scope: &Scope) -> Option<Arc<Entry>> {
         let entry = self.entries.get(scope).await?;
         (entry.epoch == self.epoch(scope).load(Ordering::Acquire)).then_some(entry)
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! recall  Memory::recall → cache (a scope's index) → index (BM25) → recall (ranking) → block
+//! stand   Memory::standing → standing (blocks of earlier requests) → index (all there still?)
 //! save    Memory::save → writer (queue, duplicates, one sync for many) → store → cache (in place)
 //! extract store's queue → extraction (prompt, model) → writer → store; off by default
 //! ```
@@ -23,6 +24,7 @@ mod recall;
 pub mod record;
 pub mod scope;
 mod similar;
+mod standing;
 mod stats;
 pub mod store;
 mod transfer;
@@ -30,6 +32,8 @@ mod writer;
 
 #[cfg(test)]
 mod clock_tests;
+#[cfg(test)]
+mod standing_tests;
 #[cfg(test)]
 mod store_tests;
 #[cfg(test)]
@@ -50,6 +54,7 @@ pub use postgres::Postgres;
 pub use recall::{Outcome, Recall, RecallQuery, Recalled};
 pub use record::{Line, Record, Source};
 pub use scope::{Scope, valid_id};
+pub use standing::Place;
 pub use stats::{Embedding, Extracted, Fact, Stats};
 pub use store::{Audit, Backlog, MemoryStore, Page, Selection, StoreError};
 pub use transfer::ImportError;
@@ -62,6 +67,7 @@ use embedding::{Embedder, Embeddings, Worker};
 use extraction::{Extraction, Feed};
 use index::Query;
 use recall::{CacheKey, Ranking};
+use standing::Standing;
 use stats::Counters;
 use writer::{Job, Writer};
 
@@ -79,6 +85,7 @@ pub struct Memory {
     scopes: Scopes,
     /// `None` when the configuration turns the recall cache off.
     rankings: Option<Cache<CacheKey, Arc<Ranking>>>,
+    standing: Standing,
     jobs: mpsc::Sender<Job>,
     counters: Arc<Counters>,
     embeddings: Option<Embeddings>,
@@ -177,6 +184,7 @@ impl Memory {
             store,
             scopes,
             rankings,
+            standing: Standing::default(),
             jobs,
             counters,
             embeddings,

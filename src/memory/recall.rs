@@ -309,17 +309,7 @@ impl ScopeIndex {
     /// The newest record of the same role that says the same as `text`, or with `near` nearly so.
     pub fn duplicate_of(&self, role: &str, text: &str, near: bool) -> Option<&Arc<Record>> {
         let record = |doc: &u32| &self.records[*doc as usize];
-        let fingerprints = self.fingerprints.get_or_init(|| {
-            let mut fingerprints: HashMap<u64, Vec<u32>> = HashMap::new();
-            for (doc, record) in self.records.iter().enumerate() {
-                let same = fingerprints.entry(fingerprint(&record.text)).or_default();
-                same.push(doc as u32);
-            }
-            fingerprints
-        });
-        if let Some(docs) = fingerprints.get(&fingerprint(text))
-            && let Some(same) = docs.iter().rev().map(record).find(|r| *r.role == *role)
-        {
+        if let Some(same) = self.like(text).rev().find(|r| *r.role == *role) {
             return Some(same);
         }
         if !near {
@@ -331,6 +321,26 @@ impl ScopeIndex {
             .iter()
             .map(|scored| record(&scored.doc))
             .find(|r| *r.role == *role && Shingles::of(&r.text).near(&shingles))
+    }
+
+    /// Whether it holds this record with this text.
+    pub fn holds(&self, record: &Record) -> bool {
+        let mut like = self.like(&record.text);
+        like.any(|r| r.id == record.id && r.text == record.text)
+    }
+
+    /// The records that say the same as `text`, the oldest first.
+    fn like(&self, text: &str) -> impl DoubleEndedIterator<Item = &Arc<Record>> {
+        let fingerprints = self.fingerprints.get_or_init(|| {
+            let mut fingerprints: HashMap<u64, Vec<u32>> = HashMap::new();
+            for (doc, record) in self.records.iter().enumerate() {
+                let same = fingerprints.entry(fingerprint(&record.text)).or_default();
+                same.push(doc as u32);
+            }
+            fingerprints
+        });
+        let docs = fingerprints.get(&fingerprint(text)).into_iter().flatten();
+        docs.map(|doc| &self.records[*doc as usize])
     }
 }
 

@@ -23,6 +23,7 @@ pub fn config(path: &std::path::Path) -> model::Memory {
         save: model::Save::Both,
         placement: model::Placement::Tail,
         max_bytes: 8192,
+        earlier_bytes: 32768,
         embedding: None,
         extraction: model::Extraction::default(),
     }
@@ -448,12 +449,13 @@ proptest! {
             })
             .collect();
         let block = block::render(&recalled, "hi", cap);
-        let json = serde_json::to_string(&block.text).unwrap();
-        prop_assert!(json.len() - 2 <= cap || block.records.is_empty());
+        prop_assert!(block.text.len() <= cap || block.records.is_empty());
         if !block.records.is_empty() {
-            prop_assert_eq!(block.text.matches('<').count(), 2);
-            prop_assert_eq!(block.text.lines().count(), block.records.len() + 3);
-            prop_assert!(block.text.ends_with("\n</memory>"));
+            let text = block.plain();
+            prop_assert_eq!(text.len(), block.bytes);
+            prop_assert_eq!(text.matches('<').count(), 2);
+            prop_assert_eq!(text.lines().count(), block.records.len() + 3);
+            prop_assert!(text.ends_with("\n</memory>"));
         }
     }
 }

@@ -77,6 +77,11 @@ pub async fn run(
     };
     let connection = leg(chat, session, context, None).await?;
     let answered = connection.is_success();
+    if answered && let Some(memory) = &gateway.shared.memory {
+        // Before the client can have read the answer and go on.
+        turn.remembered()
+            .keep_block(memory, &snapshot.config.memory);
+    }
     let relayed = if answered && !turn.offer().is_empty() && connection.is_readable() {
         // Boxed, since it needs far more room than the other, which most requests take.
         Box::pin(tool_loop::run(chat, session, context, connection)).await

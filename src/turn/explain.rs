@@ -1,5 +1,6 @@
 //! A turn told in full: the bytes that would be sent, and why each insertion is there.
 
+use memchr::memmem;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -69,19 +70,28 @@ impl Turn {
             "start": insertion.at.start,
             "end": insertion.at.end,
             "text": text,
-            "why": self.why(insertion.source),
+            "why": self.why(insertion.source, &body[insertion.at.clone()]),
         })
     }
 
-    fn why(&self, source: Source) -> Value {
+    fn why(&self, source: Source, inserted: &[u8]) -> Value {
         match source {
             Source::Persona | Source::Book | Source::PostHistory | Source::Original => {
                 let persona = self.persona.as_ref();
                 json!({ "personality": self.personality_id(), "file": persona.map(|it| &it.origin) })
             }
             Source::Memory => {
-                let records = self.remembered.injected.iter().map(|record| record.id);
-                json!({ "records": records.collect::<Vec<_>>() })
+                // Blocks cannot hold each other, so that each is found in its own insertion.
+                let blocks = self.remembered.blocks();
+                let blocks = blocks.filter(|block| {
+                    !block.text.is_empty() && memmem::find(inserted, &block.text.bytes()).is_some()
+                });
+                let blocks: Vec<_> = blocks.collect();
+                let records = blocks.iter().flat_map(|block| &block.records);
+                json!({
+                    "records": records.map(|record| record.id).collect::<Vec<_>>(),
+                    "earlier": blocks.iter().any(|block| self.remembered.is_earlier(block)),
+                })
             }
             Source::Tools => {
                 let tools = self.offer.tools().iter().map(|offered| offered.tool.name());
@@ -94,7 +104,7 @@ impl Turn {
     /// A record that was found, with the parts of its score.
     fn record(&self, recalled: &Recalled) -> Value {
         let record = &recalled.record;
-        let injected = self.remembered.injected.iter().any(|it| it.id == record.id);
+        let injected = self.remembered.injected().any(|it| it.id == record.id);
         json!({
             "id": record.id, "text": record.text, "role": record.role, "injected": injected,
             "score": recalled.score, "own_words": recalled.own,

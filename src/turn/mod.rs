@@ -71,8 +71,8 @@ pub async fn prepare(asked: Asked<'_>, body: Bytes, ledger: &mut Ledger) -> Resu
     ledger.enter(Phase::Memory);
     let config = &snapshot.config.memory;
     let whose = (&*asked.caller.tenant, &ask);
-    let (remembered, text) = Remembered::recall(asked.memory, config, whose, &request).await;
-    injection.memory = text;
+    let remembered = Remembered::recall(asked.memory, config, whose, &request).await;
+    remembered.inject(&mut injection, config.placement);
     ledger.enter(Phase::Tools);
     let offer = Offer::choose(snapshot, ask.use_tools, persona.as_deref(), &request);
     injection.tools = offer.injection();

@@ -1,13 +1,16 @@
 //! Memory's part in a turn: what is recalled into it, and what is kept of it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::ask::Ask;
-use crate::chat::{Answer, ChatRequest, Escaped, MemoryText, MemoryUse, Placement, Role};
+use crate::chat::{Answer, ChatRequest, Injection, MemoryText, MemoryUse, Placement, Role};
 use crate::config::model;
-use crate::memory::{self, Memory, Outcome, RecallQuery, Recalled, Record, Scope, block};
+use crate::memory::block::{self, Block};
+use crate::memory::{self, Memory, Outcome, Place, RecallQuery, Recalled, Record, Scope};
 use crate::snapshot::Snapshot;
 
 /// Turns before the last user message that help to say what it is about.
@@ -22,10 +25,12 @@ pub struct Remembered {
     pub cached: bool,
     /// What was found, the best first.
     pub recalled: Vec<Recalled>,
-    /// Those of it that had room in the block.
-    pub injected: Vec<Arc<Record>>,
-    /// Bytes of the block.
-    pub bytes: usize,
+    /// What of it had room and does not stand in an earlier block already.
+    block: Arc<Block>,
+    /// Blocks of earlier requests, each before the message of that index.
+    earlier: Vec<(usize, Arc<Block>)>,
+    /// Where `block` may stay for the requests that follow.
+    place: Option<Place>,
     /// Where the turn is saved; `None`: nowhere.
     save: Option<Scope>,
     conversation: Option<String>,
@@ -38,35 +43,86 @@ impl Remembered {
         config: &model::Memory,
         (tenant, ask): (&str, &Ask),
         request: &ChatRequest,
-    ) -> (Self, Option<MemoryText>) {
+    ) -> Self {
         let scope = Scope::of(tenant, ask.user.as_deref(), ask.conversation.as_deref());
         let (Some(memory), Some(scope), true) = (
             memory,
             scope,
             config.enabled && ask.memory != MemoryUse::Off,
         ) else {
-            return (Self::default(), None);
+            return Self::default();
         };
         let query = query(config, request);
         let recall = memory.recall(&scope, &query).await;
-        let block = block::render(&recall.records, &query.text, config.max_bytes);
-        let text = (!block.text.is_empty()).then(|| MemoryText {
-            text: Escaped::new(&block.text),
-            placement: match config.placement {
+        let mut places = match config.placement {
+            model::Placement::Tail if config.earlier_bytes > 0 => Place::all(&scope, request),
+            model::Placement::Tail | model::Placement::Head => Vec::new(),
+        };
+        let last = places.pop();
+        // A question is asked anew; what tools gave for it does not move the block before it.
+        if request.messages().last().map(|message| message.role) != Some(Role::User) {
+            places.extend(last.clone());
+        }
+        let earlier = memory.standing(&scope, &places, config.earlier_bytes);
+        let mut remembered = Self {
+            outcome: Some(recall.outcome),
+            cached: recall.cached,
+            earlier: earlier.await,
+            save: (ask.memory == MemoryUse::Full).then_some(scope),
+            conversation: ask.conversation.clone(),
+            ..Self::default()
+        };
+        let mut earlier = remembered.earlier.iter();
+        if !earlier.any(|(at, _)| Some(*at) == request.last_user()) {
+            let known: HashSet<Uuid> = remembered.injected().map(|record| record.id).collect();
+            let fresh = recall.records.iter();
+            let fresh = fresh.filter(|found| !known.contains(&found.record.id));
+            remembered.block = block::render(fresh, &query.text, config.max_bytes).into();
+            remembered.place = last.map(|(_, place)| place);
+        }
+        remembered.recalled = recall.records;
+        remembered
+    }
+
+    /// Puts the blocks into the request.
+    pub fn inject(&self, injection: &mut Injection, placement: model::Placement) {
+        injection.memory = (!self.block.text.is_empty()).then(|| MemoryText {
+            text: self.block.text.clone(),
+            placement: match placement {
                 model::Placement::Tail => Placement::Tail,
                 model::Placement::Head => Placement::Head,
             },
         });
-        let remembered = Self {
-            outcome: Some(recall.outcome),
-            cached: recall.cached,
-            recalled: recall.records,
-            bytes: block.text.len(),
-            injected: block.records,
-            save: (ask.memory == MemoryUse::Full).then_some(scope),
-            conversation: ask.conversation.clone(),
-        };
-        (remembered, text)
+        let earlier = self.earlier.iter();
+        injection.earlier = earlier
+            .map(|(at, block)| (*at, block.text.clone()))
+            .collect();
+    }
+
+    /// Has the block stay where it is in the requests that follow, as far as the earlier ones leave
+    /// room.
+    pub fn keep_block(&self, memory: &Memory, config: &model::Memory) {
+        if let Some(place) = &self.place {
+            let bytes: usize = self.blocks().map(|block| block.text.len()).sum();
+            let stays = !self.block.text.is_empty() && bytes <= config.earlier_bytes;
+            memory.keep_block(place, stays.then(|| self.block.clone()));
+        }
+    }
+
+    /// All blocks that are put in, the one before the last user message at the end.
+    pub fn blocks(&self) -> impl Iterator<Item = &Arc<Block>> {
+        let earlier = self.earlier.iter().map(|(_, block)| block);
+        earlier.chain([&self.block])
+    }
+
+    /// The records in them.
+    pub fn injected(&self) -> impl Iterator<Item = &Arc<Record>> {
+        self.blocks().flat_map(|block| &block.records)
+    }
+
+    /// Whether the block was put in by an earlier request.
+    pub fn is_earlier(&self, block: &Arc<Block>) -> bool {
+        !Arc::ptr_eq(block, &self.block)
     }
 
     /// Whether the store or the cache answered, with something or with nothing.
@@ -79,13 +135,20 @@ impl Remembered {
         self.save.is_some() && matches!(config.save, model::Save::Both | model::Save::Assistant)
     }
 
-    /// The value of `x-yychat-memory`: `hit;count=3;bytes=512`, `miss`, `off`, …
+    /// The value of `x-yychat-memory`: `hit;count=3;bytes=512`, `miss`, `off`, …, and behind it
+    /// `;earlier_bytes=2048` where blocks of earlier requests stand.
     pub fn header(&self) -> String {
-        match self.outcome {
+        let Block { bytes, records, .. } = &*self.block;
+        let mut header = match self.outcome {
             None => "off".into(),
-            Some(Outcome::Hit) => format!("hit;count={};bytes={}", self.injected.len(), self.bytes),
+            Some(Outcome::Hit) => format!("hit;count={};bytes={bytes}", records.len()),
             Some(outcome) => outcome.name().into(),
+        };
+        let earlier: usize = self.earlier.iter().map(|(_, block)| block.bytes).sum();
+        if earlier > 0 {
+            header += &format!(";earlier_bytes={earlier}");
         }
+        header
     }
 
     /// What is kept of a request that an upstream answered: what the user said, where the last
@@ -118,7 +181,7 @@ impl Remembered {
             assistant_text: answered.unwrap_or_default(),
             request_id,
             generation: snapshot.generation,
-            recalled: self.injected.clone(),
+            recalled: self.injected().cloned().collect(),
             now: Timestamp::now().as_millisecond(),
         })
     }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # How many prompt tokens a real model server's cache serves over a chat of twenty turns: without
-# memory, and with it at each placement. Exit 1 where a turn at "tail" does not find all in the cache
-# that stood before the last turn's block.
+# memory, and with it at each placement. Exit 1 where a turn at "tail" does not find the whole prompt
+# of the turn before in the cache, or less than the same turn without memory.
 #
 #   UPSTREAM=http://127.0.0.1:9100/v1 MODEL=name [SYSTEM=text] tests/e2e/prompt_cache.sh [yychat]
 #
@@ -27,7 +27,8 @@ free_port() {
 }
 
 # A gateway of its own with an empty memory, and a chat through it.
-# $1: kept or changed answers, $2: a name, $3: memory.enabled, $4: memory.placement, $5: strict_roles
+# $1: kept or changed answers, $2: a name, $3: memory.enabled, $4: memory.placement, $5: strict_roles,
+# $6: memory.earlier_bytes
 chat() {
     home=$work/$1-$2
     mkdir "$home"
@@ -45,6 +46,7 @@ strict_roles = $5
 enabled = $3
 path = "$home/memory"
 placement = "$4"
+earlier_bytes = "${6:-32KiB}"
 [log]
 level = "warn"
 TOML
@@ -66,6 +68,7 @@ TOML
 for answers in kept changed; do
     chat $answers none false tail false
     chat $answers tail true tail false
+    chat $answers tail-alone true tail false 0
     chat $answers tail-strict true tail true
     chat $answers head true head false
     chat $answers head-strict true head true
@@ -81,13 +84,14 @@ for answers in ("kept", "changed"):
     none = turns("none")
     served = sum(cached for _, cached in none)
     print(f"answers {answers}")
-    for name in ("none", "tail", "tail-strict", "head", "head-strict"):
+    for name in ("none", "tail", "tail-alone", "tail-strict", "head", "head-strict"):
         prompt, cached = (sum(column) for column in zip(*turns(name)))
         fresh = (prompt - cached) / len(none)
         print(f"  {name:12} {prompt:6} prompt tokens, {cached:6} cached: {cached / prompt:.1%},"
               f" {cached / served:.1%} of none's; {fresh:.0f} new a turn")
     for name in ("tail", "tail-strict"):
-        for turn, ((_, had), (_, cached)) in enumerate(zip(none, turns(name)[1:]), 2):
-            if cached < had:
-                sys.exit(f"{name}, turn {turn}: {cached} tokens from the cache, {had} were there to be had")
+        sent = turns(name)
+        for turn, ((prompt, _), (_, cached), (_, least)) in enumerate(zip(sent, sent[1:], none[1:]), 2):
+            if cached < max(prompt, least):
+                sys.exit(f"{name}, turn {turn}: {cached} tokens from the cache, {max(prompt, least)} were to be had")
 PYTHON

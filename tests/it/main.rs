@@ -25,6 +25,7 @@ mod overload;
 mod reload;
 mod routing;
 mod shared_memory;
+mod standing;
 mod tools;
 mod traces;
 mod upgrade;

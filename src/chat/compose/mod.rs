@@ -18,6 +18,9 @@ pub struct Injection {
     pub persona: Option<Persona>,
     /// What is remembered.
     pub memory: Option<MemoryText>,
+    /// Blocks of memory that stand where earlier requests had them, each before the user message of
+    /// that index.
+    pub earlier: Vec<(usize, Escaped)>,
     /// Instructions that stand after the conversation.
     pub post_history: Option<Escaped>,
     /// The gateway's tools.

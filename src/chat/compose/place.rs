@@ -51,9 +51,15 @@ impl Placing<'_> {
             }
         };
         let end = self.request.messages().len();
+        let earlier = injection.earlier.iter();
+        let earlier = earlier.map(|(gap, block)| (*gap, text(Source::Memory, Some(block))));
+        let memory = earlier.chain([(self.request.last_user().unwrap_or(end), tail)]);
         if injection.strict_roles {
-            let unplaced = self.join_last_user(tail);
-            let rest = head.append(unplaced).paragraph(post_history);
+            let rest = memory
+                .fold(head, |rest, (gap, block)| {
+                    rest.paragraph(self.join_user(gap, block))
+                })
+                .paragraph(post_history);
             match mode {
                 PersonaMode::Append => self.join_lead(Rope::default(), persona.paragraph(rest)),
                 PersonaMode::Prepend | PersonaMode::Replace => self.join_lead(persona, rest),
@@ -66,7 +72,9 @@ impl Placing<'_> {
                 let gap = if after_lead { self.lead } else { 0 };
                 self.add_system(gap, persona.paragraph(head));
             }
-            self.add_system(self.request.last_user().unwrap_or(end), tail);
+            for (gap, block) in memory {
+                self.add_system(gap, block);
+            }
             self.add_system(end, post_history);
         }
         for (gap, message) in &injection.restored {
@@ -129,10 +137,9 @@ impl Placing<'_> {
         }
     }
 
-    /// Puts `text` before the last user message's own; gives it back where there is no such text.
-    fn join_last_user(&mut self, text: Rope) -> Rope {
-        let messages = self.request.messages();
-        match self.request.last_user().map(|last| &messages[last]) {
+    /// Puts `text` before a user message's own; gives it back where there is no such text.
+    fn join_user(&mut self, index: usize, text: Rope) -> Rope {
+        match self.request.messages().get(index) {
             Some(user) if matches!(user.content, Content::Text(_) | Content::Parts { .. }) => {
                 self.join(user, text, Rope::default());
                 Rope::default()

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::generate;
 use crate::chat::{
     ChatRequest, Composed, Escaped, Fragment, Injection, MemoryText, Persona, PersonaMode,
-    Placement, Source, ToolOffer, coalesce, compose,
+    Placement, Role, Source, ToolOffer, coalesce, compose,
 };
 
 const EXTENSIONS: [&str; 7] = [
@@ -25,6 +25,8 @@ const EXTENSIONS: [&str; 7] = [
 struct Wanted {
     persona: Option<(Vec<Piece>, PersonaMode)>,
     memory: Option<(String, Placement)>,
+    /// Before the first user messages, though not before the last.
+    earlier: Vec<String>,
     post_history: Option<String>,
     tools: Option<Vec<Value>>,
     extra: Vec<Value>,
@@ -57,15 +59,25 @@ fn wanted() -> impl Strategy<Value = Wanted> {
     (
         option::of((vec(piece, 0..4), mode)),
         option::of((text(), placement)),
+        vec(text(), 0..3),
         option::of(text()),
         option::weighted(0.8, vec(tool, 0..3)),
         vec(turn, 0..3),
         any::<(bool, bool)>(),
     )
         .prop_map(
-            |(persona, memory, post_history, tools, extra, (strict_roles, free_choice))| Wanted {
+            |(
                 persona,
                 memory,
+                earlier,
+                post_history,
+                tools,
+                extra,
+                (strict_roles, free_choice),
+            )| Wanted {
+                persona,
+                memory,
+                earlier,
                 post_history,
                 tools,
                 extra,
@@ -76,7 +88,11 @@ fn wanted() -> impl Strategy<Value = Wanted> {
 }
 
 impl Wanted {
-    fn injection(&self) -> Injection {
+    fn injection(&self, request: &ChatRequest) -> Injection {
+        let messages = request.messages().iter().enumerate();
+        let users = messages.filter(|(_, message)| message.role == Role::User);
+        let earlier = users.map(|(index, _)| index).zip(&self.earlier);
+        let earlier = earlier.filter(|&(index, _)| Some(index) != request.last_user());
         let bytes = |value: &Value| Bytes::from(value.to_string());
         let fragment = |piece: &Piece| match piece {
             Piece::Text(text) => Fragment::Text(Escaped::new(text)),
@@ -92,6 +108,9 @@ impl Wanted {
                 text: Escaped::new(text),
                 placement: *placement,
             }),
+            earlier: earlier
+                .map(|(index, text)| (index, Escaped::new(text)))
+                .collect(),
             post_history: self.post_history.as_deref().map(Escaped::new),
             tools: match &self.tools {
                 None => ToolOffer::Drop,
@@ -142,19 +161,30 @@ impl Wanted {
             .memory
             .clone()
             .unwrap_or((String::new(), Placement::Head));
-        let last_user = turns.iter().rposition(|m| m["role"] == "user");
+        let users = turns
+            .iter()
+            .enumerate()
+            .filter(|(_, m)| m["role"] == "user");
+        let mut users: Vec<usize> = users.map(|(i, _)| i).collect();
+        let last_user = users.pop().unwrap_or(turns.len());
+        let mut blocks: Vec<_> = users.into_iter().zip(self.earlier.clone()).collect();
         let mut at_head = String::new();
-        if placement == Placement::Head {
-            at_head = memory;
-        } else if !self.strict_roles {
-            turns.splice(last_user.unwrap_or(turns.len()).., {
-                let rest = turns[last_user.unwrap_or(turns.len())..].to_vec();
-                [system(&memory), rest].concat()
-            });
-        } else if let Some(user) = last_user.filter(|&i| !turns[i]["content"].is_null()) {
-            surround(&mut turns[user], &memory, "");
-        } else {
-            at_head = memory;
+        match placement {
+            Placement::Head => at_head = memory,
+            Placement::Tail => blocks.push((last_user, memory)),
+        }
+        let mut added = 0;
+        for (at, block) in blocks {
+            if !self.strict_roles {
+                let own = system(&block);
+                let gap = at + added;
+                added += own.len();
+                turns.splice(gap..gap, own);
+            } else if let Some(user) = turns.get_mut(at).filter(|m| !m["content"].is_null()) {
+                surround(user, &block, "");
+            } else {
+                at_head = paragraph(&at_head, &block);
+            }
         }
         if self.strict_roles {
             let rest = paragraph(&at_head, &post_history);
@@ -279,7 +309,7 @@ proptest! {
     #[test]
     fn puts_in_what_is_wanted_and_leaves_the_rest(json in generate::chat(), wanted in wanted()) {
         let request = parse(&json);
-        let composed = compose(&request, &wanted.injection());
+        let composed = compose(&request, &wanted.injection(&request));
         let output = composed.to_bytes();
         prop_assert_eq!(composed.length, output.len());
         prop_assert_eq!(&undo(&composed, json.as_bytes()), json.as_bytes());
@@ -294,7 +324,8 @@ proptest! {
 
     #[test]
     fn inserted_ranges_are_in_order_and_apart(json in generate::chat(), wanted in wanted()) {
-        let composed = compose(&parse(&json), &wanted.injection());
+        let request = parse(&json);
+        let composed = compose(&request, &wanted.injection(&request));
         let ends = composed.insertions.windows(2).all(|two| two[0].at.end <= two[1].at.start);
         let cuts = composed.cuts.windows(2).all(|two| two[0].end <= two[1].start);
         prop_assert!(ends && cuts);

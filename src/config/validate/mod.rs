@@ -264,6 +264,7 @@ fn memory(raw: &raw::Memory, upstreams: &[Upstream], check: &mut Check<'_>) -> M
             [("tail", Placement::Tail), ("head", Placement::Head)],
         ),
         max_bytes: check.size("memory.max_bytes", &raw.max_bytes, 1..=MIB),
+        earlier_bytes: check.size("memory.earlier_bytes", &raw.earlier_bytes, 0..=MIB),
         embedding: raw
             .embedding
             .as_ref()

@@ -46,6 +46,11 @@ pub struct Caller<'a> {
 const HOLDERS: [Option<char>; 6] = [Some('0'), Some('1'), Some('2'), Some('x'), Some('y'), None];
 const HELD: [Option<char>; 5] = [Some('0'), Some('1'), Some('2'), Some('x'), Some('y')];
 
+const QUESTIONS: [&str; 2] = [
+    "What is known of the dragon and the river?",
+    "And of the tea, the violin and 龙井茶?",
+];
+
 impl Caller<'_> {
     pub fn operate(&mut self) {
         match self.chance.below(20) {
@@ -98,8 +103,19 @@ impl Caller<'_> {
         let mut act = Act::new(&mut self.chance, holder).for_chat(&mut self.chance);
         act.body["model"] = json!(mark(act.tenant, 'm'));
         act.body["stream"] = json!(self.chance.one_in(2));
-        let text = self.text(&act);
-        act.body["messages"] = json!([{ "role": "user", "content": text }]);
+        // All begin alike, so that only their scopes keep apart what was put in before.
+        let asked = self.chance.below(QUESTIONS.len() + 1);
+        let mut messages = Vec::new();
+        for question in &QUESTIONS[..asked] {
+            messages.push(json!({ "role": "user", "content": question }));
+            messages.push(json!({ "role": "assistant", "content": "A lot." }));
+        }
+        let text = match QUESTIONS.get(asked).filter(|_| self.chance.one_in(2)) {
+            Some(question) => (*question).to_owned(),
+            None => self.text(&act),
+        };
+        messages.push(json!({ "role": "user", "content": text }));
+        act.body["messages"] = messages.into();
         // The anonymous have no memory, and are shown their own words alone.
         act.holder = act.holder.or(Some('m'));
         let answer = act.send(&mut self.client, "POST", path);

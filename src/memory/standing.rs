@@ -1,0 +1,117 @@
+//! Blocks that stay where they stood.
+//!
+//! An upstream's prompt cache serves the longest beginning that a prompt shares with an earlier
+//! one. A block that stood before a question, and is gone when the next one is asked, would end
+//! that beginning there. So the client's history gets its blocks back, to the byte, for as long as
+//! every record in them is still there as it was.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::Memory;
+use super::block::Block;
+use super::scope::Scope;
+use crate::chat::{ChatRequest, Role};
+
+/// How long a conversation may rest; upstreams keep their prompt caches about as long.
+const REST: Duration = Duration::from_secs(60 * 60);
+
+/// Bytes of blocks that are kept over all conversations; those that rested longest go first.
+const BYTES: u64 = 32 << 20;
+
+/// Where a block stands: before one user message of one conversation, which is known by all that
+/// the client sent up to it.
+///
+/// The scope is here itself, not in the hash alone: no choice of texts makes two scopes meet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place {
+    scope: Scope,
+    said: u128,
+}
+
+impl Place {
+    /// Those of a request's user messages, each with the message's index.
+    pub fn all(scope: &Scope, request: &ChatRequest) -> Vec<(usize, Self)> {
+        let mut said = Xxh3::new();
+        let mut places = Vec::new();
+        let messages = request.messages().iter().enumerate();
+        for (index, message) in messages.take(request.last_user().map_or(0, |last| last + 1)) {
+            said.update(&request.body()[message.span.range()]);
+            if message.role == Role::User {
+                let scope = scope.clone();
+                let said = said.digest128();
+                places.push((index, Self { scope, said }));
+            }
+        }
+        places
+    }
+}
+
+/// The blocks of conversations that go on.
+pub struct Standing(Cache<Place, Arc<Block>>);
+
+impl Default for Standing {
+    fn default() -> Self {
+        let weight = |_: &Place, block: &Arc<Block>| {
+            let records: usize = block.records.iter().map(|record| record.weight()).sum();
+            u32::try_from(size_of::<(Place, Block)>() + block.text.len() + records)
+                .unwrap_or(u32::MAX)
+        };
+        let cache = Cache::builder()
+            .weigher(weight)
+            .max_capacity(BYTES)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_idle(REST);
+        Self(cache.build())
+    }
+}
+
+impl Memory {
+    /// The blocks that stood at these places of a scope and may stand there again, each with the
+    /// message's index: `at_most` bytes of them, the first ones. One that holds a record which was
+    /// changed or removed since is let go.
+    pub async fn standing(
+        &self,
+        scope: &Scope,
+        places: &[(usize, Place)],
+        at_most: usize,
+    ) -> Vec<(usize, Arc<Block>)> {
+        let mut standing = Vec::new();
+        let entry = match places {
+            [] => None,
+            _ => self.scopes.cached(scope).await,
+        };
+        let Some(entry) = entry else {
+            return standing;
+        };
+        let index = entry.read();
+        let mut bytes = 0;
+        for (message, place) in places {
+            let Some(block) = self.standing.0.get(place) else {
+                continue;
+            };
+            if !block.records.iter().all(|record| index.holds(record)) {
+                self.standing.0.invalidate(place);
+                continue;
+            }
+            bytes += block.text.len();
+            if bytes > at_most {
+                break;
+            }
+            standing.push((*message, block));
+        }
+        standing
+    }
+
+    /// Has a block stand at this place in the requests that follow, or none.
+    pub fn keep_block(&self, place: &Place, block: Option<Arc<Block>>) {
+        match block {
+            Some(block) => self.standing.0.insert(place.clone(), block),
+            None => self.standing.0.invalidate(place),
+        }
+    }
+}
