@@ -157,11 +157,3 @@ impl Vectors {
         )
     }
 }
-
-/// Mean and standard deviation, so that unlike scores can be added.
-pub fn spread(values: impl Iterator<Item = f32> + Clone) -> (f32, f32) {
-    let count = values.clone().count().max(1) as f32;
-    let mean = values.clone().sum::<f32>() / count;
-    let variance = values.map(|v| (v - mean) * (v - mean)).sum::<f32>() / count;
-    (mean, variance.sqrt().max(1e-6))
-}

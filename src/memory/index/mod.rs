@@ -2,6 +2,7 @@
 //! and links between the turns of a conversation, so that an answer is found by its question.
 
 mod dates;
+mod meaning;
 mod postings;
 mod terms;
 #[cfg(test)]
@@ -110,9 +111,9 @@ pub struct Scored {
     pub doc: u32,
     /// From its own terms.
     pub own: f32,
-    /// Lent by its neighbours.
+    /// From its neighbours' terms.
     pub neighbours: f32,
-    /// From how near its meaning is.
+    /// From how near its meaning is, with its neighbours'.
     pub meaning: f32,
 }
 
@@ -217,19 +218,17 @@ impl Index {
         doc
     }
 
-    /// The best `limit` documents, the best first. Those that neither hold a term of the query
-    /// nor stand beside one that does are left out.
+    /// The best `limit` documents by their words, the best first. Those that neither hold a term of
+    /// the query nor stand beside one that does are left out.
     pub fn rank(&self, query: &Query, limit: usize) -> Vec<Scored> {
-        self.rank_with(query, |_| 0.0, limit)
+        let own = self.own(query);
+        let docs = 0..self.docs.len() as u32;
+        let scored = docs.map(|doc| self.scored(doc, |doc| own[doc as usize]));
+        best(scored, limit)
     }
 
-    /// Same, with what each document's meaning counts, which is lent like its words.
-    pub fn rank_with(
-        &self,
-        query: &Query,
-        meaning: impl Fn(u32) -> f32,
-        limit: usize,
-    ) -> Vec<Scored> {
+    /// What each document's own terms score.
+    fn own(&self, query: &Query) -> Vec<f32> {
         let mut own = vec![0.0f32; self.docs.len()];
         for (term, weight, idf) in self.weighed(query) {
             for posting in self.postings.of(term) {
@@ -239,11 +238,7 @@ impl Index {
         for (doc, own) in own.iter_mut().enumerate() {
             *own *= self.newer(doc as u32);
         }
-        let docs = 0..self.docs.len() as u32;
-        best(
-            docs.map(|doc| self.scored(doc, |doc| own[doc as usize], &meaning)),
-            limit,
-        )
+        own
     }
 
     /// Same as [`Index::rank`], of the documents given alone, with the very same scores.
@@ -263,17 +258,16 @@ impl Index {
             });
             sum * self.newer(doc)
         };
-        let docs = docs.into_iter();
-        best(docs.map(|doc| self.scored(doc, own, |_| 0.0)), limit)
+        best(docs.into_iter().map(|doc| self.scored(doc, own)), limit)
     }
 
-    /// A document's score, from what each has of its own.
-    fn scored(&self, doc: u32, own: impl Fn(u32) -> f32, meaning: impl Fn(u32) -> f32) -> Scored {
+    /// A document's score by words, from what each has of its own.
+    fn scored(&self, doc: u32, own: impl Fn(u32) -> f32) -> Scored {
         Scored {
             doc,
             own: own(doc),
-            neighbours: self.lent(doc, |other| own(other) + meaning(other)),
-            meaning: meaning(doc),
+            neighbours: self.lent(doc, own),
+            meaning: 0.0,
         }
     }
 
@@ -284,13 +278,8 @@ impl Index {
 
     /// A document with those to which it lends.
     pub fn with_neighbours(&self, doc: u32) -> impl Iterator<Item = u32> + use<> {
-        let around = self.around(doc);
-        std::iter::once(doc).chain(
-            around
-                .into_iter()
-                .map(|(other, _)| other)
-                .filter(|o| *o != NONE),
-        )
+        let around = self.around(doc).into_iter();
+        std::iter::once(doc).chain(around.filter(|other| *other != NONE))
     }
 
     /// The query's terms that occur, with weight and inverse document frequency.
@@ -310,35 +299,39 @@ impl Index {
         weight * count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length))
     }
 
+    /// What a document's neighbours lend it of their words.
     fn lent(&self, doc: u32, own: impl Fn(u32) -> f32) -> f32 {
-        self.around(doc)
-            .into_iter()
-            .filter(|(other, _)| *other != NONE)
+        let around = self.around(doc);
+        let length = self.docs.get(doc as usize).map_or(1, |d| d.length.max(1));
+        let short = (USUAL_LENGTH / length as f32).min(1.0);
+        let answer = |other: u32, far: usize| match self.docs.get(other as usize) {
+            Some(o) if o.asks => LENT[far] + short * (ASKED[far] - LENT[far]),
+            _ => LENT[far],
+        };
+        let [one, two, _, _] = around;
+        let parts = [answer(one, 0), answer(two, 1), LENT[0], LENT[1]];
+        let lent = around.into_iter().zip(parts);
+        lent.filter(|(other, _)| *other != NONE)
             .map(|(other, part)| part * own(other))
             .sum()
     }
 
-    /// The neighbours of a document, with the part of their score that they lend.
-    fn around(&self, doc: u32) -> [(u32, f32); 4] {
+    /// The neighbours of a document: the one before and the one before that, the one after and the
+    /// one after that.
+    fn around(&self, doc: u32) -> [u32; 4] {
         let Some(this) = self.docs.get(doc as usize) else {
-            return [(NONE, 0.0); 4];
+            return [NONE; 4];
         };
         let of = |doc: u32, step: fn(&Doc) -> u32| self.docs.get(doc as usize).map_or(NONE, step);
         let near = |other: u32| match self.docs.get(other as usize) {
             Some(o) if (o.at - this.at).abs() <= WINDOW_MS => other,
             _ => NONE,
         };
-        let short = (USUAL_LENGTH / this.length.max(1) as f32).min(1.0);
-        let answer = |other: u32, far: usize| match self.docs.get(other as usize) {
-            Some(o) if o.asks => LENT[far] + short * (ASKED[far] - LENT[far]),
-            _ => LENT[far],
-        };
-        let (one, two) = (this.before, near(of(this.before, |d| d.before)));
         [
-            (one, answer(one, 0)),
-            (two, answer(two, 1)),
-            (this.after, LENT[0]),
-            (near(of(this.after, |d| d.after)), LENT[1]),
+            this.before,
+            near(of(this.before, |d| d.before)),
+            this.after,
+            near(of(this.after, |d| d.after)),
         ]
     }
 }
