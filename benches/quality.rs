@@ -135,7 +135,9 @@ async fn measure(folder: &Path, set: &str) -> Result<Measured, Failure> {
             measured.injected.push(share(&evidence, &injected));
         }
     }
-    let without = gateway.embeddings("query", &["late", "failed", "skipped"]).await?;
+    let without = gateway
+        .embeddings("query", &["late", "failed", "skipped"])
+        .await?;
     if without > 0.0 {
         return Err(format!("{without} questions were ranked without their meaning").into());
     }
@@ -258,7 +260,8 @@ impl Gateway {
     /// Waits until every record has its vector, or was refused one, if the gateway is told to make
     /// some.
     async fn embedded(&self, records: usize) -> Result<(), Failure> {
-        while embeds() && self.embeddings("record", &["embedded", "refused"]).await? < records as f64
+        while embeds()
+            && self.embeddings("record", &["embedded", "refused"]).await? < records as f64
         {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -130,8 +130,7 @@ pub struct ScopeIndex {
 impl ScopeIndex {
     pub fn build(loaded: Loaded) -> Self {
         let index = Index::build(loaded.records.iter().map(document));
-        let texts = loaded.records.iter().map(|r| (r.id, r.text.as_str()));
-        let vectors = Vectors::build(texts, loaded.vectors);
+        let vectors = Vectors::build(&loaded.records, loaded.vectors);
         let mut built = Self {
             id: Uuid::new_v4(),
             version: loaded.version,
@@ -201,7 +200,7 @@ impl ScopeIndex {
     pub fn put_vectors<'a>(&mut self, vectors: impl Iterator<Item = (Uuid, &'a Vector)>) {
         for (id, vector) in vectors {
             if let Some(doc) = self.records.iter().rposition(|r| r.id == id)
-                && vector.stands_for(vector.space, &self.records[doc].text)
+                && vector.stands_for(vector.space, &self.records[doc])
             {
                 self.vectors.put(doc, vector);
             }
@@ -320,7 +319,7 @@ impl ScopeIndex {
 fn document(record: &Record) -> Document<'_> {
     Document {
         text: &record.text,
-        speaker: &record.role,
+        speaker: record.speaker(),
         // A fact stands between no two turns: it would part an answer from its question.
         conversation: record
             .conversation

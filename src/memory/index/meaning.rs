@@ -2,17 +2,14 @@
 
 use super::{Index, Query, Scored, best};
 
-/// Part of its meaning that a turn lends to the turns next to it, and to the next but one: more than
-/// of its words, since what a turn means is said by those around it too.
-const MEANT: [f32; 2] = [0.7, 0.35];
-/// What a standard deviation of meaning counts beside words, for each root of what the question's
-/// terms weigh. Words of a longer question score more, by chance as well, and that grows with the
-/// root of their number.
-const MEANING: f32 = 0.6;
+/// What a standard deviation of meaning counts beside words, whose scores are of BM25. More helps
+/// questions that only hint at a fact, and harms those that name a date or a turn beside it.
+const MEANING: f32 = 2.0;
 
 impl Index {
-    /// Same by words and meaning, given as how near each document's vector is to the query's, where
-    /// it has one. A document without one counts as of usual meaning.
+    /// As [`Index::rank`], by meaning too: `similarities` says how near each document's vector is to
+    /// the query's. Words count as they are, so that a question that shares rare words with a
+    /// document is decided by them, one that only hints at it by meaning.
     pub fn rank_with(
         &self,
         query: &Query,
@@ -20,31 +17,25 @@ impl Index {
         limit: usize,
     ) -> Vec<Scored> {
         let own = self.own(query);
-        let weight: f32 = self.weighed(query).map(|(_, weight, idf)| weight * idf).sum();
-        let counts = MEANING * weight.max(1.0).sqrt();
         let meaning = self.meaning(similarities);
         let scored = (0..self.docs.len() as u32).map(|doc| Scored {
-            meaning: counts * meaning[doc as usize],
+            meaning: MEANING * meaning[doc as usize],
             ..self.scored(doc, |doc| own[doc as usize])
         });
         best(scored, limit)
     }
 
-    /// How near each document's meaning is with its neighbours', in standard deviations over all,
-    /// since models differ in how far their similarities spread.
+    /// How near each document is to the query with its neighbours, since what a turn means is said by
+    /// those around it too. It is told in standard deviations over all, as models differ in how far
+    /// their similarities spread. A document without a vector counts as of usual meaning.
     fn meaning(&self, similarities: &[Option<f32>]) -> Vec<f32> {
         let (usual, _) = spread(similarities.iter().flatten().copied());
         let own = |doc: u32| {
             let similarity = similarities.get(doc as usize).copied().flatten();
             similarity.map_or(0.0, |similarity| similarity - usual)
         };
-        let [near, far] = MEANT;
-        let mut meaning: Vec<f32> = (0..self.docs.len() as u32)
-            .map(|doc| {
-                let lent = self.around(doc).into_iter().zip([near, far, near, far]);
-                own(doc) + lent.map(|(other, part)| part * own(other)).sum::<f32>()
-            })
-            .collect();
+        let docs = 0..self.docs.len() as u32;
+        let mut meaning: Vec<f32> = docs.map(|doc| own(doc) + self.lent(doc, own)).collect();
         let (usual, deviation) = spread(meaning.iter().copied());
         for value in &mut meaning {
             *value = (*value - usual) / deviation;

@@ -49,8 +49,8 @@ const NONE: u32 = u32::MAX;
 /// What the index takes of a record.
 pub struct Document<'a> {
     pub text: &'a str,
-    /// Who speaks: counts as part of the text unless it is a role that every chat has.
-    pub speaker: &'a str,
+    /// Who speaks, where a name is known: counts as part of the text.
+    pub speaker: Option<&'a str>,
     /// Hash of the conversation's id.
     pub conversation: Option<u64>,
     /// Unix milliseconds.
@@ -189,8 +189,8 @@ impl Index {
         found: &mut Vec<(u32, Kind)>,
     ) -> u32 {
         let doc = self.docs.len() as u32;
-        if !matches!(document.speaker, "user" | "assistant" | "system" | "memory") {
-            analyzer.analyze(document.speaker, found);
+        if let Some(speaker) = document.speaker {
+            analyzer.analyze(speaker, found);
         }
         analyzer.analyze(document.text, found);
         let length = found.len() as u32;
@@ -278,8 +278,13 @@ impl Index {
 
     /// A document with those to which it lends.
     pub fn with_neighbours(&self, doc: u32) -> impl Iterator<Item = u32> + use<> {
-        let around = self.around(doc).into_iter();
-        std::iter::once(doc).chain(around.filter(|other| *other != NONE))
+        let around = self.around(doc);
+        std::iter::once(doc).chain(
+            around
+                .into_iter()
+                .map(|(other, _)| other)
+                .filter(|o| *o != NONE),
+        )
     }
 
     /// The query's terms that occur, with weight and inverse document frequency.
@@ -299,39 +304,35 @@ impl Index {
         weight * count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length))
     }
 
-    /// What a document's neighbours lend it of their words.
     fn lent(&self, doc: u32, own: impl Fn(u32) -> f32) -> f32 {
-        let around = self.around(doc);
-        let length = self.docs.get(doc as usize).map_or(1, |d| d.length.max(1));
-        let short = (USUAL_LENGTH / length as f32).min(1.0);
-        let answer = |other: u32, far: usize| match self.docs.get(other as usize) {
-            Some(o) if o.asks => LENT[far] + short * (ASKED[far] - LENT[far]),
-            _ => LENT[far],
-        };
-        let [one, two, _, _] = around;
-        let parts = [answer(one, 0), answer(two, 1), LENT[0], LENT[1]];
-        let lent = around.into_iter().zip(parts);
-        lent.filter(|(other, _)| *other != NONE)
+        self.around(doc)
+            .into_iter()
+            .filter(|(other, _)| *other != NONE)
             .map(|(other, part)| part * own(other))
             .sum()
     }
 
-    /// The neighbours of a document: the one before and the one before that, the one after and the
-    /// one after that.
-    fn around(&self, doc: u32) -> [u32; 4] {
+    /// The neighbours of a document, with the part of their score that they lend.
+    fn around(&self, doc: u32) -> [(u32, f32); 4] {
         let Some(this) = self.docs.get(doc as usize) else {
-            return [NONE; 4];
+            return [(NONE, 0.0); 4];
         };
         let of = |doc: u32, step: fn(&Doc) -> u32| self.docs.get(doc as usize).map_or(NONE, step);
         let near = |other: u32| match self.docs.get(other as usize) {
             Some(o) if (o.at - this.at).abs() <= WINDOW_MS => other,
             _ => NONE,
         };
+        let short = (USUAL_LENGTH / this.length.max(1) as f32).min(1.0);
+        let answer = |other: u32, far: usize| match self.docs.get(other as usize) {
+            Some(o) if o.asks => LENT[far] + short * (ASKED[far] - LENT[far]),
+            _ => LENT[far],
+        };
+        let (one, two) = (this.before, near(of(this.before, |d| d.before)));
         [
-            this.before,
-            near(of(this.before, |d| d.before)),
-            this.after,
-            near(of(this.after, |d| d.after)),
+            (one, answer(one, 0)),
+            (two, answer(two, 1)),
+            (this.after, LENT[0]),
+            (near(of(this.after, |d| d.after)), LENT[1]),
         ]
     }
 }
