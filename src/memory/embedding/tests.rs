@@ -125,7 +125,10 @@ fn what_is_embedded_names_the_speaker_and_ends_with_the_question() {
     let context = ["fourth", "third", "second", "first", "too old"].map(String::from);
     let asked = "first\nsecond\nthird\nfourth\nasked";
     assert_eq!(query_text("asked", &context), asked);
-    assert_eq!(query_text(&"x".repeat(MAX_BYTES), &context).len(), MAX_BYTES);
+    assert_eq!(
+        query_text(&"x".repeat(MAX_BYTES), &context).len(),
+        MAX_BYTES
+    );
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ use super::{Index, Query, Scored, best};
 /// What a standard deviation of meaning counts beside words, whose scores are of BM25. More helps
 /// questions that only hint at a fact, and harms those that name a date or a turn beside it.
 const MEANING: f32 = 2.0;
+/// What a neighbour lends of its meaning, beside what it lends of its words.
+const LENT: f32 = 0.5;
 
 impl Index {
     /// As [`Index::rank`], by meaning too: `similarities` says how near each document's vector is to
@@ -35,7 +37,9 @@ impl Index {
             similarity.map_or(0.0, |similarity| similarity - usual)
         };
         let docs = 0..self.docs.len() as u32;
-        let mut meaning: Vec<f32> = docs.map(|doc| own(doc) + self.lent(doc, own)).collect();
+        let mut meaning: Vec<f32> = docs
+            .map(|doc| own(doc) + LENT * self.lent(doc, own))
+            .collect();
         let (usual, deviation) = spread(meaning.iter().copied());
         for value in &mut meaning {
             *value = (*value - usual) / deviation;
