@@ -166,7 +166,7 @@ fn meaning_finds_what_shares_no_word_and_is_lent_to_the_turns_beside_it() {
 #[test]
 fn a_document_without_a_vector_counts_as_of_usual_meaning() {
     let index = index(&["one", "two", "three", "four"]);
-    let similarities = [Some(0.2), None, Some(0.6)];
+    let similarities = [Some(0.25), None, Some(0.75)];
     let query = Query::new("two four", &[]);
     let scored = index.rank_with(&query, &similarities, 10);
     let meaning = |doc| scored.iter().find(|s| s.doc == doc).map(|s| s.meaning);
