@@ -10,7 +10,9 @@
 //! order of time for each user; `FOLDER/SET.questions.jsonl` has `{qid, user, question, evidence:
 //! [turns]}`, with `context` (turns of the running conversation) and `before_session` (only earlier
 //! sessions may be known) where they apply. Without a SET all are asked. The environment configures
-//! the gateway, so `YYCHAT__MEMORY__EMBEDDING__…` measures recall by meaning.
+//! the gateway, so `YYCHAT__MEMORY__EMBEDDING__…` measures recall by meaning. Every record is
+//! embedded first then, and a question may take ten seconds: it is the ranking that is measured, not
+//! how soon the embedder answers. A question that was ranked without its meaning fails the run.
 //!
 //! Prints recall@10 and nDCG@10 over the questions that have evidence, the share of the evidence
 //! that would be injected with the default settings, and how long a search takes with HTTP around
@@ -133,6 +135,12 @@ async fn measure(folder: &Path, set: &str) -> Result<Measured, Failure> {
             measured.injected.push(share(&evidence, &injected));
         }
     }
+    let without = gateway
+        .embeddings("query", &["late", "failed", "skipped"])
+        .await?;
+    if without > 0.0 {
+        return Err(format!("{without} questions were ranked without their meaning").into());
+    }
     Ok(measured)
 }
 
@@ -207,6 +215,9 @@ impl Gateway {
                 .env("YYCHAT__MEMORY__PATH", folder.path().join("memory"))
                 .env("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
                 .stdin(Stdio::piped());
+            if embeds() {
+                command.env("YYCHAT__MEMORY__RECALL_DEADLINE", "10s");
+            }
             command
         };
         let log = || fs::File::create(folder.path().join("log"));
@@ -246,21 +257,28 @@ impl Gateway {
         }
     }
 
-    /// Waits until every record has its vector, if the gateway is told to make some.
+    /// Waits until every record has its vector, or was refused one, if the gateway is told to make
+    /// some.
     async fn embedded(&self, records: usize) -> Result<(), Failure> {
-        if std::env::vars().all(|(name, _)| !name.starts_with("YYCHAT__MEMORY__EMBEDDING__")) {
-            return Ok(());
-        }
-        loop {
-            let metrics = self.client.get(format!("{}/metrics", self.admin));
-            let metrics = metrics.send().await?.text().await?;
-            let line = metrics.lines().find(|l| l.starts_with(EMBEDDED));
-            let count = line.and_then(|l| l.split_whitespace().last()?.parse::<f64>().ok());
-            if count.ok_or("the gateway does not count what it embeds")? >= records as f64 {
-                return Ok(());
-            }
+        while embeds()
+            && self.embeddings("record", &["embedded", "refused"]).await? < records as f64
+        {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        Ok(())
+    }
+
+    /// Texts of this kind that ended so, as the gateway counts them.
+    async fn embeddings(&self, kind: &str, outcomes: &[&str]) -> Result<f64, Failure> {
+        let metrics = self.client.get(format!("{}/metrics", self.admin));
+        let metrics = metrics.send().await?.text().await?;
+        let of = |outcome: &&str| {
+            let series =
+                format!("yychat_memory_embeddings_total{{kind=\"{kind}\",outcome=\"{outcome}\"}} ");
+            let value = metrics.lines().find_map(|line| line.strip_prefix(&series));
+            value.map_or(Ok(0.0), str::parse::<f64>)
+        };
+        Ok(outcomes.iter().map(of).sum::<Result<f64, _>>()?)
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
@@ -310,8 +328,13 @@ impl Gateway {
     }
 }
 
-/// The metric of records that were embedded.
-const EMBEDDED: &str = "yychat_memory_embedded_total";
+/// Whether the environment names an embedder.
+fn embeds() -> bool {
+    std::env::vars_os().any(|(name, _)| {
+        let name = name.to_string_lossy();
+        name.starts_with("YYCHAT__MEMORY__EMBEDDING__")
+    })
+}
 
 fn free_addresses() -> Result<[String; 2], Failure> {
     let listeners = [

@@ -7,7 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::embedding::vector::{Vector, Vectors, spread};
+use super::embedding::vector::{Vector, Vectors};
 use super::index::{Document, Index, Query, Scored};
 use super::record::{Record, Source};
 use super::scope::Scope;
@@ -17,10 +17,6 @@ use super::store::Loaded;
 /// Candidates that a cached ranking keeps beyond the limit, so that records saved since can be
 /// weighed against more than the last winners.
 const SPARE: usize = 32;
-
-/// What a standard deviation of meaning counts beside words, whose scores are of BM25. More helps
-/// questions that only hint at a fact, and harms those that name a date or a turn beside it.
-const MEANING: f32 = 1.5;
 
 /// Milliseconds by which a record may be older than the newest and still count as new: turns
 /// that end together are queued in either order.
@@ -85,9 +81,9 @@ pub struct Recalled {
     pub score: f32,
     /// The part of `score` that the record's own words have.
     pub own: f32,
-    /// The part that its neighbours in the conversation lend it.
+    /// The part that the words of its neighbours in the conversation lend it.
     pub neighbours: f32,
-    /// The part that its meaning has, beyond its words; 0 without an embedding.
+    /// The part that its meaning has, with its neighbours'; 0 without an embedding.
     pub meaning: f32,
 }
 
@@ -134,8 +130,7 @@ pub struct ScopeIndex {
 impl ScopeIndex {
     pub fn build(loaded: Loaded) -> Self {
         let index = Index::build(loaded.records.iter().map(document));
-        let texts = loaded.records.iter().map(|r| (r.id, r.text.as_str()));
-        let vectors = Vectors::build(texts, loaded.vectors);
+        let vectors = Vectors::build(&loaded.records, loaded.vectors);
         let mut built = Self {
             id: Uuid::new_v4(),
             version: loaded.version,
@@ -205,7 +200,7 @@ impl ScopeIndex {
     pub fn put_vectors<'a>(&mut self, vectors: impl Iterator<Item = (Uuid, &'a Vector)>) {
         for (id, vector) in vectors {
             if let Some(doc) = self.records.iter().rposition(|r| r.id == id)
-                && vector.stands_for(vector.space, &self.records[doc].text)
+                && vector.stands_for(vector.space, &self.records[doc])
             {
                 self.vectors.put(doc, vector);
             }
@@ -220,24 +215,11 @@ impl ScopeIndex {
             index: self.id,
             vectors: similarities.as_ref().map(|_| self.vectors.count()),
             candidates: match similarities {
-                Some(similarities) => self.fused(query, &similarities, limit + SPARE),
+                Some(similarities) => self.index.rank_with(query, &similarities, limit + SPARE),
                 None => self.index.rank(query, limit + SPARE),
             },
             limit,
         }
-    }
-
-    /// Adds what words and meaning say. Meaning is measured by its own spread over the scope, since
-    /// models differ in it, and words as they are: a question that shares rare words with a record
-    /// is decided by them, one that only hints at it by meaning. A record without a vector counts
-    /// as of usual meaning.
-    fn fused(&self, query: &Query, similarities: &[Option<f32>], limit: usize) -> Vec<Scored> {
-        let (usual, deviation) = spread(similarities.iter().flatten().copied());
-        let meaning = |doc: u32| {
-            let similarity = similarities.get(doc as usize).copied().flatten();
-            similarity.map_or(0.0, |s| MEANING * (s - usual) / deviation)
-        };
-        self.index.rank_with(query, meaning, limit)
     }
 
     /// The ranking, brought up to date with the records saved since by weighing those and the old
@@ -347,7 +329,7 @@ impl ScopeIndex {
 fn document(record: &Record) -> Document<'_> {
     Document {
         text: &record.text,
-        speaker: &record.role,
+        speaker: record.speaker(),
         // A fact stands between no two turns: it would part an answer from its question.
         conversation: record
             .conversation

@@ -263,7 +263,7 @@ pub async fn vectors_stay_with_their_records(store: &impl MemoryStore) {
     let (first, second) = (record("ann", 1), record("bob", 2));
     put(store, &[first.clone(), second.clone()]).await;
     let vector = |record: &Record, x| {
-        let text = super::embedding::passage_text(&record.text);
+        let text = super::embedding::passage(record);
         Vector::new(SPACE, &text, &[x, 1.0, 0.0]).unwrap()
     };
     let of = |record: &Record, x| (record.scope.clone(), record.id, vector(record, x));

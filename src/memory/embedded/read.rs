@@ -227,7 +227,7 @@ pub fn unembedded(
         let key = record.key();
         let embedded = vectors.get(key.as_slice())?.is_some_and(|value| {
             Vector::decode(&key, value.value())
-                .is_some_and(|vector| vector.stands_for(space, &record.text))
+                .is_some_and(|vector| vector.stands_for(space, &record))
         });
         if !embedded {
             wanting.push(record);

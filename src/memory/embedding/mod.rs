@@ -26,6 +26,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+use super::record::Record;
 use super::stats::{Counters, Embedding};
 use crate::config::model;
 use crate::error::Fault;
@@ -210,10 +211,15 @@ fn query_text(text: &str, context: &[String]) -> String {
     whole[from..].to_owned()
 }
 
-/// Turns before the query that are embedded with it.
-const CONTEXT_TURNS: usize = 2;
+/// Turns before the query that are embedded with it, as many as count by their words.
+const CONTEXT_TURNS: usize = 4;
 
-/// What of a record is embedded.
-pub(super) fn passage_text(text: &str) -> String {
-    text[..text.floor_char_boundary(MAX_BYTES)].to_owned()
+/// What of a record is embedded: its text, with the name of whoever speaks, since a question says
+/// "Ann" where Ann herself says "I".
+pub(super) fn passage(record: &Record) -> String {
+    let text = &record.text[..record.text.floor_char_boundary(MAX_BYTES)];
+    match record.speaker() {
+        Some(name) => format!("{name}: {text}"),
+        None => text.to_owned(),
+    }
 }

@@ -117,6 +117,20 @@ async fn what_means_the_same_is_found_without_a_common_word() {
     assert_eq!(words.queries.load(Ordering::SeqCst), 3);
 }
 
+#[test]
+fn what_is_embedded_names_the_speaker_and_ends_with_the_question() {
+    let said = |role| Record::new(&scope(), role, "I like tea".into(), Source::Api, 0);
+    assert_eq!(passage(&said("user")), "I like tea");
+    assert_eq!(passage(&said("Ann")), "Ann: I like tea");
+    let context = ["fourth", "third", "second", "first", "too old"].map(String::from);
+    let asked = "first\nsecond\nthird\nfourth\nasked";
+    assert_eq!(query_text("asked", &context), asked);
+    assert_eq!(
+        query_text(&"x".repeat(MAX_BYTES), &context).len(),
+        MAX_BYTES
+    );
+}
+
 #[tokio::test]
 async fn records_without_a_vector_get_one_later_and_anew_for_another_model() {
     let folder = tempfile::tempdir().unwrap();
@@ -255,7 +269,11 @@ fn a_vector_is_read_as_it_was_written_or_not_at_all() {
     let vector = Vector::new(7, "text", &[0.5, -1.0, 0.25]).unwrap();
     let bytes = vector.encode(b"key");
     assert_eq!(Vector::decode(b"key", &bytes), Some(vector.clone()));
-    assert!(vector.stands_for(7, "text") && !vector.stands_for(7, "other"));
+    let said = |role, text: &str| Record::new(&scope(), role, text.into(), Source::Api, 0);
+    assert!(vector.stands_for(7, &said("user", "text")));
+    for other in [said("user", "other"), said("Ann", "text")] {
+        assert!(!vector.stands_for(7, &other));
+    }
     assert_eq!(Vector::decode(b"kez", &bytes), None);
     for at in 0..bytes.len() {
         let mut bytes = bytes.clone();

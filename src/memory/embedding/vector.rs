@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::memory::record::checksum;
+use crate::memory::record::{Record, checksum};
 
 /// An embedded text. Its length is of no meaning, only its direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +38,9 @@ impl Vector {
         self
     }
 
-    /// Whether it is what a record of this text needs.
-    pub fn stands_for(&self, space: u64, text: &str) -> bool {
-        self.space == space && self.text == xxh3_64(super::passage_text(text).as_bytes())
+    /// Whether it is what this record needs.
+    pub fn stands_for(&self, space: u64, record: &Record) -> bool {
+        self.space == space && self.text == xxh3_64(super::passage(record).as_bytes())
     }
 
     /// A checksum over key and content, then the content.
@@ -89,19 +89,16 @@ pub struct Vectors {
 }
 
 impl Vectors {
-    /// Of `documents`, given by id and text in their order, those whose vector is up to date.
-    pub fn build<'a>(
-        documents: impl Iterator<Item = (Uuid, &'a str)>,
-        found: Vec<(Uuid, Vector)>,
-    ) -> Self {
+    /// Of those found, the ones that are up to date; the documents are these records in their order.
+    pub fn build(records: &[Record], found: Vec<(Uuid, Vector)>) -> Self {
         let mut vectors = Self::default();
         if found.is_empty() {
             return vectors;
         }
         let found: HashMap<Uuid, Vector> = found.into_iter().collect();
-        for (doc, (id, text)) in documents.enumerate() {
-            if let Some(vector) = found.get(&id)
-                && vector.stands_for(vector.space, text)
+        for (doc, record) in records.iter().enumerate() {
+            if let Some(vector) = found.get(&record.id)
+                && vector.stands_for(vector.space, record)
             {
                 vectors.put(doc, vector);
             }
@@ -156,12 +153,4 @@ impl Vectors {
             .collect(),
         )
     }
-}
-
-/// Mean and standard deviation, so that unlike scores can be added.
-pub fn spread(values: impl Iterator<Item = f32> + Clone) -> (f32, f32) {
-    let count = values.clone().count().max(1) as f32;
-    let mean = values.clone().sum::<f32>() / count;
-    let variance = values.map(|v| (v - mean) * (v - mean)).sum::<f32>() / count;
-    (mean, variance.sqrt().max(1e-6))
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::circuit::PAUSES;
 use super::vector::Vector;
-use super::{EmbedError, Embeddings, Kind, passage_text};
+use super::{EmbedError, Embeddings, Kind, passage};
 use crate::memory::cache::Scopes;
 use crate::memory::record::Record;
 use crate::memory::scope::Scope;
@@ -39,7 +39,7 @@ impl From<&Record> for Wanting {
         Self {
             scope: record.scope.clone(),
             id: record.id,
-            text: passage_text(&record.text),
+            text: passage(record),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! and links between the turns of a conversation, so that an answer is found by its question.
 
 mod dates;
+mod meaning;
 mod postings;
 mod terms;
 #[cfg(test)]
@@ -48,8 +49,8 @@ const NONE: u32 = u32::MAX;
 /// What the index takes of a record.
 pub struct Document<'a> {
     pub text: &'a str,
-    /// Who speaks: counts as part of the text unless it is a role that every chat has.
-    pub speaker: &'a str,
+    /// Who speaks, where a name is known: counts as part of the text.
+    pub speaker: Option<&'a str>,
     /// Hash of the conversation's id.
     pub conversation: Option<u64>,
     /// Unix milliseconds.
@@ -110,9 +111,9 @@ pub struct Scored {
     pub doc: u32,
     /// From its own terms.
     pub own: f32,
-    /// Lent by its neighbours.
+    /// From its neighbours' terms.
     pub neighbours: f32,
-    /// From how near its meaning is.
+    /// From how near its meaning is, with its neighbours'.
     pub meaning: f32,
 }
 
@@ -188,8 +189,8 @@ impl Index {
         found: &mut Vec<(u32, Kind)>,
     ) -> u32 {
         let doc = self.docs.len() as u32;
-        if !matches!(document.speaker, "user" | "assistant" | "system" | "memory") {
-            analyzer.analyze(document.speaker, found);
+        if let Some(speaker) = document.speaker {
+            analyzer.analyze(speaker, found);
         }
         analyzer.analyze(document.text, found);
         let length = found.len() as u32;
@@ -217,19 +218,17 @@ impl Index {
         doc
     }
 
-    /// The best `limit` documents, the best first. Those that neither hold a term of the query
-    /// nor stand beside one that does are left out.
+    /// The best `limit` documents by their words, the best first. Those that neither hold a term of
+    /// the query nor stand beside one that does are left out.
     pub fn rank(&self, query: &Query, limit: usize) -> Vec<Scored> {
-        self.rank_with(query, |_| 0.0, limit)
+        let own = self.own(query);
+        let docs = 0..self.docs.len() as u32;
+        let scored = docs.map(|doc| self.scored(doc, |doc| own[doc as usize]));
+        best(scored, limit)
     }
 
-    /// Same, with what each document's meaning counts, which is lent like its words.
-    pub fn rank_with(
-        &self,
-        query: &Query,
-        meaning: impl Fn(u32) -> f32,
-        limit: usize,
-    ) -> Vec<Scored> {
+    /// What each document's own terms score.
+    fn own(&self, query: &Query) -> Vec<f32> {
         let mut own = vec![0.0f32; self.docs.len()];
         for (term, weight, idf) in self.weighed(query) {
             for posting in self.postings.of(term) {
@@ -239,11 +238,7 @@ impl Index {
         for (doc, own) in own.iter_mut().enumerate() {
             *own *= self.newer(doc as u32);
         }
-        let docs = 0..self.docs.len() as u32;
-        best(
-            docs.map(|doc| self.scored(doc, |doc| own[doc as usize], &meaning)),
-            limit,
-        )
+        own
     }
 
     /// Same as [`Index::rank`], of the documents given alone, with the very same scores.
@@ -263,17 +258,16 @@ impl Index {
             });
             sum * self.newer(doc)
         };
-        let docs = docs.into_iter();
-        best(docs.map(|doc| self.scored(doc, own, |_| 0.0)), limit)
+        best(docs.into_iter().map(|doc| self.scored(doc, own)), limit)
     }
 
-    /// A document's score, from what each has of its own.
-    fn scored(&self, doc: u32, own: impl Fn(u32) -> f32, meaning: impl Fn(u32) -> f32) -> Scored {
+    /// A document's score by words, from what each has of its own.
+    fn scored(&self, doc: u32, own: impl Fn(u32) -> f32) -> Scored {
         Scored {
             doc,
             own: own(doc),
-            neighbours: self.lent(doc, |other| own(other) + meaning(other)),
-            meaning: meaning(doc),
+            neighbours: self.lent(doc, own),
+            meaning: 0.0,
         }
     }
 

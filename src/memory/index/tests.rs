@@ -5,7 +5,7 @@ use super::*;
 fn document(text: &str, at: i64) -> Document<'_> {
     Document {
         text,
-        speaker: "user",
+        speaker: None,
         conversation: Some(1),
         at,
     }
@@ -143,6 +143,35 @@ fn context_weighs_less_than_the_question() {
     let query = Query::new("apples", &["pears".into()]);
     let docs: Vec<u32> = index.rank(&query, 2).iter().map(|s| s.doc).collect();
     assert_eq!(docs, [0, 1]);
+}
+
+#[test]
+fn meaning_finds_what_shares_no_word_and_is_lent_to_the_turns_beside_it() {
+    let minutes = |n: usize| n as i64 * 60_000;
+    let index = Index::build((0..12).map(|n| document("so it goes", minutes(n))));
+    let mut near = [Some(0.8); 12];
+    near[4] = Some(0.9);
+    let ranked = |similarities: &[Option<f32>]| {
+        let scored = index.rank_with(&Query::new("anything", &[]), similarities, 10);
+        assert!(scored.iter().all(|s| s.own + s.neighbours == 0.0));
+        let mut docs: Vec<u32> = scored.iter().map(|s| s.doc).collect();
+        docs[1..].sort_unstable();
+        docs
+    };
+    assert_eq!(ranked(&near), [4, 3, 5]);
+    // How wide a model's similarities spread, and around what, is its own affair.
+    assert_eq!(ranked(&near.map(|s| s.map(|s| 5.0 * s - 3.9))), [4, 3, 5]);
+}
+
+#[test]
+fn a_document_without_a_vector_counts_as_of_usual_meaning() {
+    let index = index(&["one", "two", "three", "four"]);
+    let similarities = [Some(0.25), None, Some(0.75)];
+    let query = Query::new("two four", &[]);
+    let scored = index.rank_with(&query, &similarities, 10);
+    let meaning = |doc| scored.iter().find(|s| s.doc == doc).map(|s| s.meaning);
+    assert_eq!((meaning(1), meaning(3)), (Some(0.0), Some(0.0)));
+    assert!(meaning(2) > Some(1.0) && meaning(0).is_none());
 }
 
 #[test]

@@ -301,7 +301,7 @@ pub async fn unembedded(
             continue;
         };
         let vector = row::vector(row, &scope, record.id)?;
-        if !vector.is_some_and(|vector| vector.stands_for(space, &record.text)) {
+        if !vector.is_some_and(|vector| vector.stands_for(space, &record)) {
             wanting.push(record);
         }
     }
