@@ -326,6 +326,14 @@ impl ScopeIndex {
     }
 }
 
+impl Record {
+    /// The name of whoever speaks; none for a role that every memory has, which tells nothing apart.
+    pub(super) fn speaker(&self) -> Option<&str> {
+        let usual = ["user", "assistant", "system", "memory", "fact"];
+        (!usual.contains(&&*self.role)).then_some(&*self.role)
+    }
+}
+
 fn document(record: &Record) -> Document<'_> {
     Document {
         text: &record.text,

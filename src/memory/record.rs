@@ -113,12 +113,6 @@ impl Record {
         self.updated_at = self.updated_at.max(now);
     }
 
-    /// The name of whoever speaks; none for a role that every memory has, which tells nothing apart.
-    pub fn speaker(&self) -> Option<&str> {
-        let usual = ["user", "assistant", "system", "memory", "fact"];
-        (!usual.contains(&&*self.role)).then_some(&*self.role)
-    }
-
     /// Bytes that it holds in memory, about.
     pub fn weight(&self) -> usize {
         let history: usize = self.history.iter().map(|r| r.text.len() + 40).sum();
