@@ -94,6 +94,8 @@ async fn a_turn_is_recalled_in_another_conversation_with_where_it_came_from() {
         (Some("r1"), 3)
     );
     assert_eq!(record.created_at, NOW);
+    let audit = memory.audit().await.unwrap();
+    assert_eq!((audit.records, audit.scopes, audit.corrupt), (2, 1, 0));
 }
 
 #[tokio::test]
