@@ -89,3 +89,16 @@ impl Serialize for Object<'_> {
         map.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_taken_out_once() {
+        let mut object: Object<'_> = serde_json::from_str(r#"{"a":1,"b":[2, 3]}"#).unwrap();
+        assert!(object.remove("a"));
+        assert!(!object.remove("a"));
+        assert_eq!(object.print(), br#"{"b":[2, 3]}"#);
+    }
+}

@@ -1,6 +1,5 @@
 //! Whose memory: nothing is ever read or written outside one [`Scope`]'s tenant.
 
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -151,14 +150,5 @@ pub fn valid_id<'a>(what: &str, id: &'a [u8]) -> Result<&'a str, ApiError> {
             u32::from(c)
         )),
         None => Ok(text),
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.holder {
-            Holder::User(id) => write!(f, "{:?}/user {:?}", self.tenant, id),
-            Holder::Conversation(id) => write!(f, "{:?}/conversation {:?}", self.tenant, id),
-        }
     }
 }

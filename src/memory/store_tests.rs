@@ -239,7 +239,7 @@ pub async fn scopes_that_look_alike_stay_apart(store: &impl MemoryStore) {
             scopes.extend(Scope::of(tenant, None, Some(id)));
         }
     }
-    let new = |scope: &Scope| Record::new(scope, "user", scope.to_string(), Source::Api, 1);
+    let new = |scope: &Scope| Record::new(scope, "user", format!("{scope:?}"), Source::Api, 1);
     let records: Vec<_> = scopes.iter().map(new).collect();
     let changed = put(store, &records).await;
     assert_eq!(changed.len(), scopes.len());

@@ -480,7 +480,7 @@ proptest! {
                 })
                 .collect();
             for scope in &scopes {
-                let text = format!("the secret of {scope}");
+                let text = format!("the secret of {scope:?}");
                 memory.create(Record::new(scope, "user", text, Source::Api, NOW)).await.unwrap();
             }
             for scope in &scopes {
