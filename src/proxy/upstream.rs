@@ -8,8 +8,8 @@ use std::time::Duration;
 use http::header;
 use moka::future::Cache;
 use pingora::connectors::ConnectorOptions;
-use pingora::connectors::http::Connector;
 use pingora::connectors::http::v1::Connector as Http1Connector;
+use pingora::connectors::http::v2::Connector as Http2Connector;
 use pingora::http::RequestHeader;
 use pingora::protocols::ALPN;
 use pingora::protocols::Stream;
@@ -43,10 +43,10 @@ const H2_CONNECTION_WINDOW: u32 = 8 << 20;
 
 /// Connections to upstreams, kept for reuse.
 pub struct Dialer {
-    connector: Connector,
-    /// For peers that speak nothing else, as most do: a request may take an idle connection of
-    /// theirs without the room that a new one would need.
+    /// Keeps idle HTTP/1 connections.
     http1: Http1Connector,
+    /// Keeps those of HTTP/2, and opens new ones of either version.
+    http2: Http2Connector,
     names: Cache<(String, u16), Arc<[SocketAddr]>>,
     /// Parsed `upstreams.ca` files.
     authorities: Cache<PathBuf, Arc<CaType>>,
@@ -140,7 +140,7 @@ impl Dialer {
     pub fn new(options: ConnectorOptions) -> Self {
         Self {
             http1: Http1Connector::new(Some(options.clone())),
-            connector: Connector::new(Some(options)),
+            http2: Http2Connector::new(Some(options)),
             names: Cache::builder()
                 .max_capacity(1024)
                 .time_to_live(NAME_TTL)
@@ -229,24 +229,29 @@ impl Dialer {
         }
         let idle = Some(timeouts.upstream_idle);
         match session {
-            HttpSession::H1(http1) if is_http1(&peer) => {
-                self.http1.release_http_session(http1, &peer, idle).await;
-            }
-            session => Box::pin(self.connector.release_http_session(session, &peer, idle)).await,
+            HttpSession::H1(http1) => self.http1.release_http_session(http1, &peer, idle).await,
+            HttpSession::H2(http2) => self.http2.release_http_session(http2, &peer, idle),
+            HttpSession::Custom(()) => {}
         }
     }
 
     /// An idle session, or a new one; whether it is the former.
     async fn session(&self, peer: &HttpPeer) -> pingora::Result<(HttpSession, bool)> {
-        if !is_http1(peer) {
-            return Box::pin(self.connector.get_http_session(peer)).await;
+        let versions = &peer.options.alpn;
+        if versions.get_max_http_version() == 2
+            && let Some(idle) = self.http2.reused_http_session(peer).await?
+        {
+            return Ok((HttpSession::H2(idle), true));
         }
-        if let Some(idle) = self.http1.reused_http_session(peer).await {
+        // Where either will do, the upstream may have chosen this one.
+        if versions.get_min_http_version() == 1
+            && let Some(idle) = self.http1.reused_http_session(peer).await
+        {
             return Ok((HttpSession::H1(idle), true));
         }
         // Boxed, since a new connection needs much room, and most requests take an idle one.
-        let (session, reused) = Box::pin(self.http1.get_http_session(peer)).await?;
-        Ok((HttpSession::H1(session), reused))
+        let new = Box::pin(self.http2.new_http_session(peer)).await?;
+        Ok((new, false))
     }
 
     /// The first address of the upstream as a peer, for the pass-through route, where pingora
@@ -315,10 +320,6 @@ async fn write(stream: &mut Stream, wire: &[u8], within: Duration) -> pingora::R
             format!("the request could not be written within {within:?}"),
         ),
     }
-}
-
-fn is_http1(peer: &HttpPeer) -> bool {
-    matches!(peer.options.alpn, ALPN::H1)
 }
 
 fn unresolved(upstream: &Upstream, why: &str) -> UpstreamError {
