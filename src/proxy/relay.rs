@@ -43,15 +43,12 @@ pub async fn run(
         false => None,
     };
     let guard = Guarded::of(session.as_downstream()).map(Guarded::shared);
-    if let (Some(guard), Some(Ok(Some(_)))) = (&guard, &first) {
-        // What has come with the header goes out with it, in one packet.
-        guard.cork(true);
-    }
-    let succeeded = head(session, context, &connection, Length::Same).await?;
-    if let Some(guard) = guard {
-        guard.cork(false);
-    }
-    let mut reader = match succeeded {
+    let cork = |corked| guard.iter().for_each(|guard| guard.cork(corked));
+    // What has come with the header goes out with it, in one packet.
+    cork(matches!(first, Some(Ok(Some(_)))));
+    let succeeded = head(session, context, &connection, Length::Same).await;
+    cork(false);
+    let mut reader = match succeeded? {
         true => Reader::new(context.streamed, context.keeps_answer),
         false => Reader::Blind,
     };
