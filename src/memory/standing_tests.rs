@@ -1,15 +1,12 @@
 use std::time::Duration;
 
 use super::block::Block;
+use super::store_tests::scope;
 use super::tests::config;
 use super::*;
 use crate::chat::ChatRequest;
 
 const ROOM: usize = 32 << 10;
-
-fn scope(user: &str) -> Scope {
-    Scope::of("tenant", Some(user), None).unwrap()
-}
 
 fn request(texts: &[&str]) -> ChatRequest {
     let roles = ["user", "assistant"].into_iter().cycle();

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::recall::ScopeIndex;
 use super::store::{Backlog, Change, Changed, Elsewhere, Loaded, Pending, Position};
+use super::store_tests::scope;
 use super::*;
 
 const NOW: i64 = 1_700_000_000_000;
@@ -32,10 +33,6 @@ pub fn config(path: &std::path::Path) -> model::Memory {
 fn open() -> (Memory, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     (Memory::open(&config(folder.path()), None).unwrap(), folder)
-}
-
-fn scope(user: &str) -> Scope {
-    Scope::of("tenant", Some(user), None).unwrap()
 }
 
 fn turn(scope: &Scope, conversation: &str, user: &str, assistant: &str) -> Turn {

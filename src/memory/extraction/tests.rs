@@ -7,10 +7,10 @@ use uuid::Uuid;
 use super::worker::{Pace, Step};
 use super::*;
 use crate::memory::record::Reason;
+use crate::memory::store_tests::scope;
 use crate::memory::tests::config;
 use crate::memory::{
-    Extracted, Fact, Line, Memory, Outcome, RecallQuery, Record, Scope, Selection, Source, Turn,
-    block,
+    Extracted, Fact, Line, Memory, Outcome, RecallQuery, Record, Selection, Source, Turn, block,
 };
 
 const NOW: i64 = 1_700_000_000_000;
@@ -70,10 +70,6 @@ async fn open_again(folder: &tempfile::TempDir) -> Memory {
             Err(_) => tokio::task::yield_now().await,
         }
     }
-}
-
-fn scope(user: &str) -> Scope {
-    Scope::of("tenant", Some(user), None).unwrap()
 }
 
 /// Saves a turn that took place `minutes` after the beginning.

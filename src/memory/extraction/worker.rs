@@ -131,7 +131,7 @@ impl Worker {
         let claimed = match self.store.claim(now, now.saturating_add(lease)).await {
             Ok(Some(claimed)) => claimed,
             Ok(None) => return Step::Idle,
-            // A store tells once, by itself, that it is out of reach.
+            // A store tells by itself that it is out of reach.
             Err(error @ StoreError::Unavailable(_)) => {
                 tracing::debug!(%error, "exchanges to be extracted cannot be looked for");
                 return Step::Idle;
