@@ -12,19 +12,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 yychat=$(realpath "${1:-target/debug/yychat}")
 : "${UPSTREAM:?names the model server, with /v1}" "${MODEL:?names its model}"
-work=$(mktemp -d)
-pids=
-clean() {
-    for pid in $pids; do kill "$pid" 2>/dev/null || true; done
-    wait
-    rm -rf "$work"
-}
-trap clean EXIT
-trap 'exit 1' INT TERM
-
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
+. "$here/support.sh"
 
 # A gateway of its own with an empty memory, and a chat through it.
 # $1: kept or changed answers, $2: a name, $3: memory.enabled, $4: memory.placement, $5: strict_roles,

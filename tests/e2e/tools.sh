@@ -12,15 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 yychat=$(realpath "${1:-target/debug/yychat}")
 plugins=$(realpath "$here/../../plugins")
 streams=${STREAMS:-10000}
-work=$(mktemp -d)
-pids=
-clean() {
-    for pid in $pids; do kill "$pid" 2>/dev/null || true; done
-    wait
-    rm -rf "$work"
-}
-trap clean EXIT
-trap 'exit 1' INT TERM
+. "$here/support.sh"
 
 echo "installing openai from PyPI and npm into $work" >&2
 python3 -m venv "$work/venv"
@@ -55,9 +47,6 @@ gateway() {
         kill -0 "$!" || exit 1
         sleep 0.1
     done
-}
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
 mkfifo "$work/port"
