@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use regex::Regex;
 use serde_json::Value;
-use yychat::telemetry::gen_ai::Generation;
+use yychat::telemetry::ring::Entry;
 use yychat::telemetry::{Ledger, Metrics, Phase};
 
 /// Labels that Prometheus adds, and that of a histogram's buckets.
@@ -36,7 +36,6 @@ fn exported() -> Exported {
     let metrics = Metrics::new();
     let mut ledger = Ledger::new(Instant::now());
     Phase::ALL.into_iter().for_each(|phase| ledger.enter(phase));
-    metrics.observe("chat", 200, true, &ledger);
     metrics.upstream_error("primary", "connect");
     metrics.config_reload("applied");
     metrics.reject("connections");
@@ -48,15 +47,16 @@ fn exported() -> Exported {
     metrics.upstream_skipped("primary");
     metrics.fallback("tried");
     metrics.traces("exported", 1);
-    let generation = Generation {
-        provider: "primary",
-        model: "other",
-        stream: true,
-        input_tokens: Some(2),
-        output_tokens: Some(2),
-    };
     ledger.mark_first_chunk();
-    metrics.generation(generation, &ledger);
+    metrics.finish(Entry {
+        route: "chat",
+        status: 200,
+        stream: true,
+        upstream: Some("primary".to_owned()),
+        prompt_tokens: Some(2),
+        completion_tokens: Some(2),
+        ..Entry::timed(&ledger)
+    });
     let text = String::from_utf8(metrics.render()).expect("text");
     let series = pattern(r"(?m)^([a-z_]+)(?:\{(.*)\})? \S+$");
     let label = pattern(r#"(\w+)="([^"]*)""#);

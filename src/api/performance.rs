@@ -48,7 +48,7 @@ pub fn routes(metrics: Arc<Metrics>, of: Of) -> Router {
 async fn stats(State(looking): State<Looking>, who: Extension<Caller>) -> Json<Stats> {
     let metrics = &looking.metrics;
     let live = metrics.live_streams.get();
-    Json(metrics.ring.stats(looking.tenant(&who), live))
+    Json(metrics.ring().stats(looking.tenant(&who), live))
 }
 
 #[derive(Deserialize)]
@@ -63,13 +63,13 @@ async fn recent(
     Query(wanted): Query<Wanted>,
 ) -> Json<Value> {
     let count = wanted.count.unwrap_or(COUNT);
-    let entries = looking.metrics.ring.recent(count, looking.tenant(&who));
+    let entries = looking.metrics.ring().recent(count, looking.tenant(&who));
     let data: Vec<_> = entries.iter().map(|entry| &**entry).collect();
     Json(json!({ "object": "list", "data": data }))
 }
 
 /// `{cleared: n}`.
 async fn clear(State(looking): State<Looking>, who: Extension<Caller>) -> Json<Value> {
-    let cleared = looking.metrics.ring.clear(looking.tenant(&who));
+    let cleared = looking.metrics.ring().clear(looking.tenant(&who));
     Json(json!({ "cleared": cleared }))
 }

@@ -1,5 +1,6 @@
 //! What the proxy knows of one request while it lives.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -44,7 +45,7 @@ pub struct Context {
     /// The personality in force. Set by `exchange`; an id that the configuration knows.
     pub personality: Option<String>,
     /// The value of `x-yychat-memory`. Set by `exchange`.
-    pub memory: Option<String>,
+    pub memory: Option<Cow<'static, str>>,
     /// Whether the recall came from the cache, where there was one. Set by `exchange`.
     pub cache_hit: Option<bool>,
     /// Whether memory is to keep what the answer says. Set by `exchange`; read by `relay`.

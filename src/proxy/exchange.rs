@@ -31,7 +31,7 @@ use crate::snapshot::Caller;
 use crate::telemetry::Phase;
 use crate::turn::{self, Asked, Continuation, Turn};
 
-/// Characters of a model's name that are shown.
+/// Bytes of a model's name that are shown.
 const MODEL_LENGTH: usize = 200;
 /// Pieces of a body smaller than this are copied together before they are written …
 const PIECE: usize = 64 * 1024;
@@ -60,7 +60,7 @@ pub async fn run(
     let turn = turn::prepare(asked, body, &mut context.ledger).await?;
     context.model = turn
         .model()
-        .map(|model| model.chars().take(MODEL_LENGTH).collect());
+        .map(|model| model[..model.floor_char_boundary(MODEL_LENGTH)].to_owned());
     context.personality = turn.personality_id().map(str::to_owned);
     let remembered = turn.remembered();
     context.memory = Some(remembered.header());

@@ -107,7 +107,7 @@ pub fn sign(header: &mut ResponseHeader, context: &Context) {
     if let Some(upstream) = &context.upstream {
         put(header, UPSTREAM, upstream);
     }
-    let timing = context.ledger.server_timing();
+    let timing = context.ledger.spent().server_timing();
     if !timing.is_empty() {
         // The upstream may have a Server-Timing of its own: theirs and ours stand side by side.
         if let Ok(value) = HeaderValue::from_str(&timing) {

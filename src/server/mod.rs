@@ -38,7 +38,7 @@ use crate::proxy::listener::Guard;
 use crate::proxy::local::Local;
 use crate::proxy::{Gateway, Shared, Surface, system_has_authorities};
 use crate::snapshot::{Outcome, Store, Watcher};
-use crate::telemetry::{Metrics, logs};
+use crate::telemetry::{Filing, Metrics, logs};
 use crate::turn::Unfinished;
 use drain::{Drain, Lingering};
 use orders::{Orders, notify};
@@ -66,6 +66,8 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
     let snapshot = store.load();
     let config = &snapshot.config;
     let metrics = Arc::new(Metrics::new());
+    let filing = Filing::start(metrics.clone())
+        .map_err(|error| Fault::new("server", format!("no thread can be made: {error}"), ""))?;
     let mut server = Server::new_with_opt_and_conf(None, server_conf(config)?);
     let conf = server.configuration.clone();
     let draining = Arc::new(AtomicBool::new(false));
@@ -193,6 +195,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         tracing::warn!(within = ?TRACING, "not all traces were exported");
     }
     background.shutdown_background();
+    drop(filing);
     tracing::info!("stopped");
     Ok(())
 }

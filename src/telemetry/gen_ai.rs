@@ -2,8 +2,9 @@
 
 use prometheus::{HistogramOpts, HistogramVec, Registry};
 
-use super::phases::Ledger;
+use super::metrics::OTHER;
 use super::registry::{histograms, register};
+use super::ring::Entry;
 
 /// Bounds in tokens, as OpenTelemetry's conventions advise.
 const TOKENS: [f64; 14] = [
@@ -29,6 +30,8 @@ const LABELS: [&str; 3] = [
     "gen_ai_request_model",
 ];
 const OPERATION: &str = "chat";
+/// The route that such completions take.
+const CHAT: &str = "chat";
 
 /// The metrics.
 pub struct GenAi {
@@ -36,18 +39,6 @@ pub struct GenAi {
     first_token: HistogramVec,
     output_token: HistogramVec,
     duration: HistogramVec,
-}
-
-/// A chat completion that was answered.
-#[derive(Debug, Clone, Copy)]
-pub struct Generation<'a> {
-    /// The upstream's name.
-    pub provider: &'a str,
-    /// A name out of the configuration, or `other`.
-    pub model: &'a str,
-    pub stream: bool,
-    pub input_tokens: Option<u64>,
-    pub output_tokens: Option<u64>,
 }
 
 impl GenAi {
@@ -82,13 +73,19 @@ impl GenAi {
         }
     }
 
-    pub(super) fn observe(&self, generation: Generation<'_>, ledger: &Ledger) {
-        let labels = [OPERATION, generation.provider, generation.model];
-        let total = ledger.total().as_secs_f64();
-        self.duration.with_label_values(&labels).observe(total);
+    /// Counts a request, if it is a chat completion that an upstream answered.
+    pub(super) fn observe(&self, entry: &Entry) {
+        let (CHAT, 200..=299, Some(provider)) = (entry.route, entry.status, &entry.upstream) else {
+            return;
+        };
+        let model = entry.model.as_deref().filter(|_| entry.is_model_named);
+        let labels = [OPERATION, provider, model.unwrap_or(OTHER)];
+        self.duration
+            .with_label_values(&labels)
+            .observe(entry.total);
         for (kind, tokens) in [
-            ("input", generation.input_tokens),
-            ("output", generation.output_tokens),
+            ("input", entry.prompt_tokens),
+            ("output", entry.completion_tokens),
         ] {
             if let Some(tokens) = tokens {
                 let [operation, provider, model] = labels;
@@ -98,13 +95,12 @@ impl GenAi {
                 histogram.observe(count(tokens));
             }
         }
-        let Some(first) = ledger.first_chunk().filter(|_| generation.stream) else {
+        let Some(first) = entry.first_chunk.filter(|_| entry.stream) else {
             return;
         };
-        let first = first.as_secs_f64();
         self.first_token.with_label_values(&labels).observe(first);
-        if let Some(tokens) = generation.output_tokens.filter(|&tokens| tokens > 1) {
-            let each = (total - first).max(0.0) / count(tokens - 1);
+        if let Some(tokens) = entry.completion_tokens.filter(|&tokens| tokens > 1) {
+            let each = (entry.total - first).max(0.0) / count(tokens - 1);
             self.output_token.with_label_values(&labels).observe(each);
         }
     }

@@ -12,11 +12,12 @@ use prometheus::{
 };
 
 use super::extraction::Extraction;
-use super::gen_ai::{GenAi, Generation};
+use super::filing::{self, Tray};
+use super::gen_ai::GenAi;
 use super::logs;
-use super::phases::{Ledger, Phase};
+use super::phases::Phase;
 use super::registry::{SECONDS, counters, gauge, histograms, register, take_over};
-use super::ring::Ring;
+use super::ring::{Entry, Ring};
 
 /// Tools that have series of their own.
 const MOST_TOOLS: usize = 100;
@@ -34,8 +35,8 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// `yychat_live_streams`
     pub live_streams: IntGauge,
-    /// The last requests.
-    pub ring: Ring,
+    pub(super) tray: Tray,
+    ring: Ring,
     /// `yychat_config_generation`
     pub config_generation: IntGauge,
     config_reloads: IntCounterVec,
@@ -107,6 +108,7 @@ impl Metrics {
                 "yychat_live_streams",
                 "Streamed answers under way now",
             ),
+            tray: Tray::default(),
             ring: Ring::default(),
             config_generation: gauge(
                 &registry,
@@ -259,25 +261,39 @@ impl Metrics {
         }
     }
 
-    /// Counts a finished request and files its ledger. `route` and `status` are of closed sets.
-    pub fn observe(&self, route: &str, status: u16, stream: bool, ledger: &Ledger) {
-        let stream = if stream { "true" } else { "false" };
-        let mut digits = itoa::Buffer::new();
-        self.requests
-            .with_label_values(&[route, digits.format(status), stream])
-            .inc();
-        for phase in Phase::ALL {
-            let spent = ledger.spent(phase);
-            if !spent.is_zero() {
-                self.phases[phase as usize].observe(spent.as_secs_f64());
-            }
+    /// Takes a request that has ended, for the counters, the log and the ring.
+    pub fn finish(&self, entry: Entry) {
+        if self.tray.put(entry) {
+            self.file();
         }
-        self.overhead.observe(ledger.overhead().as_secs_f64());
     }
 
-    /// Files a chat completion that was answered under OpenTelemetry's names.
-    pub fn generation(&self, generation: Generation<'_>, ledger: &Ledger) {
-        self.gen_ai.observe(generation, ledger);
+    /// Files the requests that wait for it.
+    pub(super) fn file(&self) {
+        self.tray.file(|entry| {
+            self.count(&entry);
+            filing::log(&entry);
+            self.ring.push(entry);
+        });
+    }
+
+    /// The last requests.
+    pub fn ring(&self) -> &Ring {
+        self.file();
+        &self.ring
+    }
+
+    fn count(&self, entry: &Entry) {
+        let stream = if entry.stream { "true" } else { "false" };
+        let mut digits = itoa::Buffer::new();
+        self.requests
+            .with_label_values(&[entry.route, digits.format(entry.status), stream])
+            .inc();
+        for (phase, seconds) in entry.phases.phases() {
+            self.phases[phase as usize].observe(seconds);
+        }
+        self.overhead.observe(entry.overhead);
+        self.gen_ai.observe(entry);
     }
 
     /// Counts an upstream failure; `upstream` is a name out of the configuration.
@@ -359,6 +375,7 @@ impl Metrics {
 
     /// The exposition text of `/metrics`.
     pub fn render(&self) -> Vec<u8> {
+        self.file();
         let dropped = logs::dropped();
         self.log_dropped
             .inc_by(dropped.saturating_sub(self.log_dropped.get()));

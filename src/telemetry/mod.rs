@@ -1,7 +1,8 @@
 //! What the gateway says about itself: the phase ledger, the metrics, the log and traces.
 
 mod extraction;
-pub mod gen_ai;
+mod filing;
+mod gen_ai;
 pub mod logs;
 pub mod metrics;
 pub mod phases;
@@ -9,5 +10,6 @@ mod registry;
 pub mod ring;
 pub mod traces;
 
+pub use filing::Filing;
 pub use metrics::Metrics;
 pub use phases::{Ledger, Phase};

@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Serialize, Serializer};
+
 /// The phases of a request, in the order in which it meets them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
@@ -71,13 +73,67 @@ impl Phase {
     }
 }
 
+/// Time by phase.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent([u64; Phase::ALL.len()]);
+
+impl Spent {
+    /// Nanoseconds spent in `phase`.
+    fn nanos(&self, phase: Phase) -> u64 {
+        self.0[phase as usize]
+    }
+
+    /// Seconds spent in `phase`.
+    pub fn seconds(&self, phase: Phase) -> f64 {
+        Duration::from_nanos(self.nanos(phase)).as_secs_f64()
+    }
+
+    /// The phases that took time, in order, with their seconds.
+    pub fn phases(&self) -> impl Iterator<Item = (Phase, f64)> {
+        let phases = Phase::ALL.into_iter();
+        let entered = phases.filter(|&phase| self.nanos(phase) > 0);
+        entered.map(|phase| (phase, self.seconds(phase)))
+    }
+
+    /// Time that was neither the upstream's nor the client's.
+    pub fn overhead(&self) -> Duration {
+        let phases = Phase::ALL.into_iter().filter(|phase| phase.is_overhead());
+        Duration::from_nanos(phases.map(|phase| self.nanos(phase)).sum())
+    }
+
+    /// The value of a `Server-Timing` header: each phase with its milliseconds.
+    pub fn server_timing(&self) -> String {
+        let mut value = String::with_capacity(256);
+        for phase in Phase::ALL {
+            let nanos = self.nanos(phase);
+            if nanos == 0 {
+                continue;
+            }
+            if !value.is_empty() {
+                value.push_str(", ");
+            }
+            value.push_str(phase.name());
+            value.push_str(";dur=");
+            push_thousandths(&mut value, nanos / 1000);
+        }
+        value
+    }
+}
+
+/// Seconds by name, of the phases that took time.
+impl Serialize for Spent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.phases().map(|(phase, spent)| (phase.name(), spent)))
+    }
+}
+
 /// One request's ledger.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     started: Instant,
     entered: Instant,
     running: Phase,
-    spent: [Duration; Phase::ALL.len()],
+    spent: Spent,
     first_chunk: Option<Duration>,
     /// When each phase ran, where that is kept.
     intervals: Option<Vec<Interval>>,
@@ -101,7 +157,7 @@ impl Ledger {
             started,
             entered: started,
             running: Phase::Other,
-            spent: [Duration::ZERO; Phase::ALL.len()],
+            spent: Spent::default(),
             first_chunk: None,
             intervals: None,
         }
@@ -117,13 +173,27 @@ impl Ledger {
         self.intervals.take().unwrap_or_default()
     }
 
-    /// Ends the running phase and begins `phase`.
+    /// Ends the running phase and begins `phase`; one that is running goes on.
     pub fn enter(&mut self, phase: Phase) {
+        if phase != self.running {
+            self.bring_up(phase);
+        }
+    }
+
+    /// Ends the ledger: what follows is of no phase.
+    pub fn end(&mut self) {
+        self.bring_up(Phase::Other);
+    }
+
+    /// Brings the running phase up to now, and begins `phase`.
+    fn bring_up(&mut self, phase: Phase) {
         if cfg!(feature = "blind") {
             return;
         }
         let now = Instant::now();
-        self.spent[self.running as usize] += now.saturating_duration_since(self.entered);
+        let spent = now.saturating_duration_since(self.entered).as_nanos();
+        // 584 years in nanoseconds.
+        self.spent.0[self.running as usize] += u64::try_from(spent).unwrap_or(u64::MAX);
         if let Some(intervals) = &mut self.intervals {
             let since = |at: Instant| at.saturating_duration_since(self.started);
             let interval = Interval {
@@ -154,53 +224,24 @@ impl Ledger {
         self.first_chunk
     }
 
-    /// Time spent in `phase` so far, not counting it while it still runs.
-    pub fn spent(&self, phase: Phase) -> Duration {
-        self.spent[phase as usize]
+    /// Time by phase so far, not counting the one that still runs.
+    pub fn spent(&self) -> &Spent {
+        &self.spent
     }
 
     /// Wall time up to the last change of phase, by the clock and not by adding phases up.
     pub fn total(&self) -> Duration {
         self.entered.saturating_duration_since(self.started)
     }
-
-    /// Time that was neither the upstream's nor the client's.
-    pub fn overhead(&self) -> Duration {
-        Phase::ALL
-            .into_iter()
-            .filter(|phase| phase.is_overhead())
-            .map(|phase| self.spent(phase))
-            .sum()
-    }
-
-    /// The value of a `Server-Timing` header: phases known so far, in milliseconds.
-    pub fn server_timing(&self) -> String {
-        let mut value = String::with_capacity(256);
-        for phase in Phase::ALL {
-            let spent = self.spent(phase);
-            if spent.is_zero() {
-                continue;
-            }
-            if !value.is_empty() {
-                value.push_str(", ");
-            }
-            value.push_str(phase.name());
-            value.push_str(";dur=");
-            let micros = u64::try_from(spent.as_micros()).unwrap_or(u64::MAX);
-            push_thousandths(&mut value, micros);
-        }
-        value
-    }
 }
 
 /// Writes a number that has three decimals, at a fraction of what printing a float costs.
 pub(super) fn push_thousandths(out: &mut String, thousandths: u64) {
-    out.push_str(itoa::Buffer::new().format(thousandths / 1000));
+    let mut digits = itoa::Buffer::new();
+    out.push_str(digits.format(thousandths / 1000));
     out.push('.');
-    let rest = u32::try_from(thousandths % 1000).unwrap_or_default();
-    for unit in [100, 10, 1] {
-        out.extend(char::from_digit(rest / unit % 10, 10));
-    }
+    // A thousand more, so that leading zeros are digits.
+    out.push_str(&digits.format(1000 + thousandths % 1000)[1..]);
 }
 
 #[cfg(test)]
@@ -214,8 +255,9 @@ mod tests {
         for phase in Phase::ALL {
             ledger.enter(phase);
         }
-        ledger.enter(Phase::Other);
-        assert_eq!(ledger.spent.iter().sum::<Duration>(), ledger.total());
+        ledger.end();
+        let sum: u64 = ledger.spent.0.iter().sum();
+        assert_eq!(Duration::from_nanos(sum), ledger.total());
         assert!(!ledger.total().is_zero());
     }
 
@@ -226,11 +268,12 @@ mod tests {
         for phase in [Phase::Stream, Phase::Stream, Phase::Other] {
             ledger.enter(phase);
         }
+        ledger.end();
         let kept = ledger.intervals.clone().expect("kept");
         let phases: Vec<_> = kept.iter().map(|interval| interval.phase).collect();
-        assert_eq!(phases, [Phase::Other, Phase::Stream]);
+        assert_eq!(phases, [Phase::Other, Phase::Stream, Phase::Other]);
         assert_eq!(kept[0].ended, kept[1].began);
-        assert_eq!(kept[1].ended, ledger.total());
+        assert_eq!(kept[2].ended, ledger.total());
         for _ in 0..MOST_INTERVALS {
             ledger.enter(Phase::Compose);
             ledger.enter(Phase::Other);
@@ -241,13 +284,14 @@ mod tests {
 
     #[test]
     fn server_timing_names_only_what_was_spent() {
-        let mut ledger = Ledger::new(Instant::now());
-        ledger.spent[Phase::Compose as usize] = Duration::from_micros(1500);
-        ledger.spent[Phase::Memory as usize] = Duration::from_micros(250);
+        let mut spent = Spent::default();
+        spent.0[Phase::Compose as usize] = 1_500_000;
+        spent.0[Phase::Memory as usize] = 250_999;
+        spent.0[Phase::Stream as usize] = 12_000_000_000;
         assert_eq!(
-            ledger.server_timing(),
-            "memory;dur=0.250, compose;dur=1.500"
+            spent.server_timing(),
+            "memory;dur=0.250, compose;dur=1.500, stream;dur=12000.000"
         );
-        assert_eq!(ledger.overhead(), Duration::from_micros(1750));
+        assert_eq!(spent.overhead(), Duration::from_nanos(1_750_999));
     }
 }

@@ -1,15 +1,15 @@
 //! The last requests, each with its ledger, and exact figures over them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use super::phases::{Ledger, Phase};
+use super::phases::{Ledger, Phase, Spent};
 
 /// Requests that are kept.
 const KEPT: usize = 1000;
@@ -29,15 +29,19 @@ pub struct Entry {
     pub status: u16,
     pub stream: bool,
     pub model: Option<String>,
+    /// Whether the configuration names the model in full, so that it may be a label.
+    #[serde(skip)]
+    pub is_model_named: bool,
     pub upstream: Option<String>,
     pub personality: Option<String>,
     /// The value of `x-yychat-memory`.
-    pub memory: Option<String>,
+    pub memory: Option<Cow<'static, str>>,
     /// Whether the recall was answered from the cache, where there was a recall.
     pub cache_hit: Option<bool>,
     pub total: f64,
     pub first_chunk: Option<f64>,
-    pub phases: Phases,
+    /// They sum to the total.
+    pub phases: Spent,
     #[serde(skip)]
     pub overhead: f64,
     pub prompt_tokens: Option<u64>,
@@ -47,22 +51,6 @@ pub struct Entry {
     pub generation: u64,
     #[serde(serialize_with = "shared")]
     pub tenant: Option<Arc<str>>,
-}
-
-/// Seconds of each phase that was entered; they sum to the total.
-#[derive(Debug, Clone, Default)]
-pub struct Phases([f64; Phase::ALL.len()]);
-
-impl Serialize for Phases {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (phase, spent) in Phase::ALL.iter().zip(self.0) {
-            if spent > 0.0 {
-                map.serialize_entry(phase.name(), &spent)?;
-            }
-        }
-        map.end()
-    }
 }
 
 /// What serde does for `Arc<str>` with a feature that would concern every crate.
@@ -77,8 +65,8 @@ impl Entry {
             at: unix(SystemTime::now()),
             total: ledger.total().as_secs_f64(),
             first_chunk: ledger.first_chunk().map(|spent| spent.as_secs_f64()),
-            phases: Phases(Phase::ALL.map(|phase| ledger.spent(phase).as_secs_f64())),
-            overhead: ledger.overhead().as_secs_f64(),
+            phases: *ledger.spent(),
+            overhead: ledger.spent().overhead().as_secs_f64(),
             ..Self::default()
         }
     }
@@ -110,17 +98,15 @@ struct Kept {
 }
 
 impl Ring {
-    /// Adds a request and gives it back as it is kept; the oldest goes.
-    pub fn push(&self, mut entry: Entry) -> Arc<Entry> {
+    /// Adds a request; the oldest goes.
+    pub fn push(&self, mut entry: Entry) {
         let mut kept = self.0.lock();
         kept.count += 1;
         entry.number = kept.count;
         if kept.entries.len() == KEPT {
             kept.entries.pop_front();
         }
-        let entry = Arc::new(entry);
-        kept.entries.push_back(entry.clone());
-        entry
+        kept.entries.push_back(Arc::new(entry));
     }
 
     /// The newest `count` requests, the newest first.
@@ -177,9 +163,9 @@ impl Ring {
         let entries = self.recent(KEPT, tenant);
         let all = |value: fn(&Entry) -> f64| Summary::of(entries.iter().map(|entry| value(entry)));
         let total = all(|entry| entry.total);
-        let memory = all(|entry| entry.phases.0[Phase::Memory as usize]);
+        let memory = all(|entry| entry.phases.seconds(Phase::Memory));
         let phases = Phase::ALL.into_iter().map(|phase| {
-            let spent = entries.iter().map(|entry| entry.phases.0[phase as usize]);
+            let spent = entries.iter().map(|entry| entry.phases.seconds(phase));
             let summary = Summary::of(spent.filter(|&spent| spent > 0.0));
             (phase.name(), summary)
         });

@@ -1,5 +1,6 @@
 //! Memory's part in a turn: what is recalled into it, and what is kept of it.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -137,16 +138,16 @@ impl Remembered {
 
     /// The value of `x-yychat-memory`: `hit;count=3;bytes=512`, `miss`, `off`, …, and behind it
     /// `;earlier_bytes=2048` where blocks of earlier requests stand.
-    pub fn header(&self) -> String {
+    pub fn header(&self) -> Cow<'static, str> {
         let Block { bytes, records, .. } = &*self.block;
-        let mut header = match self.outcome {
+        let mut header: Cow<_> = match self.outcome {
             None => "off".into(),
-            Some(Outcome::Hit) => format!("hit;count={};bytes={bytes}", records.len()),
+            Some(Outcome::Hit) => format!("hit;count={};bytes={bytes}", records.len()).into(),
             Some(outcome) => outcome.name().into(),
         };
         let earlier: usize = self.earlier.iter().map(|(_, block)| block.bytes).sum();
         if earlier > 0 {
-            header += &format!(";earlier_bytes={earlier}");
+            *header.to_mut() += &format!(";earlier_bytes={earlier}");
         }
         header
     }

@@ -35,7 +35,7 @@ impl Figures {
             return stats.clone();
         }
         let metrics = &admin.metrics;
-        let stats = metrics.ring.stats(None, metrics.live_streams.get());
+        let stats = metrics.ring().stats(None, metrics.live_streams.get());
         // Numbers under fixed names: serde_json cannot refuse them.
         let stats: Arc<RawValue> = to_raw_value(&stats).unwrap_or_default().into();
         *known = Some((Instant::now(), stats.clone()));
@@ -47,7 +47,7 @@ impl Figures {
 pub async fn status(State(admin): State<Admin>) -> Json<Value> {
     let snapshot = admin.snapshots.load();
     let config = &snapshot.config;
-    let entries = admin.metrics.ring.recent(usize::MAX, None);
+    let entries = admin.metrics.ring().recent(usize::MAX, None);
     let upstreams = config.upstreams.iter();
     let upstreams: Vec<_> = upstreams.map(|it| upstream(it, &entries)).collect();
     let personalities = snapshot
@@ -152,7 +152,7 @@ impl Watcher {
 
     fn overview(&mut self) -> String {
         let metrics = &self.admin.metrics;
-        let mut recent = metrics.ring.after(self.seen.unwrap_or_default());
+        let mut recent = metrics.ring().after(self.seen.unwrap_or_default());
         if self.seen.is_none() {
             recent.drain(..recent.len().saturating_sub(AT_FIRST));
         }
@@ -165,7 +165,7 @@ impl Watcher {
             broken: !status.is_last_good(),
             in_flight: metrics.in_flight.get(),
             live_streams: metrics.live_streams.get(),
-            rates: metrics.ring.rates(),
+            rates: metrics.ring().rates(),
             stats: &self.admin.figures.stats(&self.admin),
             recent: recent.iter().map(|entry| &**entry).collect(),
         };

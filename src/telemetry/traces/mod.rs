@@ -81,7 +81,7 @@ pub struct Answered {
 /// A sampled request that has ended.
 struct Ended {
     trace: Trace,
-    entry: Arc<Entry>,
+    entry: Entry,
     answered: Answered,
     intervals: Vec<Interval>,
 }
@@ -150,13 +150,13 @@ impl Tracer {
     }
 
     /// Hands a request that has just ended to the exporter, if it is sampled. Never waits.
-    pub fn end(&self, trace: Trace, entry: Arc<Entry>, answered: Answered, ledger: &mut Ledger) {
+    pub fn end(&self, trace: Trace, entry: &Entry, answered: Answered, ledger: &mut Ledger) {
         if !trace.is_sampled() {
             return;
         }
         let ended = Ended {
             trace,
-            entry,
+            entry: entry.clone(),
             answered,
             intervals: ledger.take_intervals(),
         };
