@@ -22,6 +22,7 @@ mod health;
 mod isolation;
 mod observe;
 mod overload;
+mod recall_cache;
 mod reload;
 mod routing;
 mod shared_memory;
