@@ -238,10 +238,16 @@ impl Ledger {
 /// Writes a number that has three decimals, at a fraction of what printing a float costs.
 pub(super) fn push_thousandths(out: &mut String, thousandths: u64) {
     let mut digits = itoa::Buffer::new();
-    out.push_str(digits.format(thousandths / 1000));
+    if thousandths < 1000 {
+        // A thousand more, so that leading zeros are digits.
+        out.push_str("0.");
+        return out.push_str(&digits.format(1000 + thousandths)[1..]);
+    }
+    let digits = digits.format(thousandths);
+    let (whole, rest) = digits.split_at(digits.len() - 3);
+    out.push_str(whole);
     out.push('.');
-    // A thousand more, so that leading zeros are digits.
-    out.push_str(&digits.format(1000 + thousandths % 1000)[1..]);
+    out.push_str(rest);
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Setup, Upstream, eventually, get};
+use crate::support::client::get;
+use crate::support::{Setup, Upstream, eventually};
 
 const USERS: usize = 10;
 /// Each person asks all of this so many times, never twice in the same way running.
