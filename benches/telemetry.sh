@@ -2,20 +2,23 @@
 # What watching costs: yychat with its metrics, ledger, ring and log line (B), and with traces at 1 %
 # beside them (C), against a build without any of it (A).
 #
-#   METER=path/to/meter/target/release benches/telemetry.sh [SECONDS [ROUNDS]]
+#   METER=path/to/meter/target/release benches/telemetry.sh [SECONDS [ROUNDS [STARTS]]]
 #
 # METER holds the binaries `meter` and `mock-upstream`. The build without is the feature `blind`, which
 # is there for this alone, so that nobody pays for a switch. The log goes to a file, traces to a receiver that
-# throws them away. Everything runs on loopback, in pairs that alternate, and medians are printed; needs
-# cargo, curl, jq and python3. Run it on an otherwise idle machine.
+# throws them away. Everything runs on loopback, in pairs that alternate. One start of a program is a few
+# per cent faster than another of the same, so all are started anew several times: of each start the median
+# of its rounds counts, and the median of these is printed. Needs cargo, curl, jq and python3. Run it on an
+# otherwise idle machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${METER:?set METER to the folder that holds the binaries meter and mock-upstream}"
-seconds=${1:-4} rounds=${2:-9}
+seconds=${1:-2} rounds=${2:-7} starts=${3:-9}
 
 work=$(mktemp -d)
 pids=()
-cleanup() { kill "${pids[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"; }
+declare -A pid
+cleanup() { kill "${pids[@]}" "${pid[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"; }
 trap cleanup EXIT
 
 cargo build --quiet --release --bin yychat --features blind
@@ -68,31 +71,38 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Receiver).serve_forever()
 PY
 
 # gateway NAME BINARY PORT ADMIN [--set …]
-declare -A pid
 gateway() {
   local name=$1 binary=$2 api=127.0.0.1:$3 admin=127.0.0.1:$4
   "$work/$binary" --config "$work/yychat.toml" --set "server.listen=$api" \
-    --set "server.admin_listen=$admin" "${@:5}" 2> "$work/$name.log" & pid[$name]=$!; pids+=($!)
-  curl -s --retry 50 --retry-connrefused --retry-delay 0 -o /dev/null "http://$api/v1/models"
+    --set "server.admin_listen=$admin" "${@:5}" 2>> "$work/$name.log" & pid[$name]=$!
+  until curl -s -o /dev/null "http://$api/v1/models"; do kill -0 "${pid[$name]}"; done
 }
-gateway off blind "${ports[2]}" "${ports[3]}"
-gateway on seeing "${ports[4]}" "${ports[5]}"
-gateway traced seeing "${ports[6]}" "${ports[7]}" \
-  --set "traces.endpoint=http://$receiver" --set traces.sample_ratio=0.01
 
-# pair NAME PORT BODY
+# pair NAME PORT BODY: what of the throughput is left, and what of the processor time is added
 pair() {
   "$METER/meter" closed --a "http://127.0.0.1:${ports[2]}/v1" --b "http://127.0.0.1:$2/v1" --body "$3" -c 50 \
-    --duration "$seconds" --rounds "$rounds" --pid-a "${pid[off]}" --pid-b "${pid[$1]}" > "$work/$1-$3.json"
-  jq -r --arg name "$1, $3" '"\($name): \(.compare | tostring)"' "$work/$1-$3.json"
+    --duration "$seconds" --rounds "$rounds" --pid-a "${pid[off]}" --pid-b "${pid[$1]}" |
+    jq -c '[.compare.rps_b_over_a.median, .b.cpu_s_per_10k / .a.cpu_s_per_10k]' >> "$work/$1-$3"
 }
-echo "# throughput and CPU at 50 connections against all of it off; medians over $rounds rounds"
-for body in 1k 10k; do
-  pair on "${ports[4]}" "$body"
-  pair traced "${ports[6]}" "$body"
+for _ in $(seq "$starts"); do
+  gateway off blind "${ports[2]}" "${ports[3]}"
+  gateway on seeing "${ports[4]}" "${ports[5]}"
+  gateway traced seeing "${ports[6]}" "${ports[7]}" \
+    --set "traces.endpoint=http://$receiver" --set traces.sample_ratio=0.01
+  for body in 1k 10k; do
+    pair on "${ports[4]}" "$body"
+    pair traced "${ports[6]}" "$body"
+  done
+  kill "${pid[@]}"
+  wait "${pid[@]}" || true
+  pid=()
+done
+echo "# throughput and CPU a request, as ratios to all of it off, at 50 connections: medians over $starts starts"
+for name in on-1k traced-1k on-10k traced-10k; do
+  jq -sr --arg name "$name" 'def median: sort | .[length / 2 | floor];
+    "\($name): throughput \(map(.[0]) | median), CPU \(map(.[1]) | median * 1000 | round / 1000)"' "$work/$name"
 done
 [[ $(wc -l < "$work/on.log") -gt 1000 && ! $(wc -l < "$work/off.log") -gt 100 ]] \
   || { echo "FAILED: the two do not differ as they should" >&2; exit 1; }
 [[ -s $work/exports ]] || { echo "FAILED: no trace was exported" >&2; exit 1; }
 echo "# exports: $(wc -l < "$work/exports"), $(awk '{s += $1} END {print s}' "$work/exports") bytes"
-cp "$work"/*.json "${OUT:-/dev/null}" 2>/dev/null || true

@@ -1,6 +1,6 @@
 //! The block of recalled records that enters a prompt. Its wording stands here and nowhere else.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
@@ -8,6 +8,7 @@ use super::extraction;
 use super::index::is_ideographic;
 use super::recall::Recalled;
 use super::record::Record;
+use super::similar::fingerprint;
 use crate::chat::Escaped;
 
 /// What is put into the prompt, and the records that had room in it.
@@ -18,6 +19,19 @@ pub struct Block {
     /// Bytes of the text as the model reads it.
     pub bytes: usize,
     pub records: Vec<Arc<Record>>,
+    /// Of the records' texts, once they were asked for.
+    prints: OnceLock<Box<[u64]>>,
+}
+
+impl Block {
+    /// The records, each with the fingerprint of its text.
+    pub fn fingerprinted(&self) -> impl Iterator<Item = (&Arc<Record>, u64)> {
+        let of = |record: &Arc<Record>| fingerprint(&record.text);
+        let prints = self
+            .prints
+            .get_or_init(|| self.records.iter().map(of).collect());
+        self.records.iter().zip(prints.iter().copied())
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +105,7 @@ pub fn render<'a>(
         text: Escaped::new(&text),
         bytes: text.len(),
         records,
+        prints: OnceLock::new(),
     }
 }
 

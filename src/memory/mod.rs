@@ -19,6 +19,7 @@ pub mod embedding;
 pub mod extraction;
 mod handover;
 mod index;
+mod known;
 mod postgres;
 mod recall;
 pub mod record;
@@ -39,6 +40,7 @@ mod store_tests;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
@@ -65,7 +67,7 @@ use crate::error::Fault;
 use cache::Scopes;
 use embedding::{Embedder, Embeddings, Worker};
 use extraction::{Extraction, Feed};
-use index::Query;
+use known::Known;
 use recall::{CacheKey, Ranking};
 use standing::Standing;
 use stats::Counters;
@@ -86,6 +88,7 @@ pub struct Memory {
     /// `None` when the configuration turns the recall cache off.
     rankings: Option<Cache<CacheKey, Arc<Ranking>>>,
     standing: Standing,
+    known: Known,
     jobs: mpsc::Sender<Job>,
     counters: Arc<Counters>,
     embeddings: Option<Embeddings>,
@@ -185,6 +188,7 @@ impl Memory {
             scopes,
             rankings,
             standing: Standing::default(),
+            known: Known::default(),
             jobs,
             counters,
             embeddings,
@@ -192,6 +196,12 @@ impl Memory {
             worker,
             _runtimes: (runtime, embedding),
         })
+    }
+
+    /// The fingerprint of a message that a client sends, whose text `raw` stands for, as
+    /// [`RecallQuery::already_sent`] wants it.
+    pub fn fingerprint<'a>(&self, raw: &[u8], text: impl FnOnce() -> Cow<'a, str>) -> u64 {
+        self.known.fingerprint(raw, text)
     }
 
     /// Finds what the scope remembers of the query. It answers by the deadline, whatever the
@@ -232,7 +242,7 @@ impl Memory {
     ) -> Result<(Vec<Recalled>, bool), StoreError> {
         let start = Instant::now();
         let entry = self.scopes.get(scope).await?;
-        let analysed = Query::new(&query.text, &query.context);
+        let analysed = self.known.query(&query.text, &query.context);
         let vector = match &self.embeddings {
             Some(embeddings) => {
                 let within =
@@ -259,7 +269,7 @@ impl Memory {
             return Ok((answer(found.value()), false));
         }
         let old = found.into_value();
-        let asked = (&analysed, vector.as_deref());
+        let asked = (&*analysed, vector.as_deref());
         let refreshed = entry.read().refresh(&old, asked, query.limit);
         let cached = refreshed.is_some();
         let ranking = refreshed.unwrap_or_else(rank);

@@ -29,8 +29,8 @@ pub struct RecallQuery {
     pub text: String,
     /// The turns before it in the running conversation, the latest first; four are looked at.
     pub context: Vec<String>,
-    /// Texts that the client already sends: a record that says the same is left out.
-    pub already_sent: Vec<String>,
+    /// Fingerprints of what the client already sends: a record that says the same is left out.
+    pub already_sent: Vec<u64>,
     /// Records at most.
     pub limit: usize,
     /// Time that recall may take.
@@ -121,6 +121,8 @@ pub struct ScopeIndex {
     version: u64,
     index: Index,
     records: Vec<Arc<Record>>,
+    /// Of each record, once it was asked for.
+    prints: Vec<OnceLock<u64>>,
     vectors: Vectors,
     /// Made when a duplicate is first looked for, which a scope that is only read never needs.
     fingerprints: OnceLock<HashMap<u64, Vec<u32>>>,
@@ -137,6 +139,7 @@ impl ScopeIndex {
             index,
             vectors,
             records: Vec::with_capacity(loaded.records.len()),
+            prints: Vec::with_capacity(loaded.records.len()),
             fingerprints: OnceLock::new(),
             record_bytes: 0,
         };
@@ -153,7 +156,7 @@ impl ScopeIndex {
 
     /// Bytes that it holds, about.
     pub fn weight(&self) -> usize {
-        self.index.bytes() + self.vectors.bytes() + self.record_bytes + self.records.len() * 64
+        self.index.bytes() + self.vectors.bytes() + self.record_bytes + self.records.len() * 80
     }
 
     fn keep(&mut self, record: Record) {
@@ -164,6 +167,12 @@ impl ScopeIndex {
             same.push(doc);
         }
         self.records.push(Arc::new(record));
+        self.prints.push(OnceLock::new());
+    }
+
+    fn fingerprint(&self, doc: u32) -> u64 {
+        let doc = doc as usize;
+        *self.prints[doc].get_or_init(|| fingerprint(&self.records[doc].text))
     }
 
     /// Takes up the records of one change set of this scope, which made it `version`. `false`
@@ -265,18 +274,14 @@ impl ScopeIndex {
     }
 
     /// The records of a ranking without those that the client sends itself.
-    pub fn answer(
-        &self,
-        ranking: &Ranking,
-        limit: usize,
-        already_sent: &[String],
-    ) -> Vec<Recalled> {
-        let sent: HashSet<u64> = already_sent.iter().map(|text| fingerprint(text)).collect();
+    pub fn answer(&self, ranking: &Ranking, limit: usize, already_sent: &[u64]) -> Vec<Recalled> {
         ranking
             .candidates
             .iter()
             .map(|scored| (scored, &self.records[scored.doc as usize]))
-            .filter(|(_, record)| sent.is_empty() || !sent.contains(&fingerprint(&record.text)))
+            .filter(|(scored, _)| {
+                already_sent.is_empty() || !already_sent.contains(&self.fingerprint(scored.doc))
+            })
             .take(limit)
             .map(|(scored, record)| Recalled {
                 record: record.clone(),
@@ -291,7 +296,11 @@ impl ScopeIndex {
     /// The newest record of the same role that says the same as `text`, or with `near` nearly so.
     pub fn duplicate_of(&self, role: &str, text: &str, near: bool) -> Option<&Arc<Record>> {
         let record = |doc: &u32| &self.records[*doc as usize];
-        if let Some(same) = self.like(text).rev().find(|r| *r.role == *role) {
+        if let Some(same) = self
+            .like(fingerprint(text))
+            .rev()
+            .find(|r| *r.role == *role)
+        {
             return Some(same);
         }
         if !near {
@@ -305,23 +314,23 @@ impl ScopeIndex {
             .find(|r| *r.role == *role && Shingles::of(&r.text).near(&shingles))
     }
 
-    /// Whether it holds this record with this text.
-    pub fn holds(&self, record: &Record) -> bool {
-        let mut like = self.like(&record.text);
+    /// Whether it holds this record with this text, whose fingerprint is `print`.
+    pub fn holds(&self, record: &Record, print: u64) -> bool {
+        let mut like = self.like(print);
         like.any(|r| r.id == record.id && r.text == record.text)
     }
 
-    /// The records that say the same as `text`, the oldest first.
-    fn like(&self, text: &str) -> impl DoubleEndedIterator<Item = &Arc<Record>> {
+    /// The records that say the same, by their fingerprint, the oldest first.
+    fn like(&self, print: u64) -> impl DoubleEndedIterator<Item = &Arc<Record>> {
         let fingerprints = self.fingerprints.get_or_init(|| {
             let mut fingerprints: HashMap<u64, Vec<u32>> = HashMap::new();
-            for (doc, record) in self.records.iter().enumerate() {
-                let same = fingerprints.entry(fingerprint(&record.text)).or_default();
-                same.push(doc as u32);
+            for doc in 0..self.records.len() as u32 {
+                let same = fingerprints.entry(self.fingerprint(doc)).or_default();
+                same.push(doc);
             }
             fingerprints
         });
-        let docs = fingerprints.get(&fingerprint(text)).into_iter().flatten();
+        let docs = fingerprints.get(&print).into_iter().flatten();
         docs.map(|doc| &self.records[*doc as usize])
     }
 }

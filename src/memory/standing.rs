@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::Memory;
 use super::block::Block;
+use super::record::Record;
 use super::scope::Scope;
 use crate::chat::{ChatRequest, Role};
 
@@ -94,7 +95,8 @@ impl Memory {
             let Some(block) = self.standing.0.get(place) else {
                 continue;
             };
-            if !block.records.iter().all(|record| index.holds(record)) {
+            let holds = |(record, print): (&Arc<Record>, u64)| index.holds(record, print);
+            if !block.fingerprinted().all(holds) {
                 self.standing.0.invalidate(place);
                 continue;
             }

@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
+use super::index::Query;
 use super::recall::ScopeIndex;
+use super::similar::fingerprint;
 use super::store::{Backlog, Change, Changed, Elsewhere, Loaded, Pending, Position};
 use super::store_tests::scope;
 use super::*;
@@ -101,7 +103,7 @@ async fn what_the_client_sends_itself_is_left_out() {
     let ann = scope("ann");
     saved(&memory, turn(&ann, "c1", "My dog is called Rex.", "")).await;
     let mut query = query("dog");
-    query.already_sent = vec!["my dog is called  Rex".into()];
+    query.already_sent = vec![fingerprint("my dog is called  Rex")];
     assert_eq!(memory.recall(&ann, &query).await.outcome, Outcome::Miss);
 }
 

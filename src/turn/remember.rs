@@ -53,7 +53,7 @@ impl Remembered {
         ) else {
             return Self::default();
         };
-        let query = query(config, request);
+        let query = query(memory, config, request);
         let recall = memory.recall(&scope, &query).await;
         let mut places = match config.placement {
             model::Placement::Tail if config.earlier_bytes > 0 => Place::all(&scope, request),
@@ -188,7 +188,7 @@ impl Remembered {
     }
 }
 
-fn query(config: &model::Memory, request: &ChatRequest) -> RecallQuery {
+fn query(memory: &Memory, config: &model::Memory, request: &ChatRequest) -> RecallQuery {
     let messages = request.messages();
     let last_user = request.last_user();
     let said = |role| matches!(role, Role::User | Role::Assistant);
@@ -205,7 +205,10 @@ fn query(config: &model::Memory, request: &ChatRequest) -> RecallQuery {
         already_sent: messages
             .iter()
             .filter(|message| said(message.role))
-            .map(|message| request.text(message).into_owned())
+            .map(|message| {
+                let raw = &request.body()[message.span.range()];
+                memory.fingerprint(raw, || request.text(message))
+            })
             .collect(),
         limit: config.recall_limit,
         deadline: config.recall_deadline,

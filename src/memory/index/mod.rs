@@ -94,6 +94,11 @@ impl Query {
         Self { terms }
     }
 
+    /// Bytes that it takes, about.
+    pub fn weight(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.terms)
+    }
+
     /// Equal for queries that rank alike.
     pub fn fingerprint(&self) -> u128 {
         let mut bytes = Vec::with_capacity(self.terms.len() * 12);
