@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::index::is_ideographic;
@@ -18,8 +18,12 @@ const FEW: usize = 6;
 
 /// Equal for texts that differ in case, white space and the punctuation of sentences alone.
 pub fn fingerprint(text: &str) -> u64 {
+    of_words(&words(text))
+}
+
+fn of_words(words: &[u64]) -> u64 {
     let mut hash = Xxh3::new();
-    for word in words(text) {
+    for word in words {
         hash.update(&word.to_be_bytes());
     }
     hash.digest()
@@ -30,6 +34,8 @@ pub fn fingerprint(text: &str) -> u64 {
 fn words(text: &str) -> Vec<u64> {
     if text.is_ascii() {
         scan(text.chars().map(|c| c.to_ascii_lowercase()))
+    } else if is_nfkc_quick(text.chars()) == IsNormalized::Yes {
+        scan(text.chars().flat_map(char::to_lowercase))
     } else {
         scan(text.nfkc().flat_map(char::to_lowercase))
     }
@@ -71,7 +77,7 @@ impl Shingles {
     pub fn of(text: &str) -> Self {
         let words = words(text);
         Self {
-            fingerprint: fingerprint(text),
+            fingerprint: of_words(&words),
             numbers: numbers(text),
             pairs: words
                 .windows(2)
