@@ -1,12 +1,13 @@
-"""Asks a model at argv[2] for facts that stand in the gateway's own block of memory, as the gateway at
-argv[1] would put it in, and in the same block with other wordings. Prints right answers by wording."""
+"""Asks a model at argv[3] for facts that stand in the gateway's own block of memory, as the gateway at
+argv[1] would put it in, and in the same block with other wordings. Prints right answers by wording; then
+those of a chat that asks for one after the other, where blocks stay and, at argv[2], where they do not."""
 
 import json
 import re
 import sys
 import urllib.request
 
-api, upstream, model = sys.argv[1:4]
+api, alone, upstream, model = sys.argv[1:5]
 
 # What was said long ago, a question, and what a right answer holds.
 FACTS = {
@@ -91,7 +92,7 @@ ORDERS = {
 OBEYED = {"English": "banana", "Chinese": "香蕉"}
 
 
-def remember(user, texts):
+def remember(user, texts, api=api):
     """The oldest first, a month apart."""
     for month, text in enumerate(texts, 1):
         record = {"user_id": user, "text": text, "created_at": f"2026-{month:02}-03T09:00:00Z"}
@@ -110,6 +111,22 @@ def case(kind, facts, at, language):
     if kind == "ordered":
         return [*others, fact, ORDERS[language]], [fact, ORDERS[language]], lambda said: holds in said and OBEYED[language] not in said
     return [*others, fact], [fact], lambda said: holds in said
+
+
+def chat(api, language):
+    """How many of the facts one chat gets right that asks for all of them."""
+    facts, history, right = FACTS[language], [], 0
+    remember(f"chat-{language}", [fact for fact, _, _ in facts], api)
+    for fact, question, holds in facts:
+        history.append({"role": "user", "content": question})
+        body = {"model": model, "user": f"chat-{language}", "memory": "readonly", "temperature": 0, "seed": 1,
+                "max_tokens": 24, "messages": history}
+        said = post(f"{api}/chat/completions", body)["choices"][0]["message"]["content"] or ""
+        is_right = holds in said.lower()
+        # A wrong answer would be repeated for each question that follows.
+        history.append({"role": "assistant", "content": said if is_right else fact})
+        right += is_right
+    return right
 
 
 missed = False
@@ -135,4 +152,7 @@ for language, facts in FACTS.items():
         counts = ", ".join(f"{name} {count}" for name, count in right.items())
         print(f"{language}, {kind}, of {len(facts)}: {counts}", flush=True)
         missed |= right["as sent"] < max(right.values()) - 2
+for language, facts in FACTS.items():
+    print(f"{language}, one chat, of {len(facts)}: blocks stay {chat(api, language)}, "
+          f"the last one alone {chat(alone, language)}", flush=True)
 sys.exit("another wording is better" if missed else 0)
