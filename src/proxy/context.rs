@@ -13,6 +13,7 @@ use super::health::{Attempt, Tries};
 use super::overload::Admission;
 use crate::chat::Answer;
 use crate::snapshot::{Caller, Snapshot};
+use crate::telemetry::ring::{CHAT, REFUSED};
 use crate::telemetry::traces::Trace;
 use crate::telemetry::{Ledger, Metrics};
 
@@ -107,10 +108,10 @@ impl Route {
     /// The value of the label `route`.
     pub const fn name(self) -> &'static str {
         match self {
-            Route::Chat => "chat",
+            Route::Chat => CHAT,
             Route::Local => "local",
             Route::PassThrough => "pass_through",
-            Route::None => "none",
+            Route::None => REFUSED,
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::metrics::Metrics;
-use super::ring::Entry;
+use super::ring::{Entry, REFUSED};
 
 /// How long requests gather.
 const GATHER: Duration = Duration::from_millis(20);
@@ -136,9 +136,6 @@ pub(super) fn log(entry: &Entry) {
     );
 }
 
-/// The route of what was refused before it had one.
-const REFUSED: &str = "none";
-
 fn milliseconds(seconds: f64) -> f64 {
     (seconds * 1e6).round() / 1e3
 }
@@ -146,10 +143,11 @@ fn milliseconds(seconds: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::ring::CHAT;
 
     fn entry(generation: u64) -> Entry {
         Entry {
-            route: "chat",
+            route: CHAT,
             status: 200,
             generation,
             ..Entry::default()

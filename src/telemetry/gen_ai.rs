@@ -4,7 +4,7 @@ use prometheus::{HistogramOpts, HistogramVec, Registry};
 
 use super::metrics::OTHER;
 use super::registry::{histograms, register};
-use super::ring::Entry;
+use super::ring::{CHAT, Entry};
 
 /// Bounds in tokens, as OpenTelemetry's conventions advise.
 const TOKENS: [f64; 14] = [
@@ -29,9 +29,6 @@ const LABELS: [&str; 3] = [
     "gen_ai_provider_name",
     "gen_ai_request_model",
 ];
-const OPERATION: &str = "chat";
-/// The route that such completions take.
-const CHAT: &str = "chat";
 
 /// The metrics.
 pub struct GenAi {
@@ -79,7 +76,7 @@ impl GenAi {
             return;
         };
         let model = entry.model.as_deref().filter(|_| entry.is_model_named);
-        let labels = [OPERATION, provider, model.unwrap_or(OTHER)];
+        let labels = [CHAT, provider, model.unwrap_or(OTHER)];
         self.duration
             .with_label_values(&labels)
             .observe(entry.total);

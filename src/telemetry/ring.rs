@@ -11,6 +11,11 @@ use uuid::Uuid;
 
 use super::phases::{Ledger, Phase, Spent};
 
+/// The route of chat completions, also by OpenTelemetry's names.
+pub const CHAT: &str = "chat";
+/// The route of what was refused before it had one.
+pub const REFUSED: &str = "none";
+
 /// Requests that are kept.
 const KEPT: usize = 1000;
 /// The span over which rates are told.

@@ -9,6 +9,7 @@ use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SpanData, SpanEve
 
 use super::Ended;
 use crate::telemetry::phases::Phase;
+use crate::telemetry::ring::CHAT;
 
 /// The request's span and, below it, one for each time that a phase ran.
 pub(super) fn spans(ended: &Ended) -> Vec<SpanData> {
@@ -84,7 +85,7 @@ fn span(
 fn name(ended: &Ended) -> Cow<'static, str> {
     let entry = &ended.entry;
     match (&entry.model, &ended.trace.asked) {
-        (Some(model), _) if entry.route == "chat" => format!("chat {model}").into(),
+        (Some(model), _) if entry.route == CHAT => format!("chat {model}").into(),
         (_, Some((method, _))) => format!("{method} {}", entry.route).into(),
         _ => entry.route.into(),
     }
@@ -101,8 +102,8 @@ fn attributes(ended: &Ended) -> Vec<KeyValue> {
         list.add("http.response.status_code", i64::from(entry.status));
     }
     list.add_some("error.type", error_type(entry.status, entry.is_error()));
-    if entry.route == "chat" {
-        list.text("gen_ai.operation.name", Some("chat"));
+    if entry.route == CHAT {
+        list.text("gen_ai.operation.name", Some(CHAT));
         list.text("gen_ai.provider.name", entry.upstream.as_deref());
         list.text("gen_ai.request.model", entry.model.as_deref());
         list.text("gen_ai.response.model", ended.answered.model.as_deref());
