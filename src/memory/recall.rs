@@ -162,12 +162,12 @@ impl ScopeIndex {
     fn keep(&mut self, record: Record) {
         let doc = self.records.len() as u32;
         self.record_bytes += record.weight();
-        if let Some(fingerprints) = self.fingerprints.get_mut() {
-            let same = fingerprints.entry(fingerprint(&record.text)).or_default();
-            same.push(doc);
-        }
         self.records.push(Arc::new(record));
         self.prints.push(OnceLock::new());
+        let print = self.fingerprints.get().map(|_| self.fingerprint(doc));
+        if let (Some(fingerprints), Some(print)) = (self.fingerprints.get_mut(), print) {
+            fingerprints.entry(print).or_default().push(doc);
+        }
     }
 
     fn fingerprint(&self, doc: u32) -> u64 {

@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::index::is_ideographic;
+use super::index::{is_ideographic, nfkc};
 
 /// Share of common shingles from which one text stands in for another.
 const NEAR: f32 = 0.8;
@@ -34,10 +33,8 @@ fn of_words(words: &[u64]) -> u64 {
 fn words(text: &str) -> Vec<u64> {
     if text.is_ascii() {
         scan(text.chars().map(|c| c.to_ascii_lowercase()))
-    } else if is_nfkc_quick(text.chars()) == IsNormalized::Yes {
-        scan(text.chars().flat_map(char::to_lowercase))
     } else {
-        scan(text.nfkc().flat_map(char::to_lowercase))
+        scan(nfkc(text).chars().flat_map(char::to_lowercase))
     }
 }
 
@@ -118,8 +115,7 @@ impl Shingles {
 }
 
 fn numbers(text: &str) -> Vec<String> {
-    text.nfkc()
-        .collect::<String>()
+    nfkc(text)
         .split(|c: char| !c.is_numeric())
         .filter(|run| !run.is_empty())
         .map(str::to_owned)

@@ -78,37 +78,37 @@ impl Phase {
 pub struct Spent([u64; Phase::ALL.len()]);
 
 impl Spent {
-    /// Nanoseconds spent in `phase`.
-    fn nanos(&self, phase: Phase) -> u64 {
-        self.0[phase as usize]
+    /// The phases in order, each with its nanoseconds.
+    fn all(&self) -> impl Iterator<Item = (Phase, u64)> {
+        Phase::ALL.into_iter().zip(self.0)
+    }
+
+    /// Those of them that took time.
+    fn entered(&self) -> impl Iterator<Item = (Phase, u64)> {
+        self.all().filter(|&(_, nanos)| nanos > 0)
     }
 
     /// Seconds spent in `phase`.
     pub fn seconds(&self, phase: Phase) -> f64 {
-        Duration::from_nanos(self.nanos(phase)).as_secs_f64()
+        Duration::from_nanos(self.0[phase as usize]).as_secs_f64()
     }
 
     /// The phases that took time, in order, with their seconds.
     pub fn phases(&self) -> impl Iterator<Item = (Phase, f64)> {
-        let phases = Phase::ALL.into_iter();
-        let entered = phases.filter(|&phase| self.nanos(phase) > 0);
-        entered.map(|phase| (phase, self.seconds(phase)))
+        self.entered()
+            .map(|(phase, _)| (phase, self.seconds(phase)))
     }
 
     /// Time that was neither the upstream's nor the client's.
     pub fn overhead(&self) -> Duration {
-        let phases = Phase::ALL.into_iter().filter(|phase| phase.is_overhead());
-        Duration::from_nanos(phases.map(|phase| self.nanos(phase)).sum())
+        let overhead = self.all().filter(|(phase, _)| phase.is_overhead());
+        Duration::from_nanos(overhead.map(|(_, nanos)| nanos).sum())
     }
 
     /// The value of a `Server-Timing` header: each phase with its milliseconds.
     pub fn server_timing(&self) -> String {
         let mut value = String::with_capacity(256);
-        for phase in Phase::ALL {
-            let nanos = self.nanos(phase);
-            if nanos == 0 {
-                continue;
-            }
+        for (phase, nanos) in self.entered() {
             if !value.is_empty() {
                 value.push_str(", ");
             }

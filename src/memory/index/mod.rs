@@ -11,8 +11,8 @@ mod tests;
 use xxhash_rust::xxh3::xxh3_128;
 
 use postings::{Postings, TermMap};
-pub use terms::is_ideographic;
 use terms::{Analyzer, Kind, Term};
+pub use terms::{is_ideographic, nfkc};
 
 // How scores are made: chosen on public sets of long chats in English and Chinese, whose figures
 // `docs/memory.md` gives.

@@ -3,6 +3,8 @@
 //! Words of alphabetic scripts become lower-case English stems without stop words; Han, kana and
 //! hangul become single characters and pairs of neighbours, which needs no dictionary.
 
+use std::borrow::Cow;
+
 use rust_stemmers::{Algorithm, Stemmer};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 use xxhash_rust::xxh3::xxh3_64;
@@ -60,10 +62,8 @@ impl Analyzer {
             for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '\'') {
                 self.word(word.trim_start_matches('\''), found);
             }
-        } else if is_nfkc_quick(text.chars()) == IsNormalized::Yes {
-            self.scan(text.chars(), found);
         } else {
-            self.scan(text.nfkc(), found);
+            self.scan(nfkc(text).chars(), found);
         }
     }
 
@@ -157,6 +157,14 @@ fn cjk_term(chars: &[char]) -> Term {
         length += c.encode_utf8(&mut bytes[length..]).len();
     }
     xxh3_64(&bytes[..length])
+}
+
+/// A text in its compatibility form, which most texts are in.
+pub fn nfkc(text: &str) -> Cow<'_, str> {
+    match is_nfkc_quick(text.chars()) {
+        IsNormalized::Yes => Cow::Borrowed(text),
+        IsNormalized::No | IsNormalized::Maybe => Cow::Owned(text.nfkc().collect()),
+    }
 }
 
 /// Whether words of this character's script are not parted by spaces: Han, kana, and hangul,
