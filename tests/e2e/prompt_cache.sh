@@ -20,12 +20,7 @@ yychat=$(realpath "${1:-target/debug/yychat}")
 chat() {
     home=$work/$1-$2
     mkdir "$home"
-    listen=127.0.0.1:$(free_port)
-    admin=127.0.0.1:$(free_port)
     cat >"$home/yychat.toml" <<TOML
-[server]
-listen = "$listen"
-admin_listen = "$admin"
 [[upstreams]]
 name = "model"
 base_url = "$UPSTREAM"
@@ -38,16 +33,10 @@ earlier_bytes = "${6:-32KiB}"
 [log]
 level = "warn"
 TOML
-    (cd "$home" && exec "$yychat" --config yychat.toml) &
-    pid=$!
-    pids=$pid
-    until curl -fsS -o "$work/ready" "http://$admin/readyz" 2>"$work/curl"; do
-        kill -0 "$pid" || exit 1
-        sleep 0.1
-    done
+    gateway "$home" "$yychat" --config yychat.toml
     # Random, so that the cache of an earlier chat does not serve this one; digits are a token each.
     name=$(python3 -c 'import secrets; print(f"{secrets.randbelow(10**16):016}")')
-    python3 "$here/prompt_cache.py" "http://$listen/v1" "$UPSTREAM" "$MODEL" "$name" "$3" "$1" >"$home.json"
+    python3 "$here/prompt_cache.py" "$api" "$UPSTREAM" "$MODEL" "$name" "$3" "$1" >"$home.json"
     kill "$pid"
     wait "$pid"
     pids=

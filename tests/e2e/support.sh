@@ -18,6 +18,22 @@ fail() {
     cat "$work"/*.log >&2
     exit 1
 }
+# Starts a gateway in the folder $1 by the command that follows, on ports of its own; its addresses are
+# left in $api and $admin, its id in $pid.
+gateway() {
+    home=$1
+    shift
+    listen=127.0.0.1:$(free_port)
+    admin=127.0.0.1:$(free_port)
+    (cd "$home" && exec "$@" --set "server.listen=$listen" --set "server.admin_listen=$admin") &
+    pid=$!
+    pids="$pids $pid"
+    until curl -fsS -o "$work/ready" "http://$admin/readyz" 2>"$work/curl"; do
+        kill -0 "$pid" || exit 1
+        sleep 0.1
+    done
+    api=http://$listen/v1
+}
 # Repeats a command until it succeeds, for a minute at most.
 until_ok() {
     deadline=$(($(date +%s) + 60))

@@ -31,29 +31,17 @@ mkdir "$work/personalities"
 persona clock gettime
 persona reckoner calculator
 
-# Starts the gateway before $1; its address is then in $api.
-gateway() {
-    api=http://127.0.0.1:$(free_port)/v1
-    admin=127.0.0.1:$(free_port)
-    listen=${api#http://}
-    (
-        cd "$work"
-        OPENAI_BASE_URL=$1 OPENAI_API_KEY=unused exec "$yychat" \
-            --set "server.listen=${listen%/v1}" --set "server.admin_listen=$admin" \
-            --set "tools.dir=$plugins" --set "personality.dir=$work/personalities" --set memory.enabled=false --set log.level=warn
-    ) &
-    pids="$pids $!"
-    until curl -fsS -o "$work/ready" "http://$admin/readyz" 2>"$work/curl"; do
-        kill -0 "$!" || exit 1
-        sleep 0.1
-    done
+# A gateway before $1.
+before() {
+    gateway "$work" env "OPENAI_BASE_URL=$1" OPENAI_API_KEY=unused "$yychat" --set "tools.dir=$plugins" \
+        --set "personality.dir=$work/personalities" --set memory.enabled=false --set log.level=warn
 }
 
 mkfifo "$work/port"
 python3 "$here/tools/upstream.py" >"$work/port" &
 pids="$pids $!"
 read -r port <"$work/port"
-gateway "http://127.0.0.1:$port/v1"
+before "http://127.0.0.1:$port/v1"
 "$work/venv/bin/python" "$here/tools/streams.py" "$api" "$streams" &
 python=$!
 (cd "$work" && node streams.mjs "$api" "$streams")
@@ -61,7 +49,7 @@ wait "$python"
 curl -fsS "http://$admin/metrics" | grep '^yychat_tool_calls_total'
 
 if [ -n "${UPSTREAM:-}" ]; then
-    gateway "$UPSTREAM"
+    before "$UPSTREAM"
     "$work/venv/bin/python" "$here/tools/model.py" "$api" "$MODEL"
     (cd "$work" && node model.mjs "$api" "$MODEL")
     curl -fsS "http://$admin/metrics" | grep '^yychat_tool_calls_total'

@@ -62,9 +62,9 @@ def post(url, body):
         return json.load(answer)
 
 
-def ask(messages):
-    body = {"model": model, "temperature": 0, "seed": 1, "max_tokens": 24, "messages": messages}
-    return post(f"{upstream}/chat/completions", body)["choices"][0]["message"]["content"] or ""
+def ask(messages, at=upstream, **more):
+    body = {"model": model, "temperature": 0, "seed": 1, "max_tokens": 24, "messages": messages, **more}
+    return post(f"{at}/chat/completions", body)["choices"][0]["message"]["content"] or ""
 
 
 def composed(user, question):
@@ -113,15 +113,19 @@ def case(kind, facts, at, language):
     return [*others, fact], [fact], lambda said: holds in said
 
 
+def worded(block, heading):
+    if heading is None:
+        return block
+    return re.sub(r"(<memory>\n).*\n", lambda found: found[1] + (heading and heading + "\n"), block, count=1)
+
+
 def chat(api, language):
     """How many of the facts one chat gets right that asks for all of them."""
     facts, history, right = FACTS[language], [], 0
     remember(f"chat-{language}", [fact for fact, _, _ in facts], api)
     for fact, question, holds in facts:
         history.append({"role": "user", "content": question})
-        body = {"model": model, "user": f"chat-{language}", "memory": "readonly", "temperature": 0, "seed": 1,
-                "max_tokens": 24, "messages": history}
-        said = post(f"{api}/chat/completions", body)["choices"][0]["message"]["content"] or ""
+        said = ask(history, at=api, user=f"chat-{language}", memory="readonly")
         is_right = holds in said.lower()
         # A wrong answer would be repeated for each question that follows.
         history.append({"role": "assistant", "content": said if is_right else fact})
@@ -144,9 +148,7 @@ for language, facts in FACTS.items():
             block = messages[place]["content"]
             assert all(text in block for text in needed), (needed, block)
             for name, heading in WORDINGS.items():
-                if heading[language] is not None:
-                    line = heading[language] and heading[language] + "\n"
-                    messages[place]["content"] = re.sub(r"(<memory>\n).*\n", lambda found: found[1] + line, block, count=1)
+                messages[place]["content"] = worded(block, heading[language])
                 right[name] += is_right(ask(messages).lower())
             right["no memory"] += is_right(ask([messages[-1]]).lower())
         counts = ", ".join(f"{name} {count}" for name, count in right.items())

@@ -14,31 +14,22 @@ yychat=$(realpath "${1:-target/debug/yychat}")
 : "${UPSTREAM:?names the model server, with /v1}" "${MODEL:?names its model}"
 . "$here/support.sh"
 
-# A gateway with an empty memory. $1: its name, $2: memory.earlier_bytes; its address is left in $api.
-gateway() {
-    home=$work/$1
-    mkdir "$home"
-    listen=127.0.0.1:$(free_port)
-    admin=127.0.0.1:$(free_port)
-    cat >"$home/yychat.toml" <<TOML
-[server]
-listen = "$listen"
-admin_listen = "$admin"
+# A gateway with an empty memory. $1: its name, $2: memory.earlier_bytes
+remembering() {
+    mkdir "$work/$1"
+    cat >"$work/$1/yychat.toml" <<TOML
 [[upstreams]]
 name = "model"
 base_url = "$UPSTREAM"
 [memory]
-path = "$home/memory"
+path = "$work/$1/memory"
 earlier_bytes = "$2"
 [log]
 level = "warn"
 TOML
-    (cd "$home" && exec "$yychat" --config yychat.toml 2>"$work/$1.log") &
-    pids="$pids $!"
-    until_ok curl -fsS "http://$admin/readyz"
-    api=http://$listen/v1
+    gateway "$work/$1" "$yychat" --config yychat.toml
 }
-gateway alone 0
+remembering alone 0
 alone=$api
-gateway stays 32KiB
+remembering stays 32KiB
 python3 "$here/wording.py" "$api" "$alone" "$UPSTREAM" "$MODEL"
