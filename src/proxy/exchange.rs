@@ -22,8 +22,9 @@ use pingora_timeout::timeout;
 
 use super::context::Context;
 use super::fail::{Failure, UpstreamError};
+use super::headers::ChatHeader;
 use super::upstream::Connection;
-use super::{Gateway, body, headers, relay, tool_loop};
+use super::{Gateway, body, relay, tool_loop};
 use crate::chat::{Composed, coalesce};
 use crate::config::model::Upstream;
 use crate::error::ApiError;
@@ -199,15 +200,20 @@ async fn attempt(
             true => connection.bytes_acknowledged(),
             false => None,
         };
-        let mut request =
-            headers::chat_request(session.req_header(), upstream, caller, composed.length)?;
-        headers::hand_on(context.trace.as_ref(), &mut request);
+        let header = ChatHeader {
+            client: session.req_header(),
+            upstream,
+            caller,
+            trace: context.trace.as_ref(),
+            length: composed.length,
+        };
         let sent = if connection.session.as_http1().is_some() && composed.length <= PIECE {
-            let sending = connection.send_at_once(request, composed, timeouts.write);
+            let sending = connection.send_at_once(header.to_wire()?, composed, timeouts.write);
             let (returned, sent) = with_client(session, pin!(sending)).await?;
             connection = returned;
             sent.map(|()| Sent::Whole)
         } else {
+            let request = header.to_request()?;
             with_client(session, pin!(send(&mut connection, request, composed))).await?
         };
         context.ledger.enter(Phase::UpstreamTtfb);

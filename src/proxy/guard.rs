@@ -8,6 +8,7 @@
 
 mod digests;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -23,7 +24,6 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::{Peek, Shutdown, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
-use tokio_util::io::poll_read_buf;
 
 use super::framing::{self, HeaderLimits};
 use crate::error::ApiError;
@@ -37,8 +37,13 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Bytes of an answer that are gathered before they are sent; larger writes go straight on.
 const WRITE_BUFFER: usize = 8 * 1024;
 
-/// Room that is made for a read of a header section.
-const READ_AT_ONCE: usize = 4096;
+/// Bytes that are read at once where a request begins: most requests whole.
+const READ_AT_ONCE: usize = 64 * 1024;
+
+thread_local! {
+    /// Where they are read to, so that a connection has no more room than what came needs.
+    static ARRIVING: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_AT_ONCE].into());
+}
 
 /// A client's connection with the guard in front.
 pub struct Guarded {
@@ -185,9 +190,14 @@ impl Guarded {
         self.pending.clear();
     }
 
+    /// Reads what has come; gives how much.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.pending.reserve(READ_AT_ONCE);
-        poll_read_buf(Pin::new(&mut self.inner), cx, &mut self.pending)
+        ARRIVING.with_borrow_mut(|arriving| {
+            let mut arriving = ReadBuf::new(arriving);
+            ready!(Pin::new(&mut self.inner).poll_read(cx, &mut arriving))?;
+            self.pending.extend_from_slice(arriving.filled());
+            Poll::Ready(Ok(arriving.filled().len()))
+        })
     }
 
     /// Hands on what waits for a flush.
@@ -286,6 +296,10 @@ impl AsyncRead for Guarded {
                 State::Open => {
                     let taken = self.pending.len().min(buffer.remaining());
                     buffer.put_slice(&self.pending.split_to(taken));
+                    if self.pending.is_empty() {
+                        // A connection that waits for a long answer holds no room for it.
+                        self.pending = BytesMut::new();
+                    }
                     return Poll::Ready(Ok(()));
                 }
                 State::Header => ready!(self.poll_header(cx))?,

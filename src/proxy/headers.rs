@@ -3,6 +3,9 @@
 //! Fields of one hop stay on their hop (RFC 9110, section 7.6.1), framing is made anew on each
 //! side, and the gateway's own request fields end here.
 
+use std::fmt::Display;
+
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use secrecy::{ExposeSecret, SecretString};
@@ -38,42 +41,104 @@ const NOT_FORWARDED: [HeaderName; 5] = [
     header::ACCEPT_ENCODING,
 ];
 
-/// The request header of a chat leg: `method` on the upstream's own path, the client's fields
-/// that may go on, the right key, and an exact length.
-pub fn chat_request(
-    client: &RequestHeader,
-    upstream: &Upstream,
-    caller: &Caller,
-    length: usize,
-) -> Result<Box<RequestHeader>, Failure> {
-    let internal = |error: Box<pingora::Error>| {
-        Failure::from(ApiError::bad_request(format!(
-            "The request cannot be forwarded: {error}"
-        )))
-    };
-    // A copy keeps the case of names, and costs less than building it field by field.
-    let mut request = Box::new(client.clone());
-    let path = path::under(&client.uri, &upstream.base_url);
-    // An HTTP/2 client's URI names the gateway as its authority.
-    if path.as_bytes() != client.raw_path() || client.uri.authority().is_some() {
-        request.set_raw_path(path.as_bytes()).map_err(internal)?;
-    }
-    request.set_method(Method::POST);
-    request.set_version(http::Version::HTTP_11);
-    let nominated = nominated(&client.headers);
-    for name in client.headers.keys() {
-        if is_hop_by_hop(name, &nominated) || is_own(name) || NOT_FORWARDED.contains(name) {
-            request.remove_header(name);
+/// The request header of a chat leg: POST on the upstream's own path, the client's fields that
+/// may go on, the right key, and an exact length.
+#[derive(Clone, Copy)]
+pub struct ChatHeader<'a> {
+    pub client: &'a RequestHeader,
+    pub upstream: &'a Upstream,
+    pub caller: &'a Caller,
+    /// Its span becomes the parent of the upstream's.
+    pub trace: Option<&'a Trace>,
+    /// Bytes of the body.
+    pub length: usize,
+}
+
+impl ChatHeader<'_> {
+    /// As HTTP/1 has it on the wire, with room for the body behind it. Costs a fraction of what a
+    /// map of fields does.
+    pub fn to_wire(self) -> Result<BytesMut, Failure> {
+        const USUAL: usize = 1024;
+        let mut wire = BytesMut::with_capacity(USUAL + self.length);
+        let path = path::under(&self.client.uri, &self.upstream.base_url);
+        if path.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+            return Err(not_forwarded(
+                "its path holds a control character or a space",
+            ));
         }
+        wire.extend_from_slice(b"POST ");
+        wire.extend_from_slice(path.as_bytes());
+        wire.extend_from_slice(b" HTTP/1.1\r\n");
+        self.each(|name, value| {
+            wire.extend_from_slice(name);
+            wire.extend_from_slice(b": ");
+            wire.extend_from_slice(value.as_bytes());
+            wire.extend_from_slice(b"\r\n");
+            Ok(())
+        })?;
+        wire.extend_from_slice(b"\r\n");
+        Ok(wire)
     }
-    authorize(&mut request, upstream, caller).map_err(internal)?;
-    request
-        .insert_header(header::HOST, host(upstream))
-        .map_err(internal)?;
-    request
-        .insert_header(header::CONTENT_LENGTH, length)
-        .map_err(internal)?;
-    Ok(request)
+
+    /// As pingora takes it.
+    pub fn to_request(self) -> Result<Box<RequestHeader>, Failure> {
+        let path = path::under(&self.client.uri, &self.upstream.base_url);
+        let fields = self.client.headers.len() + 4;
+        let mut request =
+            RequestHeader::build(Method::POST, path.as_bytes(), Some(fields)).map_err(internal)?;
+        self.each(|name, value| {
+            let name = Bytes::copy_from_slice(name);
+            let appended = request.append_header(name, value.clone());
+            appended.map(drop).map_err(internal)
+        })?;
+        Ok(Box::new(request))
+    }
+
+    /// Gives each field, its name as it is to be written.
+    fn each(
+        self,
+        mut put: impl FnMut(&[u8], &HeaderValue) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let host = HeaderValue::try_from(host(self.upstream)).map_err(not_forwarded)?;
+        put(b"Host", &host)?;
+        let authorization = Authorization::of(self.upstream, self.caller);
+        let nominated = nominated(&self.client.headers);
+        let stays = |name: &HeaderName| {
+            is_hop_by_hop(name, &nominated)
+                || is_own(name)
+                || NOT_FORWARDED.contains(name)
+                || (name == header::AUTHORIZATION
+                    && !matches!(authorization, Authorization::AsSent))
+                || self.trace.is_some_and(|trace| is_replaced(name, trace))
+        };
+        // Of an HTTP/2 client there are none.
+        let mut written = self.client.case_header_iter();
+        for (name, value) in &self.client.headers {
+            let written = written.next();
+            if !stays(name) {
+                let plain = name.as_str().as_bytes();
+                put(
+                    written.map_or(plain, |(written, _)| written.as_slice()),
+                    value,
+                )?;
+            }
+        }
+        if let Authorization::Replaced(key) = &authorization {
+            put(b"Authorization", key)?;
+        }
+        if let Some(parent) = self.trace.and_then(Trace::traceparent) {
+            put(TRACEPARENT.as_bytes(), &parent)?;
+        }
+        put(b"Content-Length", &self.length.into())
+    }
+}
+
+fn internal(error: Box<pingora::Error>) -> Failure {
+    not_forwarded(error)
+}
+
+fn not_forwarded(why: impl Display) -> Failure {
+    ApiError::bad_request(format!("The request cannot be forwarded: {why}")).into()
 }
 
 /// Points a pass-through request at its upstream; pingora strips hop-by-hop fields itself.
@@ -91,24 +156,32 @@ pub fn pass_through_request(
     for name in own {
         request.remove_header(&name);
     }
-    authorize(request, upstream, caller)?;
+    match Authorization::of(upstream, caller) {
+        Authorization::Replaced(key) => request.insert_header(header::AUTHORIZATION, key)?,
+        Authorization::Dropped => drop(request.remove_header(&header::AUTHORIZATION)),
+        Authorization::AsSent => {}
+    }
     request.insert_header(header::HOST, host(upstream))
 }
 
 /// Makes the gateway's span the parent of the upstream's. Without traces, the client's own fields
 /// go on as they came.
-pub fn hand_on(trace: Option<&Trace>, request: &mut RequestHeader) {
-    let Some(trace) = trace else {
-        return;
-    };
-    if !trace.is_continued() {
-        // It belongs to a trace that could not be read.
-        request.remove_header(TRACESTATE);
+pub fn hand_on(trace: &Trace, request: &mut RequestHeader) {
+    for name in [TRACEPARENT, TRACESTATE] {
+        if is_replaced(&HeaderName::from_static(name), trace) {
+            request.remove_header(name);
+        }
     }
     if let Some(parent) = trace.traceparent() {
         // Name and value are of valid form.
         let _ = request.insert_header(TRACEPARENT, parent);
     }
+}
+
+/// Whether the client's field would contradict the gateway's `traceparent`.
+fn is_replaced(name: &HeaderName, trace: &Trace) -> bool {
+    // The state of a trace that could not be read.
+    name == TRACEPARENT || (name == TRACESTATE && !trace.is_continued())
 }
 
 /// The response header as the client gets it, framing apart.
@@ -135,19 +208,22 @@ pub fn end_hop(header: &mut ResponseHeader) {
     }
 }
 
-fn authorize(
-    request: &mut RequestHeader,
-    upstream: &Upstream,
-    caller: &Caller,
-) -> pingora::Result<()> {
-    match &upstream.api_key {
-        Some(key) => request.insert_header(header::AUTHORIZATION, bearer(key)),
-        // A gateway key is no business of the upstream's.
-        None if caller.key_in_authorization => {
-            request.remove_header(&header::AUTHORIZATION);
-            Ok(())
+/// What becomes of the client's `Authorization`.
+enum Authorization {
+    /// The upstream has a key of its own.
+    Replaced(HeaderValue),
+    /// A gateway key is no business of the upstream's.
+    Dropped,
+    AsSent,
+}
+
+impl Authorization {
+    fn of(upstream: &Upstream, caller: &Caller) -> Self {
+        match &upstream.api_key {
+            Some(key) => Self::Replaced(bearer(key)),
+            None if caller.key_in_authorization => Self::Dropped,
+            None => Self::AsSent,
         }
-        None => Ok(()),
     }
 }
 

@@ -95,7 +95,9 @@ pub fn request(request: &mut RequestHeader, context: &mut Context) -> pingora::R
         .map_err(|_| Error::explain(ErrorType::InternalError, "the path is not a URI"))?;
     request.set_uri(uri);
     headers::pass_through_request(request, upstream, caller)?;
-    headers::hand_on(context.trace.as_ref(), request);
+    if let Some(trace) = &context.trace {
+        headers::hand_on(trace, request);
+    }
     context.ledger.enter(Phase::UpstreamTtfb);
     Ok(())
 }

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http::header;
 use moka::future::Cache;
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::v1::Connector as Http1Connector;
 use pingora::connectors::http::v2::Connector as Http2Connector;
-use pingora::http::RequestHeader;
 use pingora::protocols::ALPN;
 use pingora::protocols::Stream;
 use pingora::protocols::http::client::HttpSession;
-use pingora::protocols::http::v1::client::{HttpSession as Http1Session, http_req_header_to_wire};
+use pingora::protocols::http::v1::client::HttpSession as Http1Session;
 use pingora::protocols::l4::ext::TCP_INFO;
 use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::{HttpPeer, Peer};
@@ -65,14 +65,15 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Sends an HTTP/1 request whose body is small in one write: pingora would flush the header
-    /// by itself, which costs another packet and another wake-up of the upstream.
+    /// Sends an HTTP/1 request, whose header is on the `wire` and whose body is small, in one write:
+    /// pingora would flush the header by itself, which costs another packet and another wake-up of
+    /// the upstream.
     ///
     /// Gives the connection back beside what came of the write, since an upstream may have
     /// answered before it closed.
     pub async fn send_at_once(
         mut self: Box<Self>,
-        request: Box<RequestHeader>,
+        mut wire: BytesMut,
         body: &Composed,
         within: Duration,
     ) -> (Box<Self>, pingora::Result<()>) {
@@ -81,16 +82,10 @@ impl Connection {
             return (self, Err(error));
         };
         let mut stream = http1.into_inner();
-        let written = match http_req_header_to_wire(&request) {
-            Some(mut wire) => {
-                wire.reserve(body.length);
-                for piece in &body.pieces {
-                    wire.extend_from_slice(piece);
-                }
-                write(&mut stream, &wire, within).await
-            }
-            None => Error::e_explain(ErrorType::InvalidHTTPHeader, "the request line is not one"),
-        };
+        for piece in &body.pieces {
+            wire.extend_from_slice(piece);
+        }
+        let written = write(&mut stream, &wire, within).await;
         let http1 = Http1Session::new_with_options(stream, &self.peer);
         self.session = HttpSession::H1(http1);
         (self, written)

@@ -131,8 +131,7 @@ pub(super) fn log(entry: &Entry) {
         first_chunk_ms = entry.first_chunk.map(milliseconds),
         phases = entry.phases.server_timing(),
         failure = entry.failure,
-        "{}",
-        if entry.route == REFUSED { "request refused" } else { "request" },
+        message = if entry.route == REFUSED { "request refused" } else { "request" },
     );
 }
 

@@ -4,10 +4,10 @@ use wide::u8x16;
 
 use super::{Container, JsonError, Kind, Span, Text};
 
-/// Bytes of a string that are looked at together …
+/// Bytes that are looked at together …
 const BLOCK: usize = 16;
-/// … and at one go once it has proven to be long.
-const LONG: usize = 4 * BLOCK;
+/// … and those whose stops are kept, a bit for each.
+const WINDOW: usize = 64;
 
 type Result<T> = std::result::Result<T, JsonError>;
 
@@ -16,6 +16,11 @@ type Result<T> = std::result::Result<T, JsonError>;
 pub(crate) struct Scanner<'a> {
     json: &'a [u8],
     at: usize,
+    /// Where the window begins …
+    window: usize,
+    /// … and which of its bytes are such that a string cannot simply go on. Kept from one escape to
+    /// the next and from one string to the next, since both may come every few bytes.
+    stops: u64,
     depth: usize,
     max_depth: usize,
 }
@@ -34,6 +39,8 @@ impl<'a> Scanner<'a> {
         Ok(Self {
             json,
             at: 0,
+            window: 0,
+            stops: stops_from(json, 0),
             depth: 0,
             max_depth,
         })
@@ -139,7 +146,7 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let mut is_plain = true;
         loop {
-            self.at += plain_prefix(&self.json[self.at..]);
+            self.pass_plain();
             match self.json.get(self.at) {
                 Some(b'"') => {
                     let end = self.at;
@@ -284,6 +291,24 @@ impl<'a> Scanner<'a> {
         found
     }
 
+    /// Passes what a string holds between here and the next byte that needs a look.
+    fn pass_plain(&mut self) {
+        loop {
+            let into = self.at - self.window;
+            if into >= WINDOW {
+                self.window = self.at;
+                self.stops = stops_from(self.json, self.at);
+            } else {
+                let stops = self.stops >> into;
+                if stops != 0 {
+                    self.at += stops.trailing_zeros() as usize;
+                    return;
+                }
+                self.at = self.window + WINDOW;
+            }
+        }
+    }
+
     fn after_space(&mut self) -> Option<u8> {
         loop {
             match self.json.get(self.at) {
@@ -299,41 +324,23 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// How many bytes from the front neither end a string, nor begin an escape, nor are control
-/// characters.
-fn plain_prefix(bytes: &[u8]) -> usize {
-    let (first, rest) = bytes.split_at(bytes.len().min(LONG));
-    let found = plain_blocks(first);
-    if found < LONG {
-        return found;
-    }
-    let (longs, _) = rest.as_chunks::<LONG>();
-    let plain = |long: &&[u8; LONG]| {
-        let (blocks, _) = long.as_chunks();
-        let stops = blocks
-            .iter()
-            .fold(u8x16::ZERO, |any, block| any | stops(block));
-        stops.to_bitmask() == 0
-    };
-    let plain = longs.iter().take_while(plain).count() * LONG;
-    LONG + plain + plain_blocks(&rest[plain..])
+/// Which of the bytes from `from` on, as many as a window has, are such that a string cannot simply
+/// go on: it ends there, or an escape begins, or a control character stands there. So does what
+/// lies behind the end.
+fn stops_from(json: &[u8], from: usize) -> u64 {
+    let rest = &json[from..];
+    let mut last = [0; WINDOW];
+    let window = rest.first_chunk().unwrap_or_else(|| {
+        last[..rest.len()].copy_from_slice(rest);
+        &last
+    });
+    let (blocks, _) = window.as_chunks::<BLOCK>();
+    blocks.iter().rev().fold(0, |stops, block| {
+        stops << BLOCK | u64::from(stops_in(block).to_bitmask())
+    })
 }
 
-/// The same, a block at a time.
-fn plain_blocks(bytes: &[u8]) -> usize {
-    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
-    for (index, block) in blocks.iter().enumerate() {
-        let stops = stops(block).to_bitmask();
-        if stops != 0 {
-            return index * BLOCK + stops.trailing_zeros() as usize;
-        }
-    }
-    let stop = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    blocks.len() * BLOCK + rest.iter().position(stop).unwrap_or(rest.len())
-}
-
-/// Which bytes of the block are those at which a string cannot simply go on.
-fn stops(block: &[u8; BLOCK]) -> u8x16 {
+fn stops_in(block: &[u8; BLOCK]) -> u8x16 {
     let block = u8x16::new(*block);
     let control = block.min(u8x16::splat(0x1f)).simd_eq(block);
     block.simd_eq(u8x16::splat(b'"')) | block.simd_eq(u8x16::splat(b'\\')) | control
@@ -345,16 +352,31 @@ mod tests {
 
     #[test]
     fn a_string_ends_where_it_ends_at_any_length() {
-        for length in 0..300 {
-            let mut bytes = "é –a".repeat(60).into_bytes();
-            bytes.truncate(length);
-            assert_eq!(plain_prefix(&bytes), length);
+        for length in 1..300 {
+            let mut plain = "é –a".repeat(60).into_bytes();
+            plain.truncate(length);
+            plain[0] = b'"';
+            let passed = |bytes: &[u8], from: usize| {
+                let mut scanner = Scanner {
+                    json: bytes,
+                    at: from,
+                    window: 0,
+                    stops: stops_from(bytes, 0),
+                    depth: 0,
+                    max_depth: 1,
+                };
+                scanner.pass_plain();
+                scanner.at
+            };
+            assert_eq!(passed(&plain, 1), length);
             for stop in [b'"', b'\\', b'\n', 0, 0x1f] {
-                for at in 0..length {
-                    let mut bytes = bytes.clone();
+                for at in 1..length {
+                    let mut bytes = plain.clone();
                     bytes[at] = stop;
                     bytes[length - 1] = stop;
-                    assert_eq!(plain_prefix(&bytes), at, "{stop} at {at} of {length}");
+                    for from in [1, at.div_ceil(2), at] {
+                        assert_eq!(passed(&bytes, from), at, "{stop} at {at} of {length}");
+                    }
                 }
             }
         }

@@ -160,17 +160,24 @@ impl Visit for Text<'_> {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == MESSAGE {
-            return self.record_debug(field, &format_args!("{value}"));
+        let is_message = field.name() == MESSAGE;
+        if !all(value, |byte| (b' '..0x7f).contains(&byte) && is_plain(byte)) {
+            return match is_message {
+                true => self.record_debug(field, &format_args!("{value}")),
+                false => self.record_debug(field, &value),
+            };
         }
         if let Some(line) = self.begin(field) {
-            if all(value, |byte| (b' '..0x7f).contains(&byte) && is_plain(byte)) {
-                line.push('"');
-                line.push_str(value);
-                line.push('"');
-            } else {
-                let _ = write!(line, "{value:?}");
-            }
+            let quote = if is_message { "" } else { "\"" };
+            line.push_str(quote);
+            line.push_str(value);
+            line.push_str(quote);
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        if let Some(line) = self.begin(field) {
+            line.push_str(if value { "true" } else { "false" });
         }
     }
 
