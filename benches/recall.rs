@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use yychat::config::model;
 use yychat::memory::record::{Line, Record};
-use yychat::memory::{Memory, RecallQuery, Scope, Source};
+use yychat::memory::{Memory, Question, RecallQuery, Scope, Source};
 
 const TENANT: &str = "bench";
 
@@ -165,13 +165,14 @@ async fn reads(memory: &Memory, scopes: usize, records: usize) {
     for at in 0..scopes {
         let scope = scope(at);
         for touch in 0..if scopes == 1 { 2000 } else { 3 } {
+            let text = words.text(8);
+            let start = Instant::now();
             let query = RecallQuery {
-                text: words.text(8),
+                question: Question::new(text, Vec::new()).into(),
                 limit: 5,
                 deadline: Duration::from_secs(60),
                 ..RecallQuery::default()
             };
-            let start = Instant::now();
             memory.recall(&scope, &query).await;
             let ms = start.elapsed().as_secs_f64() * 1e3;
             if touch == 0 { &mut cold } else { &mut warm }.push(ms);

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::reply::body;
 use super::{Generation, Who};
 use crate::error::ApiError;
-use crate::memory::{Line, Memory, Page, RecallQuery, Record, Scope, Selection, Source, valid_id};
+use crate::memory::{Line, Memory, Page, Question, RecallQuery, Record, Scope, Selection, Source, valid_id};
 
 /// Records on a page where the caller does not say.
 const PAGE: usize = 50;
@@ -208,8 +208,7 @@ pub async fn search(
     let user = named_user(&headers)?.or(search.user_id);
     let scope = scope(&who, user.as_deref(), search.conversation_id.as_deref())?;
     let query = RecallQuery {
-        text: search.query,
-        context: search.context,
+        question: Question::new(search.query, search.context).into(),
         already_sent: Vec::new(),
         limit: search.limit.unwrap_or(10).clamp(1, PAGE_MOST),
         deadline: std::time::Duration::from_secs(10),

@@ -24,6 +24,12 @@ pub struct Block {
 }
 
 impl Block {
+    /// Bytes that it holds, about.
+    pub fn weight(&self) -> usize {
+        let records: usize = self.records.iter().map(|record| record.weight()).sum();
+        size_of::<Self>() + self.text.len() + records
+    }
+
     /// The records, each with the fingerprint of its text.
     pub fn fingerprinted(&self) -> impl Iterator<Item = (&Arc<Record>, u64)> {
         let of = |record: &Arc<Record>| fingerprint(&record.text);

@@ -8,20 +8,22 @@ use std::sync::Arc;
 use moka::sync::Cache;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::index::Query;
+use super::block::{self, Block};
+use super::recall::{Question, Recalled};
 use super::similar::fingerprint;
 
 /// Messages whose fingerprints are kept.
 const MESSAGES: u64 = 1 << 16;
-/// Bytes of queries that are kept.
-const QUERIES: u64 = 4 << 20;
+/// Bytes of questions that are kept, and of blocks.
+const BYTES: u64 = 4 << 20;
 
-/// Fingerprints of messages and queries, by their bytes.
+/// Fingerprints of messages, questions and blocks, by the bytes that they are made of.
 pub struct Known {
     /// Drawn at each start, so that nobody can choose texts that are taken for each other.
     seed: u64,
     fingerprints: Cache<u128, u64>,
-    queries: Cache<u128, Arc<Query>>,
+    questions: Cache<u128, Arc<Question>>,
+    blocks: Cache<u128, Arc<Block>>,
 }
 
 impl Default for Known {
@@ -29,12 +31,17 @@ impl Default for Known {
         Self {
             seed: RandomState::new().hash_one(0),
             fingerprints: Cache::new(MESSAGES),
-            queries: Cache::builder()
-                .weigher(|_, query: &Arc<Query>| u32::try_from(query.weight()).unwrap_or(u32::MAX))
-                .max_capacity(QUERIES)
-                .build(),
+            questions: weighed(|question: &Question| question.weight()),
+            blocks: weighed(Block::weight),
         }
     }
+}
+
+fn weighed<T: Send + Sync + 'static>(weight: fn(&T) -> usize) -> Cache<u128, Arc<T>> {
+    Cache::builder()
+        .weigher(move |_, kept: &Arc<T>| u32::try_from(weight(kept)).unwrap_or(u32::MAX))
+        .max_capacity(BYTES)
+        .build()
 }
 
 impl Known {
@@ -46,16 +53,47 @@ impl Known {
         self.fingerprints.get_with(hash.digest128(), of)
     }
 
-    /// The query of these texts, analysed.
-    pub fn query(&self, text: &str, context: &[String]) -> Arc<Query> {
+    /// The question that these messages ask, the last user's first.
+    pub fn question<'a>(
+        &self,
+        said: impl Iterator<Item = &'a [u8]>,
+        read: impl FnOnce() -> Question,
+    ) -> Arc<Question> {
         let mut hash = Xxh3::with_seed(self.seed);
-        for text in [text].into_iter().chain(context.iter().map(String::as_str)) {
-            hash.update(&text.len().to_le_bytes());
-            hash.update(text.as_bytes());
+        for raw in said {
+            part(&mut hash, raw);
         }
-        let of = || Arc::new(Query::new(text, context));
-        self.queries.get_with(hash.digest128(), of)
+        self.questions
+            .get_with(hash.digest128(), || Arc::new(read()))
     }
+
+    /// What [`block::render`] makes of these.
+    pub fn block<'a>(
+        &self,
+        found: impl Iterator<Item = &'a Recalled> + Clone,
+        query: &str,
+        max_bytes: usize,
+    ) -> Arc<Block> {
+        let mut hash = Xxh3::with_seed(self.seed);
+        part(&mut hash, query.as_bytes());
+        hash.update(&max_bytes.to_le_bytes());
+        // Who reads the block asks its records only for what is hashed here.
+        for Recalled { record, .. } in found.clone() {
+            part(&mut hash, &record.scope.key());
+            hash.update(record.id.as_bytes());
+            hash.update(&record.updated_at.to_le_bytes());
+            part(&mut hash, record.role.as_bytes());
+            part(&mut hash, record.text.as_bytes());
+        }
+        let render = || block::render(found, query, max_bytes).into();
+        self.blocks.get_with(hash.digest128(), render)
+    }
+}
+
+/// Hashes one of several texts, so that the same bytes parted elsewhere are others.
+fn part(hash: &mut Xxh3, text: &[u8]) {
+    hash.update(&text.len().to_le_bytes());
+    hash.update(text);
 }
 
 #[cfg(test)]
@@ -65,16 +103,24 @@ mod tests {
     #[test]
     fn what_is_known_is_what_would_be_worked_out() {
         let known = Known::default();
-        let context = ["a cat".to_owned(), "b".to_owned()];
         for _ in 0..2 {
             let print = known.fingerprint(b"\"a\\u0020cat\"", || "a cat".into());
             assert_eq!(print, fingerprint("A  cat."));
-            assert_eq!(*known.query("it", &context), Query::new("it", &context));
-            // The same bytes, parted elsewhere.
-            let parted = ["a ".to_owned(), "catb".to_owned()];
-            assert_eq!(*known.query("it", &parted), Query::new("it", &parted));
         }
         let again = known.fingerprint(b"\"a\\u0020cat\"", || unreachable!("it is known"));
         assert_eq!(again, fingerprint("a cat"));
+    }
+
+    #[test]
+    fn a_question_is_read_once_and_the_same_bytes_parted_elsewhere_are_another() {
+        let known = Known::default();
+        let ask = |parts: [&str; 2]| {
+            let read = || Question::new(parts[0].to_owned(), vec![parts[1].to_owned()]);
+            known.question(parts.iter().map(|part| part.as_bytes()), read)
+        };
+        let first = ask(["it", "a cat"]);
+        assert_eq!(*first, Question::new("it".into(), vec!["a cat".into()]));
+        assert!(Arc::ptr_eq(&first, &ask(["it", "a cat"])));
+        assert_eq!(ask(["ita", " cat"]).context(), [" cat"]);
     }
 }

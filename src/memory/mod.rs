@@ -53,7 +53,7 @@ use tokio::time::{Instant, timeout};
 
 pub use embedded::Embedded;
 pub use postgres::Postgres;
-pub use recall::{Outcome, Recall, RecallQuery, Recalled};
+pub use recall::{Outcome, Question, Recall, RecallQuery, Recalled};
 pub use record::{Line, Record, Source};
 pub use scope::{Scope, valid_id};
 pub use standing::Place;
@@ -64,6 +64,7 @@ pub use writer::Turn;
 
 use crate::config::model;
 use crate::error::Fault;
+use block::Block;
 use cache::Scopes;
 use embedding::{Embedder, Embeddings, Worker};
 use extraction::{Extraction, Feed};
@@ -204,6 +205,25 @@ impl Memory {
         self.known.fingerprint(raw, text)
     }
 
+    /// The question that these messages ask, of which `read` reads the texts.
+    pub fn question<'a>(
+        &self,
+        said: impl Iterator<Item = &'a [u8]>,
+        read: impl FnOnce() -> Question,
+    ) -> Arc<Question> {
+        self.known.question(said, read)
+    }
+
+    /// What [`block::render`] makes of these.
+    pub fn block<'a>(
+        &self,
+        found: impl Iterator<Item = &'a Recalled> + Clone,
+        query: &str,
+        max_bytes: usize,
+    ) -> Arc<Block> {
+        self.known.block(found, query, max_bytes)
+    }
+
     /// Finds what the scope remembers of the query. It answers by the deadline, whatever the
     /// store does.
     pub async fn recall(&self, scope: &Scope, query: &RecallQuery) -> Recall {
@@ -242,16 +262,18 @@ impl Memory {
     ) -> Result<(Vec<Recalled>, bool), StoreError> {
         let start = Instant::now();
         let entry = self.scopes.get(scope).await?;
-        let analysed = self.known.query(&query.text, &query.context);
+        let question = &*query.question;
         let vector = match &self.embeddings {
             Some(embeddings) => {
                 let within =
                     (query.deadline - query.deadline / RESERVED).saturating_sub(start.elapsed());
-                embeddings.query(&query.text, &query.context, within).await
+                embeddings
+                    .query(question.text(), question.context(), within)
+                    .await
             }
             None => None,
         };
-        let rank = || Arc::new(entry.read().rank(&analysed, vector.as_deref(), query.limit));
+        let rank = || Arc::new(entry.read().rank(question.analysed(), vector.as_deref(), query.limit));
         let answer = |ranking: &Ranking| {
             entry
                 .read()
@@ -260,7 +282,7 @@ impl Memory {
         let Some(rankings) = &self.rankings else {
             return Ok((answer(&rank()), false));
         };
-        let key = CacheKey::new(scope, &analysed);
+        let key = CacheKey::new(scope, question);
         let found = rankings
             .entry(key.clone())
             .or_insert_with(async { rank() })
@@ -269,7 +291,7 @@ impl Memory {
             return Ok((answer(found.value()), false));
         }
         let old = found.into_value();
-        let asked = (&*analysed, vector.as_deref());
+        let asked = (question.analysed(), vector.as_deref());
         let refreshed = entry.read().refresh(&old, asked, query.limit);
         let cached = refreshed.is_some();
         let ranking = refreshed.unwrap_or_else(rank);

@@ -22,13 +22,58 @@ const SPARE: usize = 32;
 /// that end together are queued in either order.
 const SKEW_MS: i64 = 10_000;
 
+/// What a conversation is about, as it is looked for.
+#[derive(Debug, Default, PartialEq)]
+pub struct Question {
+    text: String,
+    context: Vec<String>,
+    analysed: Query,
+    /// Equal for questions that rank alike.
+    print: u128,
+}
+
+impl Question {
+    /// `text` is the last user turn, `context` the turns before it in the running conversation, the
+    /// latest first; four are looked at.
+    pub fn new(text: String, context: Vec<String>) -> Self {
+        let analysed = Query::new(&text, &context);
+        Self {
+            print: analysed.fingerprint(),
+            analysed,
+            text,
+            context,
+        }
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub fn context(&self) -> &[String] {
+        &self.context
+    }
+
+    pub(super) fn analysed(&self) -> &Query {
+        &self.analysed
+    }
+
+    /// Bytes that it takes, about.
+    pub(super) fn weight(&self) -> usize {
+        let texts: usize = self.context.iter().map(|text| text.len() + 24).sum();
+        size_of::<Self>() + self.analysed.weight() + self.text.len() + texts
+    }
+}
+
+impl From<&str> for Question {
+    fn from(text: &str) -> Self {
+        Self::new(text.to_owned(), Vec::new())
+    }
+}
+
 /// What is looked for.
 #[derive(Debug, Clone, Default)]
 pub struct RecallQuery {
-    /// The last user turn.
-    pub text: String,
-    /// The turns before it in the running conversation, the latest first; four are looked at.
-    pub context: Vec<String>,
+    pub question: Arc<Question>,
     /// Fingerprints of what the client already sends: a record that says the same is left out.
     pub already_sent: Vec<u64>,
     /// Records at most.
@@ -366,10 +411,10 @@ pub struct CacheKey {
 }
 
 impl CacheKey {
-    pub fn new(scope: &Scope, query: &Query) -> Self {
+    pub fn new(scope: &Scope, question: &Question) -> Self {
         Self {
             scope: scope.clone(),
-            query: query.fingerprint(),
+            query: question.print,
         }
     }
 }

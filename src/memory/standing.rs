@@ -58,9 +58,7 @@ pub struct Standing(Cache<Place, Arc<Block>>);
 impl Default for Standing {
     fn default() -> Self {
         let weight = |_: &Place, block: &Arc<Block>| {
-            let records: usize = block.records.iter().map(|record| record.weight()).sum();
-            u32::try_from(size_of::<(Place, Block)>() + block.text.len() + records)
-                .unwrap_or(u32::MAX)
+            u32::try_from(size_of::<Place>() + block.weight()).unwrap_or(u32::MAX)
         };
         let cache = Cache::builder()
             .weigher(weight)
@@ -112,7 +110,13 @@ impl Memory {
     /// Has a block stand at this place in the requests that follow, or none.
     pub fn keep_block(&self, place: &Place, block: Option<Arc<Block>>) {
         match block {
-            Some(block) => self.standing.0.insert(place.clone(), block),
+            Some(block) => {
+                // Who asks the same again has it there already, and a look costs less than a write.
+                let there = self.standing.0.get(place);
+                if there.is_none_or(|there| !Arc::ptr_eq(&there, &block)) {
+                    self.standing.0.insert(place.clone(), block);
+                }
+            }
             None => self.standing.0.invalidate(place),
         }
     }

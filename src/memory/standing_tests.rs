@@ -24,7 +24,7 @@ async fn asked(question: &str) -> (Memory, tempfile::TempDir, Record) {
     let record = Record::new(&scope("ann"), "user", text, Source::Api, 1_700_000_000_000);
     let record = memory.create(record).await.unwrap();
     let query = RecallQuery {
-        text: "dog".into(),
+        question: Arc::new("dog".into()),
         limit: 5,
         deadline: Duration::from_secs(60),
         ..RecallQuery::default()

@@ -52,7 +52,7 @@ fn turn(scope: &Scope, conversation: &str, user: &str, assistant: &str) -> Turn 
 
 fn query(text: &str) -> RecallQuery {
     RecallQuery {
-        text: text.into(),
+        question: Arc::new(text.into()),
         limit: 5,
         deadline: Duration::from_secs(60),
         ..RecallQuery::default()

@@ -1,6 +1,6 @@
 //! What a request asks of the gateway, in its body's fields and in its headers.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::chat::{ChatRequest, MemoryUse};
 use crate::error::ApiError;
@@ -21,13 +21,26 @@ pub struct Ask {
     pub use_tools: Option<bool>,
 }
 
-/// The headers that other memory layers and front ends name a user and a conversation by, in
-/// the order in which they are believed.
-const ALIASES: [(&str, &str); 4] = [
-    ("x-openwebui-user-id", "x-openwebui-chat-id"),
-    ("x-sm-user-id", "x-sm-conversation-id"),
-    ("x-resource-id", "x-thread-id"),
-    ("x-session-id", "x-conversation-id"),
+// Names and not texts, which would be parsed each time.
+static PERSONALITY: [HeaderName; 1] = [HeaderName::from_static("x-yychat-personality")];
+static MEMORY: [HeaderName; 1] = [HeaderName::from_static("x-yychat-memory")];
+static USE_TOOLS: [HeaderName; 1] = [HeaderName::from_static("x-yychat-use-tools")];
+static USER: [HeaderName; 1] = [HeaderName::from_static("x-yychat-user-id")];
+static CONVERSATION: [HeaderName; 1] = [HeaderName::from_static("x-yychat-conversation-id")];
+/// The headers that other memory layers and front ends name a user by, in the order in which they
+/// are believed …
+static USER_ALIASES: [HeaderName; 4] = [
+    HeaderName::from_static("x-openwebui-user-id"),
+    HeaderName::from_static("x-sm-user-id"),
+    HeaderName::from_static("x-resource-id"),
+    HeaderName::from_static("x-session-id"),
+];
+/// … and those by which they name a conversation.
+static CONVERSATION_ALIASES: [HeaderName; 4] = [
+    HeaderName::from_static("x-openwebui-chat-id"),
+    HeaderName::from_static("x-sm-conversation-id"),
+    HeaderName::from_static("x-thread-id"),
+    HeaderName::from_static("x-conversation-id"),
 ];
 
 impl Ask {
@@ -42,30 +55,30 @@ impl Ask {
             any: headers.keys().any(|name| name.as_str().starts_with("x-")),
         };
         let personality = named
-            .first(["x-yychat-personality"])?
+            .first(&PERSONALITY)?
             .or_else(|| request.personality_id().map(Into::into));
         let user = match named
-            .first(["x-yychat-user-id"])?
+            .first(&USER)?
             .or_else(|| owned(request.user()))
         {
             Some(user) => Some(user),
             None => named
-                .first(ALIASES.map(|(user, _)| user))?
+                .first(&USER_ALIASES)?
                 .or_else(|| owned(request.metadata_user_id())),
         };
         let conversation = match named
-            .first(["x-yychat-conversation-id"])?
+            .first(&CONVERSATION)?
             .or_else(|| owned(request.conversation_id()))
         {
             Some(conversation) => Some(conversation),
-            None => named.first(ALIASES.map(|(_, conversation)| conversation))?,
+            None => named.first(&CONVERSATION_ALIASES)?,
         };
         for (what, id) in [("user", &user), ("conversation_id", &conversation)] {
             if let Some(id) = id {
                 valid_id(what, id.as_bytes())?;
             }
         }
-        let memory = match named.first(["x-yychat-memory"])? {
+        let memory = match named.first(&MEMORY)? {
             Some(word) => MemoryUse::parse(&word).ok_or_else(|| {
                 ApiError::bad_request(format!(
                     "X-YYChat-Memory is `{word}`. Send `full`, `readonly` or `off`."
@@ -74,7 +87,7 @@ impl Ask {
             })?,
             None => request.memory().unwrap_or(MemoryUse::Full),
         };
-        let use_tools = match named.first(["x-yychat-use-tools"])? {
+        let use_tools = match named.first(&USE_TOOLS)? {
             Some(word) => Some(switch(&word)?),
             None => request.use_tools(),
         };
@@ -112,8 +125,8 @@ struct Named<'a> {
 impl Named<'_> {
     /// The first of these headers that is there and not empty. Clients that cannot put other
     /// scripts into a header percent-encode them.
-    fn first<const N: usize>(&self, names: [&str; N]) -> Result<Option<String>, ApiError> {
-        for name in names.into_iter().filter(|_| self.any) {
+    fn first(&self, names: &'static [HeaderName]) -> Result<Option<String>, ApiError> {
+        for name in names.iter().filter(|_| self.any) {
             let Some(value) = self.headers.get(name) else {
                 continue;
             };
@@ -122,7 +135,7 @@ impl Named<'_> {
                 ApiError::bad_request(format!(
                     "The header {name} is not UTF-8. Send it as UTF-8 or percent-encoded."
                 ))
-                .param(name)
+                .param(name.as_str())
             })?;
             if !text.is_empty() {
                 return Ok(Some(text.into_owned()));

@@ -8,10 +8,14 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::ask::Ask;
-use crate::chat::{Answer, ChatRequest, Injection, MemoryText, MemoryUse, Placement, Role};
+use crate::chat::{
+    Answer, ChatRequest, Injection, MemoryText, MemoryUse, Message, Placement, Role,
+};
 use crate::config::model;
-use crate::memory::block::{self, Block};
-use crate::memory::{self, Memory, Outcome, Place, RecallQuery, Recalled, Record, Scope};
+use crate::memory::block::Block;
+use crate::memory::{
+    self, Memory, Outcome, Place, Question, RecallQuery, Recalled, Record, Scope,
+};
 use crate::snapshot::Snapshot;
 
 /// Turns before the last user message that help to say what it is about.
@@ -78,7 +82,7 @@ impl Remembered {
             let known: HashSet<Uuid> = remembered.injected().map(|record| record.id).collect();
             let fresh = recall.records.iter();
             let fresh = fresh.filter(|found| !known.contains(&found.record.id));
-            remembered.block = block::render(fresh, &query.text, config.max_bytes).into();
+            remembered.block = memory.block(fresh, query.question.text(), config.max_bytes);
             remembered.place = last.map(|(_, place)| place);
         }
         remembered.recalled = recall.records;
@@ -192,23 +196,20 @@ fn query(memory: &Memory, config: &model::Memory, request: &ChatRequest) -> Reca
     let messages = request.messages();
     let last_user = request.last_user();
     let said = |role| matches!(role, Role::User | Role::Assistant);
-    let before = &messages[..last_user.unwrap_or(0)];
+    let raw = |message: &Message| &request.body()[message.span.range()];
+    let before = messages[..last_user.unwrap_or(0)].iter().rev();
+    let before = before.filter(|message| said(message.role));
+    let before = before.take(CONTEXT_TURNS);
+    let last = last_user.map(|at| &messages[at]);
+    let text = |message| request.text(message).into_owned();
     RecallQuery {
-        text: last_user.map_or_else(String::new, |at| request.text(&messages[at]).into_owned()),
-        context: before
-            .iter()
-            .rev()
-            .filter(|message| said(message.role))
-            .take(CONTEXT_TURNS)
-            .map(|message| request.text(message).into_owned())
-            .collect(),
+        question: memory.question(last.into_iter().chain(before.clone()).map(raw), || {
+            Question::new(last.map(text).unwrap_or_default(), before.map(text).collect())
+        }),
         already_sent: messages
             .iter()
             .filter(|message| said(message.role))
-            .map(|message| {
-                let raw = &request.body()[message.span.range()];
-                memory.fingerprint(raw, || request.text(message))
-            })
+            .map(|message| memory.fingerprint(raw(message), || request.text(message)))
             .collect(),
         limit: config.recall_limit,
         deadline: config.recall_deadline,

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
 use crate::memory::tests::config;
-use crate::memory::{Memory, Outcome, RecallQuery, Record, Scope, Source};
+use crate::memory::{Memory, Outcome, Question, RecallQuery, Record, Scope, Source};
 
 /// Knows a few words, some of which mean the same.
 #[derive(Default)]
@@ -64,7 +64,7 @@ fn scope() -> Scope {
 
 fn query(text: &str) -> RecallQuery {
     RecallQuery {
-        text: text.into(),
+        question: Arc::new(text.into()),
         limit: 1,
         deadline: Duration::from_secs(60),
         ..RecallQuery::default()
@@ -195,7 +195,7 @@ async fn of_a_text_that_is_too_long_a_part_is_embedded() {
     }
     assert!(found(&memory, "dog").await.starts_with("our puppy"));
     let asked = RecallQuery {
-        context: vec!["and on and on ".repeat(200)],
+        question: Question::new("dog".to_owned(), vec!["and on and on ".repeat(200)]).into(),
         ..query("dog")
     };
     let recall = memory.recall(&scope(), &asked).await;

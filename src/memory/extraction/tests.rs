@@ -147,7 +147,7 @@ async fn a_turn_becomes_facts_in_the_background_with_where_they_came_from() {
     assert_eq!(line.into_record("tenant", 0).unwrap(), *fact);
 
     let query = RecallQuery {
-        text: "what is the user's cat called?".into(),
+        question: Arc::new("what is the user's cat called?".into()),
         limit: 5,
         deadline: Duration::from_secs(60),
         ..RecallQuery::default()

@@ -87,7 +87,7 @@ async fn a_database_that_hangs_holds_up_neither_recall_nor_its_recovery() {
     let config = crate::memory::tests::config(folder.path());
     let memory = Memory::with_store(Arc::new(store.clone()), &config, None).unwrap();
     let query = RecallQuery {
-        text: "record".into(),
+        question: Arc::new("record".into()),
         limit: 5,
         deadline: Duration::from_millis(50),
         ..RecallQuery::default()
