@@ -18,7 +18,9 @@ use serde_json::{Value, json};
 use super::reply::body;
 use super::{Generation, Who};
 use crate::error::ApiError;
-use crate::memory::{Line, Memory, Page, Question, RecallQuery, Record, Scope, Selection, Source, valid_id};
+use crate::memory::{
+    Line, Memory, Page, Question, RecallQuery, Record, Scope, Selection, Source, valid_id,
+};
 
 /// Records on a page where the caller does not say.
 const PAGE: usize = 50;

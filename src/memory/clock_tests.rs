@@ -28,7 +28,11 @@ fn memory(store: &Embedded) -> Memory {
 
 async fn find(memory: &Memory, scope: &Scope, number: usize, now: i64) -> Vec<Recalled> {
     let query = RecallQuery {
-        question: Arc::new(format!("what is the secret of cabinet{number}?").as_str().into()),
+        question: Arc::new(
+            format!("what is the secret of cabinet{number}?")
+                .as_str()
+                .into(),
+        ),
         limit: 5,
         deadline: Duration::from_secs(60),
         now,

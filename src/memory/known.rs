@@ -9,7 +9,8 @@ use moka::sync::Cache;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::block::{self, Block};
-use super::recall::{Question, Recalled};
+use super::question::Question;
+use super::recall::Recalled;
 use super::similar::fingerprint;
 
 /// Messages whose fingerprints are kept.

@@ -21,6 +21,7 @@ mod handover;
 mod index;
 mod known;
 mod postgres;
+mod question;
 mod recall;
 pub mod record;
 pub mod scope;
@@ -53,7 +54,8 @@ use tokio::time::{Instant, timeout};
 
 pub use embedded::Embedded;
 pub use postgres::Postgres;
-pub use recall::{Outcome, Question, Recall, RecallQuery, Recalled};
+pub use question::Question;
+pub use recall::{Outcome, Recall, RecallQuery, Recalled};
 pub use record::{Line, Record, Source};
 pub use scope::{Scope, valid_id};
 pub use standing::Place;
@@ -69,7 +71,8 @@ use cache::Scopes;
 use embedding::{Embedder, Embeddings, Worker};
 use extraction::{Extraction, Feed};
 use known::Known;
-use recall::{CacheKey, Ranking};
+use question::CacheKey;
+use recall::Ranking;
 use standing::Standing;
 use stats::Counters;
 use writer::{Job, Writer};
@@ -273,7 +276,13 @@ impl Memory {
             }
             None => None,
         };
-        let rank = || Arc::new(entry.read().rank(question.analysed(), vector.as_deref(), query.limit));
+        let rank = || {
+            Arc::new(
+                entry
+                    .read()
+                    .rank(question.analysed(), vector.as_deref(), query.limit),
+            )
+        };
         let answer = |ranking: &Ranking| {
             entry
                 .read()

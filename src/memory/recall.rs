@@ -9,8 +9,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::embedding::vector::{Vector, Vectors};
 use super::index::{Document, Index, Query, Scored};
+use super::question::Question;
 use super::record::{Record, Source};
-use super::scope::Scope;
 use super::similar::{Shingles, fingerprint};
 use super::store::Loaded;
 
@@ -21,54 +21,6 @@ const SPARE: usize = 32;
 /// Milliseconds by which a record may be older than the newest and still count as new: turns
 /// that end together are queued in either order.
 const SKEW_MS: i64 = 10_000;
-
-/// What a conversation is about, as it is looked for.
-#[derive(Debug, Default, PartialEq)]
-pub struct Question {
-    text: String,
-    context: Vec<String>,
-    analysed: Query,
-    /// Equal for questions that rank alike.
-    print: u128,
-}
-
-impl Question {
-    /// `text` is the last user turn, `context` the turns before it in the running conversation, the
-    /// latest first; four are looked at.
-    pub fn new(text: String, context: Vec<String>) -> Self {
-        let analysed = Query::new(&text, &context);
-        Self {
-            print: analysed.fingerprint(),
-            analysed,
-            text,
-            context,
-        }
-    }
-
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    pub fn context(&self) -> &[String] {
-        &self.context
-    }
-
-    pub(super) fn analysed(&self) -> &Query {
-        &self.analysed
-    }
-
-    /// Bytes that it takes, about.
-    pub(super) fn weight(&self) -> usize {
-        let texts: usize = self.context.iter().map(|text| text.len() + 24).sum();
-        size_of::<Self>() + self.analysed.weight() + self.text.len() + texts
-    }
-}
-
-impl From<&str> for Question {
-    fn from(text: &str) -> Self {
-        Self::new(text.to_owned(), Vec::new())
-    }
-}
 
 /// What is looked for.
 #[derive(Debug, Clone, Default)]
@@ -399,22 +351,5 @@ fn document(record: &Record) -> Document<'_> {
             .filter(|_| record.source != Source::Extraction)
             .map(|id| xxh3_64(id.as_bytes())),
         at: record.created_at,
-    }
-}
-
-/// What a cached ranking is found by: the scope and everything of the query that ranking looks at,
-/// after case, punctuation, order, stop words and endings are gone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct CacheKey {
-    scope: Scope,
-    query: u128,
-}
-
-impl CacheKey {
-    pub fn new(scope: &Scope, question: &Question) -> Self {
-        Self {
-            scope: scope.clone(),
-            query: question.print,
-        }
     }
 }

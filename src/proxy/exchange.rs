@@ -34,9 +34,9 @@ use crate::turn::{self, Asked, Continuation, Turn};
 
 /// Bytes of a model's name that are shown.
 const MODEL_LENGTH: usize = 200;
-/// Pieces of a body smaller than this are copied together before they are written …
+/// Pieces of a body smaller than this are copied together before they are written.
 const PIECE: usize = 64 * 1024;
-/// … and larger ones are written this much at a time, an early answer being looked for between.
+/// A body larger than this is written so much at a time, an early answer being looked for between.
 const SLICE: usize = 256 * 1024;
 /// How long an answer is looked for after a write to the upstream has failed.
 const EARLY_ANSWER: Duration = Duration::from_secs(1);
@@ -207,8 +207,11 @@ async fn attempt(
             trace: context.trace.as_ref(),
             length: composed.length,
         };
-        let sent = if connection.session.as_http1().is_some() && composed.length <= PIECE {
-            let sending = connection.send_at_once(header.to_wire()?, composed, timeouts.write);
+        let pieces = composed.pieces.iter().cloned();
+        let sent = if connection.session.as_http1().is_some() && composed.length <= SLICE {
+            let header = header.to_wire()?.freeze();
+            let wire = coalesce([header].into_iter().chain(pieces), PIECE);
+            let sending = connection.send_at_once(wire, timeouts.write);
             let (returned, sent) = with_client(session, pin!(sending)).await?;
             connection = returned;
             sent.map(|()| Sent::Whole)

@@ -37,8 +37,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Bytes of an answer that are gathered before they are sent; larger writes go straight on.
 const WRITE_BUFFER: usize = 8 * 1024;
 
-/// Bytes that are read at once where a request begins: most requests whole.
-const READ_AT_ONCE: usize = 64 * 1024;
+/// Bytes that are read at once where a request begins: most requests whole, and of a large one no
+/// more than is cheap to copy once more.
+const READ_AT_ONCE: usize = 16 * 1024;
 
 thread_local! {
     /// Where they are read to, so that a connection has no more room than what came needs.

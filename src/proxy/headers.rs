@@ -55,11 +55,10 @@ pub struct ChatHeader<'a> {
 }
 
 impl ChatHeader<'_> {
-    /// As HTTP/1 has it on the wire, with room for the body behind it. Costs a fraction of what a
-    /// map of fields does.
+    /// As HTTP/1 has it on the wire. Costs a fraction of what a map of fields does.
     pub fn to_wire(self) -> Result<BytesMut, Failure> {
         const USUAL: usize = 1024;
-        let mut wire = BytesMut::with_capacity(USUAL + self.length);
+        let mut wire = BytesMut::with_capacity(USUAL);
         let path = path::under(&self.client.uri, &self.upstream.base_url);
         if path.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
             return Err(not_forwarded(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use http::header;
 use moka::future::Cache;
 use pingora::connectors::ConnectorOptions;
@@ -24,7 +24,6 @@ use tokio::io::AsyncWriteExt;
 
 use super::fail::{UpstreamError, UpstreamErrorKind};
 use super::{respond, trust};
-use crate::chat::Composed;
 use crate::config::model::{HttpVersion, Timeouts, Upstream};
 
 /// How long a resolved name is believed: long enough to keep look-ups off the request's path,
@@ -65,16 +64,14 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Sends an HTTP/1 request, whose header is on the `wire` and whose body is small, in one write:
-    /// pingora would flush the header by itself, which costs another packet and another wake-up of
-    /// the upstream.
+    /// Sends a whole HTTP/1 request as it stands on the wire. pingora would flush the header by
+    /// itself, which costs another packet and another wake-up of the upstream.
     ///
     /// Gives the connection back beside what came of the write, since an upstream may have
     /// answered before it closed.
     pub async fn send_at_once(
         mut self: Box<Self>,
-        mut wire: BytesMut,
-        body: &Composed,
+        wire: Vec<Bytes>,
         within: Duration,
     ) -> (Box<Self>, pingora::Result<()>) {
         let HttpSession::H1(http1) = self.session else {
@@ -82,9 +79,6 @@ impl Connection {
             return (self, Err(error));
         };
         let mut stream = http1.into_inner();
-        for piece in &body.pieces {
-            wire.extend_from_slice(piece);
-        }
         let written = write(&mut stream, &wire, within).await;
         let http1 = Http1Session::new_with_options(stream, &self.peer);
         self.session = HttpSession::H1(http1);
@@ -302,9 +296,11 @@ impl Dialer {
     }
 }
 
-async fn write(stream: &mut Stream, wire: &[u8], within: Duration) -> pingora::Result<()> {
+async fn write(stream: &mut Stream, wire: &[Bytes], within: Duration) -> pingora::Result<()> {
     let writing = async {
-        stream.write_all(wire).await?;
+        for piece in wire {
+            stream.write_all(piece).await?;
+        }
         stream.flush().await
     };
     match timeout(within, writing).await {

@@ -57,10 +57,7 @@ impl Ask {
         let personality = named
             .first(&PERSONALITY)?
             .or_else(|| request.personality_id().map(Into::into));
-        let user = match named
-            .first(&USER)?
-            .or_else(|| owned(request.user()))
-        {
+        let user = match named.first(&USER)?.or_else(|| owned(request.user())) {
             Some(user) => Some(user),
             None => named
                 .first(&USER_ALIASES)?

@@ -13,9 +13,7 @@ use crate::chat::{
 };
 use crate::config::model;
 use crate::memory::block::Block;
-use crate::memory::{
-    self, Memory, Outcome, Place, Question, RecallQuery, Recalled, Record, Scope,
-};
+use crate::memory::{self, Memory, Outcome, Place, Question, RecallQuery, Recalled, Record, Scope};
 use crate::snapshot::Snapshot;
 
 /// Turns before the last user message that help to say what it is about.
@@ -204,7 +202,10 @@ fn query(memory: &Memory, config: &model::Memory, request: &ChatRequest) -> Reca
     let text = |message| request.text(message).into_owned();
     RecallQuery {
         question: memory.question(last.into_iter().chain(before.clone()).map(raw), || {
-            Question::new(last.map(text).unwrap_or_default(), before.map(text).collect())
+            Question::new(
+                last.map(text).unwrap_or_default(),
+                before.map(text).collect(),
+            )
         }),
         already_sent: messages
             .iter()

@@ -6,6 +6,7 @@
 //! it means no text. The module's tests hold the agreement over generated and mutated texts.
 
 mod scanner;
+mod stops;
 
 use std::borrow::Cow;
 use std::fmt;

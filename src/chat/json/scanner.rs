@@ -1,13 +1,7 @@
 //! The reader itself.
 
-use wide::u8x16;
-
+use super::stops::Stops;
 use super::{Container, JsonError, Kind, Span, Text};
-
-/// Bytes that are looked at together …
-const BLOCK: usize = 16;
-/// … and those whose stops are kept, a bit for each.
-const WINDOW: usize = 64;
 
 type Result<T> = std::result::Result<T, JsonError>;
 
@@ -16,11 +10,7 @@ type Result<T> = std::result::Result<T, JsonError>;
 pub(crate) struct Scanner<'a> {
     json: &'a [u8],
     at: usize,
-    /// Where the window begins …
-    window: usize,
-    /// … and which of its bytes are such that a string cannot simply go on. Kept from one escape to
-    /// the next and from one string to the next, since both may come every few bytes.
-    stops: u64,
+    stops: Stops,
     depth: usize,
     max_depth: usize,
 }
@@ -39,8 +29,7 @@ impl<'a> Scanner<'a> {
         Ok(Self {
             json,
             at: 0,
-            window: 0,
-            stops: stops_from(json, 0),
+            stops: Stops::new(json),
             depth: 0,
             max_depth,
         })
@@ -146,7 +135,7 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let mut is_plain = true;
         loop {
-            self.pass_plain();
+            self.at = self.stops.next(self.json, self.at);
             match self.json.get(self.at) {
                 Some(b'"') => {
                     let end = self.at;
@@ -291,24 +280,6 @@ impl<'a> Scanner<'a> {
         found
     }
 
-    /// Passes what a string holds between here and the next byte that needs a look.
-    fn pass_plain(&mut self) {
-        loop {
-            let into = self.at - self.window;
-            if into >= WINDOW {
-                self.window = self.at;
-                self.stops = stops_from(self.json, self.at);
-            } else {
-                let stops = self.stops >> into;
-                if stops != 0 {
-                    self.at += stops.trailing_zeros() as usize;
-                    return;
-                }
-                self.at = self.window + WINDOW;
-            }
-        }
-    }
-
     fn after_space(&mut self) -> Option<u8> {
         loop {
             match self.json.get(self.at) {
@@ -321,64 +292,5 @@ impl<'a> Scanner<'a> {
     fn fail<T>(&self, problem: &'static str) -> Result<T> {
         let offset = self.at;
         Err(JsonError { offset, problem })
-    }
-}
-
-/// Which of the bytes from `from` on, as many as a window has, are such that a string cannot simply
-/// go on: it ends there, or an escape begins, or a control character stands there. So does what
-/// lies behind the end.
-fn stops_from(json: &[u8], from: usize) -> u64 {
-    let rest = &json[from..];
-    let mut last = [0; WINDOW];
-    let window = rest.first_chunk().unwrap_or_else(|| {
-        last[..rest.len()].copy_from_slice(rest);
-        &last
-    });
-    let (blocks, _) = window.as_chunks::<BLOCK>();
-    blocks.iter().rev().fold(0, |stops, block| {
-        stops << BLOCK | u64::from(stops_in(block).to_bitmask())
-    })
-}
-
-fn stops_in(block: &[u8; BLOCK]) -> u8x16 {
-    let block = u8x16::new(*block);
-    let control = block.min(u8x16::splat(0x1f)).simd_eq(block);
-    block.simd_eq(u8x16::splat(b'"')) | block.simd_eq(u8x16::splat(b'\\')) | control
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_string_ends_where_it_ends_at_any_length() {
-        for length in 1..300 {
-            let mut plain = "é –a".repeat(60).into_bytes();
-            plain.truncate(length);
-            plain[0] = b'"';
-            let passed = |bytes: &[u8], from: usize| {
-                let mut scanner = Scanner {
-                    json: bytes,
-                    at: from,
-                    window: 0,
-                    stops: stops_from(bytes, 0),
-                    depth: 0,
-                    max_depth: 1,
-                };
-                scanner.pass_plain();
-                scanner.at
-            };
-            assert_eq!(passed(&plain, 1), length);
-            for stop in [b'"', b'\\', b'\n', 0, 0x1f] {
-                for at in 1..length {
-                    let mut bytes = plain.clone();
-                    bytes[at] = stop;
-                    bytes[length - 1] = stop;
-                    for from in [1, at.div_ceil(2), at] {
-                        assert_eq!(passed(&bytes, from), at, "{stop} at {at} of {length}");
-                    }
-                }
-            }
-        }
     }
 }
