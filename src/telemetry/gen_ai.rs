@@ -1,5 +1,6 @@
 //! OpenTelemetry's metrics of generative models, by its names, beside the gateway's own.
 
+use prometheus::local::LocalHistogramVec;
 use prometheus::{HistogramOpts, HistogramVec, Registry};
 
 use super::metrics::OTHER;
@@ -32,10 +33,10 @@ const LABELS: [&str; 3] = [
 
 /// The metrics.
 pub struct GenAi {
-    tokens: HistogramVec,
-    first_token: HistogramVec,
-    output_token: HistogramVec,
-    duration: HistogramVec,
+    tokens: LocalHistogramVec,
+    first_token: LocalHistogramVec,
+    output_token: LocalHistogramVec,
+    duration: LocalHistogramVec,
 }
 
 impl GenAi {
@@ -48,30 +49,45 @@ impl GenAi {
         );
         let tokens = HistogramVec::new(tokens.buckets(TOKENS.to_vec()), &labels);
         Self {
-            tokens: register(registry, tokens),
+            tokens: register(registry, tokens).local(),
             first_token: histograms(
                 registry,
                 "gen_ai_server_time_to_first_token_seconds",
                 "From a streamed request's first byte to the first byte of its answer",
                 &LABELS,
-            ),
+            )
+            .local(),
             output_token: histograms(
                 registry,
                 "gen_ai_server_time_per_output_token_seconds",
                 "Time of a streamed answer after its first byte, by each token but the first",
                 &LABELS,
-            ),
+            )
+            .local(),
             duration: histograms(
                 registry,
                 "gen_ai_server_request_duration_seconds",
                 "A chat completion from its first byte to its last",
                 &LABELS,
-            ),
+            )
+            .local(),
+        }
+    }
+
+    /// Hands over what was counted.
+    pub(super) fn flush(&self) {
+        for histograms in [
+            &self.tokens,
+            &self.first_token,
+            &self.output_token,
+            &self.duration,
+        ] {
+            histograms.flush();
         }
     }
 
     /// Counts a request, if it is a chat completion that an upstream answered.
-    pub(super) fn observe(&self, entry: &Entry) {
+    pub(super) fn observe(&mut self, entry: &Entry) {
         let (CHAT, 200..=299, Some(provider)) = (entry.route, entry.status, &entry.upstream) else {
             return;
         };

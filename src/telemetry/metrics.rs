@@ -7,17 +7,15 @@ use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use super::extraction::Extraction;
 use super::filing::{self, Tray};
-use super::gen_ai::GenAi;
 use super::logs;
-use super::phases::Phase;
-use super::registry::{SECONDS, counters, gauge, histograms, register, take_over};
+use super::registry::{counters, gauge, register, take_over};
 use super::ring::{Entry, Ring};
+use super::tally::Tally;
 
 /// Tools that have series of their own.
 const MOST_TOOLS: usize = 100;
@@ -27,10 +25,8 @@ pub const OTHER: &str = "other";
 /// All metrics of one gateway.
 pub struct Metrics {
     registry: Registry,
-    phases: [Histogram; Phase::ALL.len()],
-    /// `yychat_overhead_seconds`
-    pub overhead: Histogram,
-    requests: IntCounterVec,
+    /// What the filing of requests adds.
+    tally: Mutex<Tally>,
     /// `yychat_in_flight`
     pub in_flight: IntGauge,
     /// `yychat_live_streams`
@@ -58,7 +54,6 @@ pub struct Metrics {
     memory_cache: IntCounterVec,
     memory_writes: IntCounterVec,
     memory_embeddings: IntCounterVec,
-    gen_ai: GenAi,
     tool_calls: IntCounterVec,
     /// The tools that have a series; an MCP server may name any number of them.
     tools: Mutex<BTreeSet<String>>,
@@ -78,30 +73,8 @@ impl Metrics {
     /// Registers every metric with a registry of its own.
     pub fn new() -> Self {
         let registry = Registry::new();
-        let phases = histograms(
-            &registry,
-            "yychat_phase_seconds",
-            "Time spent in each phase of a request; phases do not overlap",
-            &["phase"],
-        );
         let metrics = Self {
-            phases: Phase::ALL.map(|phase| phases.with_label_values(&[phase.name()])),
-            overhead: register(
-                &registry,
-                Histogram::with_opts(
-                    HistogramOpts::new(
-                        "yychat_overhead_seconds",
-                        "Time of a request that was neither the upstream's nor the client's",
-                    )
-                    .buckets(SECONDS.to_vec()),
-                ),
-            ),
-            requests: counters(
-                &registry,
-                "yychat_requests_total",
-                "Requests answered, by route, status and whether the answer was a stream",
-                &["route", "status", "stream"],
-            ),
+            tally: Mutex::new(Tally::new(&registry)),
             in_flight: gauge(&registry, "yychat_in_flight", "Requests being served now"),
             live_streams: gauge(
                 &registry,
@@ -208,7 +181,6 @@ impl Metrics {
                 &["kind", "outcome"],
             ),
             extraction: Extraction::new(&registry),
-            gen_ai: GenAi::new(&registry),
             tool_calls: counters(
                 &registry,
                 "yychat_tool_calls_total",
@@ -270,30 +242,19 @@ impl Metrics {
 
     /// Files the requests that wait for it.
     pub(super) fn file(&self) {
+        let mut tally = self.tally.lock();
         self.tray.file(|entry| {
-            self.count(&entry);
+            tally.count(&entry);
             filing::log(&entry);
             self.ring.push(entry);
         });
+        tally.flush();
     }
 
     /// The last requests.
     pub fn ring(&self) -> &Ring {
         self.file();
         &self.ring
-    }
-
-    fn count(&self, entry: &Entry) {
-        let stream = if entry.stream { "true" } else { "false" };
-        let mut digits = itoa::Buffer::new();
-        self.requests
-            .with_label_values(&[entry.route, digits.format(entry.status), stream])
-            .inc();
-        for (phase, seconds) in entry.phases.phases() {
-            self.phases[phase as usize].observe(seconds);
-        }
-        self.overhead.observe(entry.overhead);
-        self.gen_ai.observe(entry);
     }
 
     /// Counts an upstream failure; `upstream` is a name out of the configuration.

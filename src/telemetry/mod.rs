@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod phases;
 mod registry;
 pub mod ring;
+mod tally;
 pub mod traces;
 
 pub use filing::Filing;

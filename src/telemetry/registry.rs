@@ -1,7 +1,8 @@
 //! How a metric comes into being: made, and registered under its name.
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
+    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
+    core::Collector,
 };
 
 /// Bucket bounds in seconds, from 50 µs to ten minutes: no histogram here needs finer ones, and
@@ -38,6 +39,11 @@ pub(super) fn counters(
     labels: &[&str],
 ) -> IntCounterVec {
     register(registry, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+pub(super) fn histogram(registry: &Registry, name: &str, help: &str) -> Histogram {
+    let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+    register(registry, Histogram::with_opts(options))
 }
 
 pub(super) fn histograms(

@@ -135,7 +135,9 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let mut is_plain = true;
         loop {
-            self.at = self.stops.next(self.json, self.at);
+            let stop = self.stops.next(self.json, self.at);
+            is_plain &= !stop.passed_escapes && !stop.is_escaped;
+            self.at = stop.at;
             match self.json.get(self.at) {
                 Some(b'"') => {
                     let end = self.at;
@@ -143,8 +145,8 @@ impl<'a> Scanner<'a> {
                     let span = Span { start, end };
                     return Ok(Text { span, is_plain });
                 }
-                Some(b'\\') => {
-                    is_plain = false;
+                Some(_) if stop.is_escaped => {
+                    self.at -= 1;
                     self.escape()?;
                 }
                 Some(_) => return self.fail("a control character that is not escaped"),
@@ -204,9 +206,9 @@ impl<'a> Scanner<'a> {
         Ok(key)
     }
 
+    /// Passes an escape of more than two bytes.
     fn escape(&mut self) -> Result<()> {
         match self.json.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
             Some(b'u') => match self.code_unit()? {
                 0xDC00..=0xDFFF => return self.fail("half a surrogate pair"),
                 0xD800..=0xDBFF => {

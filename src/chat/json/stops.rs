@@ -1,6 +1,6 @@
-//! Where a string cannot simply go on: it ends there, or an escape begins, or a control character
-//! stands there. Found for many bytes together, and kept from one escape to the next and from one
-//! string to the next, since both may come every few bytes.
+//! Where a string cannot simply go on: it ends there, or a control character stands there, or an
+//! escape that needs a look. Found for many bytes together, and kept from one escape to the next and
+//! from one string to the next, since both may come every few bytes.
 
 use std::array;
 
@@ -16,68 +16,148 @@ const WORDS: usize = 32;
 pub(super) struct Stops {
     /// Where the stretch begins.
     from: usize,
-    words: [u64; WORDS],
+    stops: [u64; WORDS],
+    /// The bytes behind an escape's backslash.
+    escaped: [u64; WORDS],
+    /// Whether the byte behind the stretch is escaped.
+    carry: bool,
+}
+
+/// A byte at which a string does not simply go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stop {
+    pub at: usize,
+    /// It stands behind a backslash, and makes no escape of two bytes with it.
+    pub is_escaped: bool,
+    /// Escapes were passed on the way to it.
+    pub passed_escapes: bool,
 }
 
 impl Stops {
     /// Those of the beginning of `json`.
     pub fn new(json: &[u8]) -> Self {
-        Self {
+        let mut stops = Self {
             from: 0,
-            words: find(json),
-        }
+            stops: [0; WORDS],
+            escaped: [0; WORDS],
+            carry: false,
+        };
+        stops.find(json);
+        stops
     }
 
     /// The first stop of `json` at `at` or behind; the end is one. `at` must not lie before the stop
-    /// that was found last.
-    pub fn next(&mut self, json: &[u8], mut at: usize) -> usize {
+    /// that was found last, nor within an escape.
+    pub fn next(&mut self, json: &[u8], mut at: usize) -> Stop {
+        let mut passed_escapes = false;
         loop {
-            let into = at - self.from;
-            let Some(word) = self.words.get(into / WORD) else {
+            let (word, bit) = ((at - self.from) / WORD, (at - self.from) % WORD);
+            if word >= WORDS {
+                self.carry &= at == self.from + WORDS * WORD;
                 self.from = at;
-                self.words = find(&json[at..]);
+                self.find(json);
                 continue;
+            }
+            let (stops, escaped) = (self.stops[word] >> bit, self.escaped[word] >> bit);
+            if stops == 0 {
+                passed_escapes |= escaped != 0;
+                at = self.from + (word + 1) * WORD;
+                continue;
+            }
+            let passed = stops.trailing_zeros();
+            return Stop {
+                at: at + passed as usize,
+                is_escaped: escaped >> passed & 1 == 1,
+                passed_escapes: passed_escapes || escaped & !(u64::MAX << passed) != 0,
             };
-            match word >> (into % WORD) {
-                0 => at = self.from + (into / WORD + 1) * WORD,
-                stops => return at + stops.trailing_zeros() as usize,
+        }
+    }
+
+    /// Finds those of the stretch that begins at `from`. What lies behind the end stops.
+    fn find(&mut self, json: &[u8]) {
+        let bytes = &json[self.from..json.len().min(self.from + WORDS * WORD)];
+        let (whole, rest) = bytes.as_chunks::<WORD>();
+        // Of what is left over, zeros make a whole one: they are control characters.
+        let mut last = [0; WORD];
+        last[..rest.len()].copy_from_slice(rest);
+        let blocks = whole.iter().chain([&last]).take(WORDS);
+        let words = self.stops.iter_mut().zip(&mut self.escaped);
+        fill(words.zip(blocks));
+        let filled = WORDS.min(whole.len() + 1);
+        self.stops[filled..].fill(u64::MAX);
+        self.escaped[filled..].fill(0);
+        for word in 0..filled {
+            let backslashes = self.escaped[word];
+            if backslashes != 0 || self.carry {
+                self.pass_escapes(json, word, backslashes);
             }
         }
     }
+
+    /// Tells the backslashes that begin an escape from those that are escaped, and clears the stops of
+    /// escapes of two bytes.
+    fn pass_escapes(&mut self, json: &[u8], word: usize, backslashes: u64) {
+        let mut escaped = u64::from(self.carry);
+        let mut rest = backslashes & !escaped;
+        self.carry = false;
+        while rest != 0 {
+            let first = rest & rest.wrapping_neg();
+            escaped |= first << 1;
+            rest &= !(first | first << 1);
+            self.carry = first >> (WORD - 1) == 1;
+        }
+        let mut odd = 0;
+        let mut rest = escaped;
+        while rest != 0 {
+            let bit = rest.trailing_zeros();
+            let byte = json.get(self.from + word * WORD + bit as usize);
+            let is_simple = byte.is_some_and(|&byte| SIMPLE[usize::from(byte)]);
+            odd |= u64::from(!is_simple) << bit;
+            rest &= rest - 1;
+        }
+        self.stops[word] = self.stops[word] & !escaped | odd;
+        self.escaped[word] = escaped;
+    }
 }
 
-/// The stops of as many bytes from the front as there are words for; what lies behind the end stops.
-fn find(bytes: &[u8]) -> [u64; WORDS] {
-    let mut words = [u64::MAX; WORDS];
-    let bytes = &bytes[..bytes.len().min(WORDS * WORD)];
-    let (whole, rest) = bytes.as_chunks::<WORD>();
-    // Of what is left over, zeros make a whole one: they are control characters.
-    let mut last = [0; WORD];
-    last[..rest.len()].copy_from_slice(rest);
-    let blocks = whole.iter().chain([&last]);
-    fill(words.iter_mut().zip(blocks));
-    words
-}
+/// What makes an escape of two bytes with the backslash before it.
+const SIMPLE: [bool; 256] = {
+    let mut simple = [false; 256];
+    let mut left: &[u8] = br#""\/bfnrt"#;
+    while let [byte, rest @ ..] = left {
+        simple[*byte as usize] = true;
+        left = rest;
+    }
+    simple
+};
 
-fn fill<'a>(words: impl Iterator<Item = (&'a mut u64, &'a [u8; WORD])>) {
+/// A word of quotes and control characters, a word of backslashes, and the bytes that have them.
+type Words<'a> = ((&'a mut u64, &'a mut u64), &'a [u8; WORD]);
+
+fn fill<'a>(words: impl Iterator<Item = Words<'a>>) {
     #[cfg(target_arch = "x86_64")]
     if let Some(simd) = pulp::x86::V3::try_new() {
         return simd.vectorize(avx2::Fill { simd, words });
     }
-    words.for_each(|(word, block)| *word = stops(block));
+    for ((stops, backslashes), block) in words {
+        (*stops, *backslashes) = look(block);
+    }
 }
 
 /// For processors without anything wider.
-fn stops(block: &[u8; WORD]) -> u64 {
+fn look(block: &[u8; WORD]) -> (u64, u64) {
     let (lanes, _) = block.as_chunks();
-    let stops = |lane: &[u8; 16]| {
-        let lane = u8x16::new(*lane);
-        let control = lane.min(u8x16::splat(0x1f)).simd_eq(lane);
-        let stops = lane.simd_eq(u8x16::splat(b'"')) | lane.simd_eq(u8x16::splat(b'\\')) | control;
-        u64::from(stops.to_bitmask())
+    let lanes: [u8x16; 4] = array::from_fn(|lane| u8x16::new(lanes[lane]));
+    let join = |masks: [u8x16; 4]| {
+        let [a, b, c, d] = masks.map(|mask| u64::from(mask.to_bitmask()));
+        a | b << 16 | c << 32 | d << 48
     };
-    let [a, b, c, d]: [u64; 4] = array::from_fn(|lane| stops(&lanes[lane]));
-    a | b << 16 | c << 32 | d << 48
+    let stops = lanes.map(|lane| {
+        let control = lane.min(u8x16::splat(0x1f)).simd_eq(lane);
+        lane.simd_eq(u8x16::splat(b'"')) | control
+    });
+    let backslashes = lanes.map(|lane| lane.simd_eq(u8x16::splat(b'\\')));
+    (join(stops), join(backslashes))
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -87,71 +167,110 @@ mod avx2 {
     use pulp::NullaryFnOnce;
     use pulp::x86::V3;
 
-    use super::WORD;
+    use super::Words;
 
     pub struct Fill<I> {
         pub simd: V3,
         pub words: I,
     }
 
-    impl<'a, I: Iterator<Item = (&'a mut u64, &'a [u8; WORD])>> NullaryFnOnce for Fill<I> {
+    impl<'a, I: Iterator<Item = Words<'a>>> NullaryFnOnce for Fill<I> {
         type Output = ();
 
         // So it becomes part of the function that pulp has compiled for these processors.
         #[inline(always)]
         fn call(self) {
-            for (word, block) in self.words {
+            for ((stops, backslashes), block) in self.words {
                 let (lanes, _) = block.as_chunks();
-                let low = stops(self.simd, &lanes[0]);
-                let high = stops(self.simd, &lanes[1]);
-                *word = u64::from(low) | u64::from(high) << 32;
+                let low = look(self.simd, &lanes[0]);
+                let high = look(self.simd, &lanes[1]);
+                *stops = u64::from(low.0) | u64::from(high.0) << 32;
+                *backslashes = u64::from(low.1) | u64::from(high.1) << 32;
             }
         }
     }
 
     #[inline(always)]
-    fn stops(V3 { avx, avx2, .. }: V3, lane: &[u8; 32]) -> u32 {
+    fn look(V3 { avx, avx2, .. }: V3, lane: &[u8; 32]) -> (u32, u32) {
         let lane: __m256i = pulp::cast(*lane);
         let quote = avx2._mm256_cmpeq_epi8(lane, avx._mm256_set1_epi8(b'"'.cast_signed()));
-        let escape = avx2._mm256_cmpeq_epi8(lane, avx._mm256_set1_epi8(b'\\'.cast_signed()));
         let least = avx2._mm256_min_epu8(lane, avx._mm256_set1_epi8(0x1f));
         let control = avx2._mm256_cmpeq_epi8(least, lane);
-        let stops = avx2._mm256_or_si256(avx2._mm256_or_si256(quote, escape), control);
-        avx2._mm256_movemask_epi8(stops).cast_unsigned()
+        let stops = avx2._mm256_movemask_epi8(avx2._mm256_or_si256(quote, control));
+        let backslash = avx2._mm256_cmpeq_epi8(lane, avx._mm256_set1_epi8(b'\\'.cast_signed()));
+        let backslashes = avx2._mm256_movemask_epi8(backslash);
+        (stops.cast_unsigned(), backslashes.cast_unsigned())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn plain(length: usize) -> Vec<u8> {
         "é –a".bytes().cycle().take(length).collect()
     }
 
+    fn next(bytes: &[u8], from: usize) -> usize {
+        Stops::new(bytes).next(bytes, from).at
+    }
+
     #[test]
     fn each_stop_is_found_at_any_place() {
         for length in (0..300).chain([WORD * WORDS - 1, WORD * WORDS, 3 * WORD * WORDS + 7]) {
             let bytes = plain(length);
-            assert_eq!(Stops::new(&bytes).next(&bytes, 0), length);
-            let step = length / 300 + 1;
-            for (at, stop) in (0..length)
-                .step_by(step)
-                .zip([b'"', b'\\', b'\n', 0, 0x1f].repeat(99))
-            {
+            assert_eq!(next(&bytes, 0), length);
+            let places = (0..length).step_by(length / 300 + 1);
+            for (at, stop) in places.zip([b'"', b'\n', 0, 0x1f].repeat(99)) {
                 let mut bytes = bytes.clone();
                 bytes[at] = stop;
                 for from in [0, at / 2, at] {
-                    let mut stops = Stops::new(&bytes);
-                    assert_eq!(
-                        stops.next(&bytes, from),
-                        at,
-                        "{stop} from {from} of {length}"
-                    );
-                    if at + 1 < length {
-                        assert_eq!(stops.next(&bytes, at + 1), length);
-                    }
+                    assert_eq!(next(&bytes, from), at, "{stop} from {from} of {length}");
                 }
+            }
+        }
+    }
+
+    /// What a reader that looks at one byte after the other finds.
+    fn slowly(bytes: &[u8], mut at: usize) -> Stop {
+        let mut passed_escapes = false;
+        loop {
+            let is_escaped = bytes.get(at) == Some(&b'\\');
+            let stop = Stop {
+                at: at + usize::from(is_escaped),
+                is_escaped,
+                passed_escapes,
+            };
+            match bytes.get(stop.at) {
+                Some(&byte) if is_escaped && SIMPLE[usize::from(byte)] => passed_escapes = true,
+                Some(b'"' | 0..0x20) | None => return stop,
+                Some(_) if is_escaped => return stop,
+                Some(_) => {}
+            }
+            at = stop.at + 1;
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn escapes_are_passed_as_a_slow_reader_passes_them(
+            pieces in prop::collection::vec(
+                prop::sample::select(vec![r"\", r"\\", r#"\""#, r"\n", r"\u", "\"", "\n", "a", "é"]), 0..400),
+            plain in 0..WORDS * WORD,
+        ) {
+            let mut bytes = vec![b'a'; plain];
+            bytes.extend(pieces.concat().bytes());
+            let mut stops = Stops::new(&bytes);
+            let mut at = 0;
+            while at < bytes.len() {
+                let stop = stops.next(&bytes, at);
+                let slow = slowly(&bytes, at);
+                // Behind a backslash at the very end there is nothing to be escaped.
+                prop_assert_eq!((stop.at, stop.passed_escapes), (slow.at, slow.passed_escapes));
+                prop_assert!(stop.at == bytes.len() || stop.is_escaped == slow.is_escaped);
+                at = stop.at + 1;
             }
         }
     }
@@ -160,12 +279,17 @@ mod tests {
     fn every_processor_finds_the_same() {
         let bytes: [u8; 256] = array::from_fn(|byte| byte as u8);
         let blocks = bytes.as_chunks().0;
-        let mut words = [0; 4];
-        fill(words.iter_mut().zip(blocks));
+        let (mut stops, mut backslashes) = ([0; 4], [0; 4]);
+        fill(stops.iter_mut().zip(&mut backslashes).zip(blocks));
         for (at, byte) in bytes.into_iter().enumerate() {
-            let stops_there = byte < 0x20 || byte == b'"' || byte == b'\\';
-            for word in [words[at / WORD], stops(&blocks[at / WORD])] {
-                assert_eq!(word >> (at % WORD) & 1 == 1, stops_there, "{byte:#x}");
+            let word = at / WORD;
+            for words in [(stops[word], backslashes[word]), look(&blocks[word])] {
+                let bits = [words.0, words.1].map(|word| word >> (at % WORD) & 1 == 1);
+                assert_eq!(
+                    bits,
+                    [byte < 0x20 || byte == b'"', byte == b'\\'],
+                    "{byte:#x}"
+                );
             }
         }
     }
