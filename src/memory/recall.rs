@@ -305,7 +305,7 @@ impl ScopeIndex {
         }
         let shingles = Shingles::of(text);
         self.index
-            .rank(&Query::new(text, &[]), 4)
+            .rank(&Query::new(text, &[]).of_any_speaker(), 4)
             .iter()
             .map(|scored| record(&scored.doc))
             .find(|r| *r.role == *role && Shingles::of(&r.text).near(&shingles))
@@ -344,6 +344,7 @@ fn document(record: &Record) -> Document<'_> {
     Document {
         text: &record.text,
         speaker: record.speaker(),
+        by_assistant: *record.role == *"assistant",
         // A fact stands between no two turns: it would part an answer from its question.
         conversation: record
             .conversation

@@ -12,8 +12,9 @@ use prometheus::{
 
 use super::extraction::Extraction;
 use super::filing::{self, Tray};
+use super::gen_ai::GenAi;
 use super::logs;
-use super::registry::{counters, gauge, register, take_over};
+use super::registry::{counters, gauge, histogram, histograms, register, take_over};
 use super::ring::{Entry, Ring};
 use super::tally::Tally;
 
@@ -73,8 +74,28 @@ impl Metrics {
     /// Registers every metric with a registry of its own.
     pub fn new() -> Self {
         let registry = Registry::new();
+        let tally = Tally::new(
+            &counters(
+                &registry,
+                "yychat_requests_total",
+                "Requests answered, by route, status and whether the answer was a stream",
+                &["route", "status", "stream"],
+            ),
+            &histograms(
+                &registry,
+                "yychat_phase_seconds",
+                "Time spent in each phase of a request; phases do not overlap",
+                &["phase"],
+            ),
+            &histogram(
+                &registry,
+                "yychat_overhead_seconds",
+                "Time of a request that was neither the upstream's nor the client's",
+            ),
+            GenAi::new(&registry),
+        );
         let metrics = Self {
-            tally: Mutex::new(Tally::new(&registry)),
+            tally: Mutex::new(tally),
             in_flight: gauge(&registry, "yychat_in_flight", "Requests being served now"),
             live_streams: gauge(
                 &registry,

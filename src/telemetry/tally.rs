@@ -1,12 +1,11 @@
 //! What finished requests add to the metrics. They are filed one after the other by whoever holds the
 //! tally, so nothing of it is shared until it is handed over.
 
-use prometheus::Registry;
 use prometheus::local::{LocalHistogram, LocalIntCounterVec};
+use prometheus::{Histogram, HistogramVec, IntCounterVec};
 
 use super::gen_ai::GenAi;
 use super::phases::Phase;
-use super::registry::{counters, histogram, histograms};
 use super::ring::Entry;
 
 /// Counts since the last time that they were handed over.
@@ -18,29 +17,17 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(registry: &Registry) -> Self {
-        let phases = histograms(
-            registry,
-            "yychat_phase_seconds",
-            "Time spent in each phase of a request; phases do not overlap",
-            &["phase"],
-        );
-        let requests = counters(
-            registry,
-            "yychat_requests_total",
-            "Requests answered, by route, status and whether the answer was a stream",
-            &["route", "status", "stream"],
-        );
-        let overhead = histogram(
-            registry,
-            "yychat_overhead_seconds",
-            "Time of a request that was neither the upstream's nor the client's",
-        );
+    pub(super) fn new(
+        requests: &IntCounterVec,
+        phases: &HistogramVec,
+        overhead: &Histogram,
+        gen_ai: GenAi,
+    ) -> Self {
         Self {
             requests: requests.local(),
             phases: Phase::ALL.map(|phase| phases.with_label_values(&[phase.name()]).local()),
             overhead: overhead.local(),
-            gen_ai: GenAi::new(registry),
+            gen_ai,
         }
     }
 

@@ -18,11 +18,11 @@ impl Index {
         similarities: &[Option<f32>],
         limit: usize,
     ) -> Vec<Scored> {
-        let own = self.own(query);
-        let meaning = self.meaning(similarities);
-        let scored = (0..self.docs.len() as u32).map(|doc| Scored {
-            meaning: MEANING * meaning[doc as usize],
-            ..self.scored(doc, |doc| own[doc as usize])
+        let words = (0..).zip(self.words(query));
+        let scored = words.zip(self.meaning(similarities));
+        let scored = scored.map(|((doc, words), meaning)| Scored {
+            meaning: MEANING * meaning,
+            ..self.scored(query, doc, words)
         });
         best(scored, limit)
     }

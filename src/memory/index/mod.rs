@@ -1,12 +1,14 @@
 //! The lexical index of one scope: BM25 over the terms of [`terms`], dates as terms of their own,
 //! and links between the turns of a conversation, so that an answer is found by its question.
 
+mod addressee;
 mod dates;
 mod meaning;
 mod postings;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -17,10 +19,6 @@ pub use terms::{is_ideographic, nfkc};
 // How scores are made: chosen on public sets of long chats in English and Chinese, whose figures
 // `docs/memory.md` gives.
 
-/// How soon a repeated term stops to count more.
-const K1: f32 = 1.2;
-/// How much length is held against a text.
-const B: f32 = 0.4;
 /// Terms of a text of usual length at most. Chat turns have fewer, and then their mean holds; but
 /// among long answers the mean would make every length look usual.
 const USUAL_LENGTH: f32 = 20.0;
@@ -39,10 +37,6 @@ const DAY: f32 = 2.5;
 /// Weight of a single ideograph beside that of a pair.
 const CHARACTER: f32 = 0.5;
 
-/// What the newest document has more than the oldest, so that of facts that are told alike the
-/// latest is first.
-const NEWER: f32 = 0.05;
-
 /// No document.
 const NONE: u32 = u32::MAX;
 
@@ -51,6 +45,8 @@ pub struct Document<'a> {
     pub text: &'a str,
     /// Who speaks, where a name is known: counts as part of the text.
     pub speaker: Option<&'a str>,
+    /// Whether the assistant said it.
+    pub by_assistant: bool,
     /// Hash of the conversation's id.
     pub conversation: Option<u64>,
     /// Unix milliseconds.
@@ -61,6 +57,8 @@ pub struct Document<'a> {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Query {
     terms: Vec<(Term, f32)>,
+    /// Whether what the assistant said counts as much as what others said.
+    any_speaker: bool,
 }
 
 impl Query {
@@ -91,7 +89,18 @@ impl Query {
         }
         let mut terms: Vec<_> = weights.into_iter().collect();
         terms.sort_unstable_by_key(|(term, _)| *term);
-        Self { terms }
+        Self {
+            terms,
+            any_speaker: addressee::is_assistant(text),
+        }
+    }
+
+    /// The same without regard to who said it.
+    pub fn of_any_speaker(self) -> Self {
+        Self {
+            any_speaker: true,
+            ..self
+        }
     }
 
     /// Bytes that it takes, about.
@@ -101,7 +110,8 @@ impl Query {
 
     /// Equal for queries that rank alike.
     pub fn fingerprint(&self) -> u128 {
-        let mut bytes = Vec::with_capacity(self.terms.len() * 12);
+        let mut bytes = Vec::with_capacity(self.terms.len() * 12 + 1);
+        bytes.push(u8::from(self.any_speaker));
         for (term, weight) in &self.terms {
             bytes.extend_from_slice(&term.to_be_bytes());
             bytes.extend_from_slice(&weight.to_be_bytes());
@@ -116,7 +126,7 @@ pub struct Scored {
     pub doc: u32,
     /// From its own terms.
     pub own: f32,
-    /// From its neighbours' terms.
+    /// What its neighbours' terms add.
     pub neighbours: f32,
     /// From how near its meaning is, with its neighbours'.
     pub meaning: f32,
@@ -144,6 +154,7 @@ struct Doc {
     after: u32,
     at: i64,
     asks: bool,
+    by_assistant: bool,
 }
 
 /// Documents are numbered from 0 in the order of time.
@@ -218,67 +229,10 @@ impl Index {
             after: NONE,
             at: document.at,
             asks: document.text.contains(['?', '？']),
+            by_assistant: document.by_assistant,
         });
         self.total_length += u64::from(length);
         doc
-    }
-
-    /// The best `limit` documents by their words, the best first. Those that neither hold a term of
-    /// the query nor stand beside one that does are left out.
-    pub fn rank(&self, query: &Query, limit: usize) -> Vec<Scored> {
-        let own = self.own(query);
-        let docs = 0..self.docs.len() as u32;
-        let scored = docs.map(|doc| self.scored(doc, |doc| own[doc as usize]));
-        best(scored, limit)
-    }
-
-    /// What each document's own terms score.
-    fn own(&self, query: &Query) -> Vec<f32> {
-        let mut own = vec![0.0f32; self.docs.len()];
-        for (term, weight, idf) in self.weighed(query) {
-            for posting in self.postings.of(term) {
-                own[posting.doc as usize] += self.part(posting.doc, posting.count, weight * idf);
-            }
-        }
-        for (doc, own) in own.iter_mut().enumerate() {
-            *own *= self.newer(doc as u32);
-        }
-        own
-    }
-
-    /// Same as [`Index::rank`], of the documents given alone, with the very same scores.
-    pub fn rank_these(
-        &self,
-        query: &Query,
-        docs: impl IntoIterator<Item = u32>,
-        limit: usize,
-    ) -> Vec<Scored> {
-        let weighed: Vec<_> = self.weighed(query).collect();
-        let own = |doc: u32| {
-            let sum = weighed.iter().fold(0.0, |sum, (term, weight, idf)| {
-                match self.postings.count(*term, doc) {
-                    0 => sum,
-                    count => sum + self.part(doc, count, weight * idf),
-                }
-            });
-            sum * self.newer(doc)
-        };
-        best(docs.into_iter().map(|doc| self.scored(doc, own)), limit)
-    }
-
-    /// A document's score by words, from what each has of its own.
-    fn scored(&self, doc: u32, own: impl Fn(u32) -> f32) -> Scored {
-        Scored {
-            doc,
-            own: own(doc),
-            neighbours: self.lent(doc, own),
-            meaning: 0.0,
-        }
-    }
-
-    /// What a document's words count by its place in time.
-    fn newer(&self, doc: u32) -> f32 {
-        1.0 + NEWER * doc as f32 / self.docs.len() as f32
     }
 
     /// A document with those to which it lends.
@@ -292,53 +246,63 @@ impl Index {
         )
     }
 
-    /// The query's terms that occur, with weight and inverse document frequency.
-    fn weighed<'a>(&'a self, query: &'a Query) -> impl Iterator<Item = (Term, f32, f32)> + 'a {
-        query.terms.iter().filter_map(|&(term, weight)| {
-            let found = self.postings.of(term).len() as f32;
-            let missing = self.docs.len() as f32 - found;
-            (found > 0.0).then(|| (term, weight, (1.0 + (missing + 0.5) / (found + 0.5)).ln()))
-        })
-    }
-
-    /// What one term adds to a document's score.
-    fn part(&self, doc: u32, count: u8, weight: f32) -> f32 {
-        let mean = self.total_length as f32 / self.docs.len() as f32;
-        let length = self.docs[doc as usize].length as f32 / mean.clamp(1.0, USUAL_LENGTH);
-        let count = f32::from(count);
-        weight * count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length))
-    }
-
+    /// What a document's neighbours lend it of what they have of their own.
     fn lent(&self, doc: u32, own: impl Fn(u32) -> f32) -> f32 {
-        self.around(doc)
-            .into_iter()
-            .filter(|(other, _)| *other != NONE)
-            .map(|(other, part)| part * own(other))
-            .sum()
+        let lenders = self.around(doc).into_iter();
+        let lenders = lenders.filter(|(other, _)| *other != NONE);
+        lenders.map(|(other, part)| part * own(other)).sum()
     }
 
-    /// The neighbours of a document, with the part of their score that they lend.
+    /// The neighbours of a document, with the part of their score that they lend it.
     fn around(&self, doc: u32) -> [(u32, f32); 4] {
+        let [one, two, next, last] = self.beside(doc);
+        [
+            (one, self.asked(one, doc, 0)),
+            (two, self.asked(two, doc, 1)),
+            (next, LENT[0]),
+            (last, LENT[1]),
+        ]
+    }
+
+    /// The same neighbours, with the part of its score that the document lends them.
+    fn lends(&self, doc: u32) -> [(u32, f32); 4] {
+        let [one, two, next, last] = self.beside(doc);
+        [
+            (one, LENT[0]),
+            (two, LENT[1]),
+            (next, self.asked(doc, next, 0)),
+            (last, self.asked(doc, last, 1)),
+        ]
+    }
+
+    /// The turn before a document, the one before that, the turn after it, and the one after that.
+    fn beside(&self, doc: u32) -> [u32; 4] {
         let Some(this) = self.docs.get(doc as usize) else {
-            return [(NONE, 0.0); 4];
+            return [NONE; 4];
         };
         let of = |doc: u32, step: fn(&Doc) -> u32| self.docs.get(doc as usize).map_or(NONE, step);
         let near = |other: u32| match self.docs.get(other as usize) {
             Some(o) if (o.at - this.at).abs() <= WINDOW_MS => other,
             _ => NONE,
         };
-        let short = (USUAL_LENGTH / this.length.max(1) as f32).min(1.0);
-        let answer = |other: u32, far: usize| match self.docs.get(other as usize) {
-            Some(o) if o.asks => LENT[far] + short * (ASKED[far] - LENT[far]),
-            _ => LENT[far],
-        };
-        let (one, two) = (this.before, near(of(this.before, |d| d.before)));
         [
-            (one, answer(one, 0)),
-            (two, answer(two, 1)),
-            (this.after, LENT[0]),
-            (near(of(this.after, |d| d.after)), LENT[1]),
+            this.before,
+            near(of(this.before, |d| d.before)),
+            this.after,
+            near(of(this.after, |d| d.after)),
         ]
+    }
+
+    /// What a turn lends to the next one, or with `far` to the next but one.
+    fn asked(&self, doc: u32, later: u32, far: usize) -> f32 {
+        let docs = (self.docs.get(doc as usize), self.docs.get(later as usize));
+        match docs {
+            (Some(doc), Some(later)) if doc.asks => {
+                let short = (USUAL_LENGTH / later.length.max(1) as f32).min(1.0);
+                LENT[far] + short * (ASKED[far] - LENT[far])
+            }
+            _ => LENT[far],
+        }
     }
 }
 

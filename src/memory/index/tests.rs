@@ -6,6 +6,7 @@ fn document(text: &str, at: i64) -> Document<'_> {
     Document {
         text,
         speaker: None,
+        by_assistant: false,
         conversation: Some(1),
         at,
     }

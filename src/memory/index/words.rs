@@ -1,0 +1,138 @@
+//! What a document's words count: BM25, with what the turns beside it lend.
+
+use super::postings::Posting;
+use super::{Index, NONE, Query, Scored, Term, USUAL_LENGTH, best};
+
+/// How soon a repeated term stops to count more.
+const K1: f32 = 1.2;
+/// How much length is held against a text.
+const B: f32 = 0.4;
+/// What neighbours may lift a term to, where one mention in a text of usual length counts 1: that a
+/// word stands in every turn around a document says no more than that it is spoken of there.
+const LIFTED: f32 = 1.1;
+/// What the assistant's words count beside what others said, unless they are asked for: it speaks at
+/// length of whatever was asked, and what is worth remembering is mostly what it was told.
+const ASSISTANT: f32 = 0.7;
+/// What the newest document has more than the oldest, so that of facts that are told alike the
+/// latest is first.
+const NEWER: f32 = 0.05;
+
+/// What a document's words count, by its own and with what they are lifted to.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Words {
+    own: f32,
+    lifted: f32,
+}
+
+impl Words {
+    /// Adds a term that counts `own` in the document and `lent` with what its neighbours lend.
+    fn add(&mut self, weight: f32, own: f32, lent: f32) {
+        self.own += weight * own;
+        self.lifted += weight * own.max(lent.min(LIFTED));
+    }
+}
+
+impl Index {
+    /// The best `limit` documents by their words, the best first. Those that neither hold a term of
+    /// the query nor stand beside one that does are left out.
+    pub fn rank(&self, query: &Query, limit: usize) -> Vec<Scored> {
+        let words = self.words(query);
+        let scored = (0..).zip(words);
+        best(
+            scored.map(|(doc, words)| self.scored(query, doc, words)),
+            limit,
+        )
+    }
+
+    /// Same as [`Index::rank`], of the documents given alone, with the very same scores.
+    pub fn rank_these(
+        &self,
+        query: &Query,
+        docs: impl IntoIterator<Item = u32>,
+        limit: usize,
+    ) -> Vec<Scored> {
+        let weighed: Vec<_> = self.weighed(query).collect();
+        let scored = docs.into_iter().map(|doc| {
+            let mut lenders = self.around(doc);
+            // In the order of time, as postings are, so that sums round alike.
+            lenders.swap(0, 1);
+            let (before, after) = lenders.split_at(2);
+            let mut words = Words::default();
+            for &(term, weight) in &weighed {
+                let counts = |doc: u32| self.counts(doc, self.postings.count(term, doc));
+                let own = counts(doc);
+                let lent = |sum: f32, lenders: &[(u32, f32)]| {
+                    let lenders = lenders.iter().filter(|(other, _)| *other != NONE);
+                    lenders.fold(sum, |sum, (other, part)| sum + part * counts(*other))
+                };
+                words.add(weight, own, lent(lent(0.0, before) + own, after));
+            }
+            self.scored(query, doc, words)
+        });
+        best(scored, limit)
+    }
+
+    /// A document with its score by words.
+    pub(super) fn scored(&self, query: &Query, doc: u32, words: Words) -> Scored {
+        let newer = 1.0 + NEWER * doc as f32 / self.docs.len() as f32;
+        let is_discounted = self.docs[doc as usize].by_assistant && !query.any_speaker;
+        let factor = newer * if is_discounted { ASSISTANT } else { 1.0 };
+        Scored {
+            doc,
+            own: factor * words.own,
+            neighbours: factor * (words.lifted - words.own),
+            meaning: 0.0,
+        }
+    }
+
+    /// What each document's words count.
+    pub(super) fn words(&self, query: &Query) -> Vec<Words> {
+        let mut words = vec![Words::default(); self.docs.len()];
+        // Of the term at hand.
+        let mut own = vec![0.0f32; self.docs.len()];
+        let mut lent = vec![0.0f32; self.docs.len()];
+        let mut touched = Vec::new();
+        for (term, weight) in self.weighed(query) {
+            for Posting { doc, count } in self.postings.of(term) {
+                let counts = self.counts(doc, count);
+                own[doc as usize] = counts;
+                let receivers = self.lends(doc);
+                for (receiver, part) in receivers.into_iter().chain([(doc, 1.0)]) {
+                    let Some(lent) = lent.get_mut(receiver as usize) else {
+                        continue;
+                    };
+                    if *lent == 0.0 {
+                        touched.push(receiver);
+                    }
+                    *lent += part * counts;
+                }
+            }
+            for doc in touched.drain(..) {
+                let doc = doc as usize;
+                words[doc].add(weight, own[doc], lent[doc]);
+                (own[doc], lent[doc]) = (0.0, 0.0);
+            }
+        }
+        words
+    }
+
+    /// The query's terms that occur, each with its weight by how rare it is.
+    fn weighed<'a>(&'a self, query: &'a Query) -> impl Iterator<Item = (Term, f32)> + 'a {
+        query.terms.iter().filter_map(|&(term, weight)| {
+            let found = self.postings.of(term).len() as f32;
+            let missing = self.docs.len() as f32 - found;
+            (found > 0.0).then(|| (term, weight * (1.0 + (missing + 0.5) / (found + 0.5)).ln()))
+        })
+    }
+
+    /// What a term counts that stands `count` times in a document.
+    fn counts(&self, doc: u32, count: u8) -> f32 {
+        if count == 0 {
+            return 0.0;
+        }
+        let mean = self.total_length as f32 / self.docs.len() as f32;
+        let length = self.docs[doc as usize].length as f32 / mean.clamp(1.0, USUAL_LENGTH);
+        let count = f32::from(count);
+        count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length))
+    }
+}
