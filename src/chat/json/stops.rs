@@ -80,84 +80,73 @@ impl Stops {
         // Of what is left over, zeros make a whole one: they are control characters.
         let mut last = [0; WORD];
         last[..rest.len()].copy_from_slice(rest);
-        let blocks = whole.iter().chain([&last]).take(WORDS);
-        let words = self.stops.iter_mut().zip(&mut self.escaped);
-        fill(words.zip(blocks));
+        let mut seen = [Seen::default(); WORDS];
+        fill(seen.iter_mut().zip(whole.iter().chain([&last])));
         let filled = WORDS.min(whole.len() + 1);
+        for (word, seen) in seen[..filled].iter().enumerate() {
+            let escaped = self.escaped_by(seen.backslashes);
+            self.stops[word] = seen.stops & !escaped | escaped & !seen.letters;
+            self.escaped[word] = escaped;
+        }
         self.stops[filled..].fill(u64::MAX);
         self.escaped[filled..].fill(0);
-        for word in 0..filled {
-            let backslashes = self.escaped[word];
-            if backslashes != 0 || self.carry {
-                self.pass_escapes(json, word, backslashes);
-            }
-        }
     }
 
-    /// Tells the backslashes that begin an escape from those that are escaped, and clears the stops of
-    /// escapes of two bytes.
-    fn pass_escapes(&mut self, json: &[u8], word: usize, backslashes: u64) {
-        let mut escaped = u64::from(self.carry);
-        let mut rest = backslashes & !escaped;
-        self.carry = false;
-        while rest != 0 {
-            let first = rest & rest.wrapping_neg();
-            escaped |= first << 1;
-            rest &= !(first | first << 1);
-            self.carry = first >> (WORD - 1) == 1;
-        }
-        let mut odd = 0;
-        let mut rest = escaped;
-        while rest != 0 {
-            let bit = rest.trailing_zeros();
-            let byte = json.get(self.from + word * WORD + bit as usize);
-            let is_simple = byte.is_some_and(|&byte| SIMPLE[usize::from(byte)]);
-            odd |= u64::from(!is_simple) << bit;
-            rest &= rest - 1;
-        }
-        self.stops[word] = self.stops[word] & !escaped | odd;
-        self.escaped[word] = escaped;
+    /// The bytes that these backslashes escape: in a row of them every second one is escaped itself.
+    fn escaped_by(&mut self, backslashes: u64) -> u64 {
+        const EVEN: u64 = u64::MAX / 3;
+        let carried = u64::from(self.carry);
+        let rows = backslashes & !carried;
+        let first = rows & !(rows << 1);
+        // Adding its first bit to a row carries through all of it.
+        let even = rows & !rows.wrapping_add(first & EVEN);
+        let escapes = (even & EVEN) | (rows & !even & !EVEN);
+        self.carry = escapes >> (WORD - 1) == 1;
+        escapes << 1 | carried
     }
 }
 
-/// What makes an escape of two bytes with the backslash before it.
-const SIMPLE: [bool; 256] = {
-    let mut simple = [false; 256];
-    let mut left: &[u8] = br#""\/bfnrt"#;
-    while let [byte, rest @ ..] = left {
-        simple[*byte as usize] = true;
-        left = rest;
-    }
-    simple
-};
+/// What stands in a word's bytes, a bit for each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Seen {
+    /// Quotes and control characters.
+    stops: u64,
+    backslashes: u64,
+    /// What makes an escape of two bytes with the backslash before it.
+    letters: u64,
+}
 
-/// A word of quotes and control characters, a word of backslashes, and the bytes that have them.
-type Words<'a> = ((&'a mut u64, &'a mut u64), &'a [u8; WORD]);
+const LETTERS: [u8; 8] = *br#""\/bfnrt"#;
 
-fn fill<'a>(words: impl Iterator<Item = Words<'a>>) {
+fn fill<'a>(words: impl Iterator<Item = (&'a mut Seen, &'a [u8; WORD])>) {
     #[cfg(target_arch = "x86_64")]
     if let Some(simd) = pulp::x86::V3::try_new() {
         return simd.vectorize(avx2::Fill { simd, words });
     }
-    for ((stops, backslashes), block) in words {
-        (*stops, *backslashes) = look(block);
+    for (seen, block) in words {
+        *seen = look(block);
     }
 }
 
 /// For processors without anything wider.
-fn look(block: &[u8; WORD]) -> (u64, u64) {
+fn look(block: &[u8; WORD]) -> Seen {
     let (lanes, _) = block.as_chunks();
     let lanes: [u8x16; 4] = array::from_fn(|lane| u8x16::new(lanes[lane]));
-    let join = |masks: [u8x16; 4]| {
-        let [a, b, c, d] = masks.map(|mask| u64::from(mask.to_bitmask()));
+    let mask = |of: &dyn Fn(u8x16) -> u8x16| {
+        let [a, b, c, d] = lanes.map(|lane| u64::from(of(lane).to_bitmask()));
         a | b << 16 | c << 32 | d << 48
     };
-    let stops = lanes.map(|lane| {
-        let control = lane.min(u8x16::splat(0x1f)).simd_eq(lane);
-        lane.simd_eq(u8x16::splat(b'"')) | control
-    });
-    let backslashes = lanes.map(|lane| lane.simd_eq(u8x16::splat(b'\\')));
-    (join(stops), join(backslashes))
+    let is = |lane: u8x16, byte: u8| lane.simd_eq(u8x16::splat(byte));
+    Seen {
+        stops: mask(&|lane| is(lane, b'"') | lane.min(u8x16::splat(0x1f)).simd_eq(lane)),
+        backslashes: mask(&|lane| is(lane, b'\\')),
+        letters: mask(&|lane| {
+            LETTERS
+                .map(|it| is(lane, it))
+                .into_iter()
+                .fold(u8x16::ZERO, |a, b| a | b)
+        }),
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -167,39 +156,71 @@ mod avx2 {
     use pulp::NullaryFnOnce;
     use pulp::x86::V3;
 
-    use super::Words;
+    use super::{LETTERS, Seen, WORD};
 
     pub struct Fill<I> {
         pub simd: V3,
         pub words: I,
     }
 
-    impl<'a, I: Iterator<Item = Words<'a>>> NullaryFnOnce for Fill<I> {
+    impl<'a, I: Iterator<Item = (&'a mut Seen, &'a [u8; WORD])>> NullaryFnOnce for Fill<I> {
         type Output = ();
 
         // So it becomes part of the function that pulp has compiled for these processors.
         #[inline(always)]
         fn call(self) {
-            for ((stops, backslashes), block) in self.words {
+            for (seen, block) in self.words {
                 let (lanes, _) = block.as_chunks();
                 let low = look(self.simd, &lanes[0]);
                 let high = look(self.simd, &lanes[1]);
-                *stops = u64::from(low.0) | u64::from(high.0) << 32;
-                *backslashes = u64::from(low.1) | u64::from(high.1) << 32;
+                *seen = Seen {
+                    stops: join(low[0], high[0]),
+                    backslashes: join(low[1], high[1]),
+                    letters: join(low[2], high[2]),
+                };
             }
         }
     }
 
     #[inline(always)]
-    fn look(V3 { avx, avx2, .. }: V3, lane: &[u8; 32]) -> (u32, u32) {
+    fn join(low: i32, high: i32) -> u64 {
+        u64::from(low.cast_unsigned()) | u64::from(high.cast_unsigned()) << 32
+    }
+
+    /// For the lower half of a letter, or with `UPPER` for its upper one, the set of the upper halves
+    /// that go with it, a bit for each; in both halves of a lane.
+    const fn halves<const UPPER: bool>() -> [u8; 32] {
+        let mut table = [0; 32];
+        let mut at = 0;
+        while at < LETTERS.len() {
+            let (upper, lower) = (LETTERS[at] >> 4, LETTERS[at] & 0xf);
+            let half = if UPPER { upper } else { lower } as usize;
+            table[half] |= 1 << upper;
+            table[half + 16] |= 1 << upper;
+            at += 1;
+        }
+        table
+    }
+
+    #[inline(always)]
+    fn look(V3 { avx, avx2, .. }: V3, lane: &[u8; 32]) -> [i32; 3] {
         let lane: __m256i = pulp::cast(*lane);
         let quote = avx2._mm256_cmpeq_epi8(lane, avx._mm256_set1_epi8(b'"'.cast_signed()));
         let least = avx2._mm256_min_epu8(lane, avx._mm256_set1_epi8(0x1f));
         let control = avx2._mm256_cmpeq_epi8(least, lane);
-        let stops = avx2._mm256_movemask_epi8(avx2._mm256_or_si256(quote, control));
         let backslash = avx2._mm256_cmpeq_epi8(lane, avx._mm256_set1_epi8(b'\\'.cast_signed()));
-        let backslashes = avx2._mm256_movemask_epi8(backslash);
-        (stops.cast_unsigned(), backslashes.cast_unsigned())
+        let half = avx._mm256_set1_epi8(0xf);
+        let lower = avx2._mm256_and_si256(lane, half);
+        let upper = avx2._mm256_and_si256(avx2._mm256_srli_epi16::<4>(lane), half);
+        let by_lower = avx2._mm256_shuffle_epi8(pulp::cast(const { halves::<false>() }), lower);
+        let by_upper = avx2._mm256_shuffle_epi8(pulp::cast(const { halves::<true>() }), upper);
+        let both = avx2._mm256_and_si256(by_lower, by_upper);
+        let neither = avx2._mm256_cmpeq_epi8(both, avx._mm256_setzero_si256());
+        [
+            avx2._mm256_movemask_epi8(avx2._mm256_or_si256(quote, control)),
+            avx2._mm256_movemask_epi8(backslash),
+            !avx2._mm256_movemask_epi8(neither),
+        ]
     }
 }
 
@@ -244,7 +265,7 @@ mod tests {
                 passed_escapes,
             };
             match bytes.get(stop.at) {
-                Some(&byte) if is_escaped && SIMPLE[usize::from(byte)] => passed_escapes = true,
+                Some(byte) if is_escaped && LETTERS.contains(byte) => passed_escapes = true,
                 Some(b'"' | 0..0x20) | None => return stop,
                 Some(_) if is_escaped => return stop,
                 Some(_) => {}
@@ -279,15 +300,18 @@ mod tests {
     fn every_processor_finds_the_same() {
         let bytes: [u8; 256] = array::from_fn(|byte| byte as u8);
         let blocks = bytes.as_chunks().0;
-        let (mut stops, mut backslashes) = ([0; 4], [0; 4]);
-        fill(stops.iter_mut().zip(&mut backslashes).zip(blocks));
+        let mut seen = [Seen::default(); 4];
+        fill(seen.iter_mut().zip(blocks));
         for (at, byte) in bytes.into_iter().enumerate() {
-            let word = at / WORD;
-            for words in [(stops[word], backslashes[word]), look(&blocks[word])] {
-                let bits = [words.0, words.1].map(|word| word >> (at % WORD) & 1 == 1);
+            for seen in [seen[at / WORD], look(&blocks[at / WORD])] {
+                let bits = [seen.stops, seen.backslashes, seen.letters];
                 assert_eq!(
-                    bits,
-                    [byte < 0x20 || byte == b'"', byte == b'\\'],
+                    bits.map(|word| word >> (at % WORD) & 1 == 1),
+                    [
+                        byte < 0x20 || byte == b'"',
+                        byte == b'\\',
+                        LETTERS.contains(&byte)
+                    ],
                     "{byte:#x}"
                 );
             }
