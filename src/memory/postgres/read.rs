@@ -34,7 +34,7 @@ async fn number(client: &Client, sql: &str, parameters: &[Parameter<'_>]) -> Res
 pub async fn load(client: &Client, scope: Scope, alarm: &Arc<Alarm>) -> Result<Loaded, Failure> {
     let name = Name::of(&scope);
     let sql = format!(
-        "SELECT s.version, s.records, {COLUMNS}, v.vector
+        "SELECT {COLUMNS}, v.vector, s.version, s.records
          FROM yychat.scopes s
          LEFT JOIN yychat.records r ON r.scope = s.id
          LEFT JOIN yychat.vectors v ON v.scope = r.scope AND v.id = r.id
@@ -56,7 +56,7 @@ fn loaded(rows: &[Row], scope: &Scope, alarm: &Alarm) -> Result<Loaded, Failure>
     loaded.version = first.try_get::<_, i64>("version")?.cast_unsigned();
     let mut names = Names::default();
     for row in rows {
-        let Some(id) = row.try_get::<_, Option<Uuid>>("id")? else {
+        let Some(id) = row.try_get::<_, Option<Uuid>>(0)? else {
             continue;
         };
         match row::record(row, scope, &mut names)? {
@@ -82,7 +82,7 @@ pub async fn get(
     alarm: &Alarm,
 ) -> Result<Option<Record>, Failure> {
     let sql = format!(
-        "SELECT s.tenant, s.kind, s.holder, {COLUMNS}
+        "SELECT {COLUMNS}, s.tenant, s.kind, s.holder
          FROM yychat.records r JOIN yychat.scopes s ON s.id = r.scope
          WHERE r.tenant = $1 AND s.tenant = $1 AND r.id = $2 LIMIT 1"
     );
@@ -225,7 +225,7 @@ async fn part(
         None => String::new(),
     };
     let sql = format!(
-        "SELECT s.tenant, s.kind, s.holder, {COLUMNS}
+        "SELECT {COLUMNS}, s.tenant, s.kind, s.holder
          FROM yychat.records r JOIN yychat.scopes s ON s.id = r.scope
          WHERE {} {older} ORDER BY r.id DESC LIMIT ${limit}",
         selected.records
@@ -248,7 +248,7 @@ pub async fn rows(
     let (scope, id) = after.map_or((i64::MIN, Uuid::nil()), place);
     let wanted = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
     let sql = format!(
-        "SELECT r.scope, r.tenant AS of_tenant, s.tenant, s.kind, s.holder, {COLUMNS}{columns}
+        "SELECT {COLUMNS}{columns}, r.scope, r.tenant AS of_tenant, s.tenant, s.kind, s.holder
          FROM yychat.records r JOIN yychat.scopes s ON s.id = r.scope {joined}
          WHERE (r.scope, r.id) > ($1, $2) ORDER BY r.scope, r.id LIMIT $3"
     );

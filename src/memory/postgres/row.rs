@@ -10,7 +10,8 @@ use crate::memory::embedding::vector::Vector;
 use crate::memory::record::{Names, Record, Source};
 use crate::memory::scope::{Holder, Scope};
 
-/// Columns of a record, for a `SELECT` in which it is called `r`.
+/// Columns of a record, for a `SELECT` in which it is called `r`. They come first in it: a column is
+/// found by its place, since by its name each value of each row would be looked for among all names.
 pub const COLUMNS: &str = "r.id, r.conversation, r.role, r.text, r.created_at, r.updated_at, \
     r.source, r.request_id, r.generation, r.history, r.derived_from, r.checksum";
 
@@ -69,8 +70,7 @@ pub fn scope(row: &Row) -> Result<Scope, Error> {
 
 /// The record in a row; `None` if its checksum is not that of its columns.
 pub fn record(row: &Row, scope: &Scope, names: &mut Names) -> Result<Option<Record>, Error> {
-    let text = |column: &str| row.try_get::<_, Option<&str>>(column);
-    let source = match row.try_get("source")? {
+    let source = match row.try_get(6)? {
         "chat" => Source::Chat,
         "api" => Source::Api,
         "import" => Source::Import,
@@ -78,7 +78,7 @@ pub fn record(row: &Row, scope: &Scope, names: &mut Names) -> Result<Option<Reco
         _ => return Ok(None),
     };
     // An empty history is the rule, and not worth a parser.
-    let history = match row.try_get("history")? {
+    let history = match row.try_get(9)? {
         "[]" => Vec::new(),
         history => match serde_json::from_str(history) {
             Ok(history) => history,
@@ -86,20 +86,24 @@ pub fn record(row: &Row, scope: &Scope, names: &mut Names) -> Result<Option<Reco
         },
     };
     let record = Record {
-        id: row.try_get("id")?,
+        id: row.try_get(0)?,
         scope: scope.clone(),
-        conversation: text("conversation")?.map(|id| names.shared(&unescape(id))),
-        role: names.shared(&unescape(row.try_get("role")?)),
-        text: unescape(row.try_get("text")?).into_owned(),
-        created_at: row.try_get("created_at")?,
-        updated_at: row.try_get("updated_at")?,
+        conversation: row
+            .try_get::<_, Option<&str>>(1)?
+            .map(|id| names.shared(&unescape(id))),
+        role: names.shared(&unescape(row.try_get(2)?)),
+        text: unescape(row.try_get(3)?).into_owned(),
+        created_at: row.try_get(4)?,
+        updated_at: row.try_get(5)?,
         source,
-        request_id: text("request_id")?.map(|id| unescape(id).into_owned()),
-        generation: row.try_get::<_, i64>("generation")?.cast_unsigned(),
+        request_id: row
+            .try_get::<_, Option<&str>>(7)?
+            .map(|id| unescape(id).into_owned()),
+        generation: row.try_get::<_, i64>(8)?.cast_unsigned(),
         history,
-        derived_from: row.try_get("derived_from")?,
+        derived_from: row.try_get(10)?,
     };
-    let checksum: i64 = row.try_get("checksum")?;
+    let checksum: i64 = row.try_get(11)?;
     Ok((checksum == record_checksum(&record)).then_some(record))
 }
 
@@ -107,9 +111,9 @@ fn record_checksum(record: &Record) -> i64 {
     i64::from_be_bytes(record.checksum(&record.key()))
 }
 
-/// The vector in the column `vector` for the record of that id.
+/// The vector of the record of that id, in the column behind the record's.
 pub fn vector(row: &Row, scope: &Scope, id: Uuid) -> Result<Option<Vector>, Error> {
-    let value: Option<&[u8]> = row.try_get("vector")?;
+    let value: Option<&[u8]> = row.try_get(12)?;
     Ok(value.and_then(|value| Vector::decode(&key(scope, id), value)))
 }
 
