@@ -106,6 +106,54 @@ fn a_short_answer_is_found_by_its_question_within_ten_minutes_only() {
 }
 
 #[test]
+fn neighbours_lift_a_word_to_one_mention_at_most() {
+    let minutes = |n: usize| n as i64 * 60_000;
+    // Among turns that all speak of it there is no more of it than in one that names it alone.
+    let texts = [
+        "tea",
+        "tea",
+        "so it goes",
+        "tea",
+        "tea",
+        "",
+        "",
+        "",
+        "tea so it goes",
+    ];
+    let index = Index::build(texts.iter().enumerate().map(|(n, text)| Document {
+        conversation: Some(u64::from(n > 6)),
+        ..document(text, minutes(n))
+    }));
+    let scored = index.rank(&Query::new("tea", &[]), 10);
+    let score = |doc| scored.iter().find(|s| s.doc == doc).unwrap().score();
+    assert!(score(2) < 1.2 * score(8), "{scored:?}");
+    assert!(
+        scored
+            .iter()
+            .all(|s| s.own == 0.0 || s.neighbours < 0.2 * s.own)
+    );
+}
+
+#[test]
+fn what_the_assistant_said_counts_less_unless_it_is_asked_for() {
+    let texts = ["I like the blue hotel", "Try the blue hotel"];
+    let index = Index::build(texts.iter().enumerate().map(|(n, text)| Document {
+        conversation: None,
+        by_assistant: n == 1,
+        ..document(text, hours(n as i64))
+    }));
+    assert_eq!(ranked(&index, "blue hotel"), [0, 1]);
+    assert_eq!(
+        ranked(&index, "Which blue hotel did you recommend?"),
+        [1, 0]
+    );
+    let query = Query::new("blue hotel", &[]).of_any_speaker();
+    assert_eq!(index.rank(&query, 1)[0].doc, 1);
+    let print = |text| Query::new(text, &[]).fingerprint();
+    assert_ne!(print("blue hotel"), print("blue hotel you said"));
+}
+
+#[test]
 fn a_named_date_finds_its_day() {
     // 2023-05-02 and 2023-05-04, at noon UTC.
     let days = [1_683_028_800_000, 1_683_201_600_000];
