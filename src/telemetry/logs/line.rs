@@ -161,9 +161,7 @@ impl Visit for Text<'_> {
 
     fn record_str(&mut self, field: &Field, value: &str) {
         let is_message = field.name() == MESSAGE;
-        if !all(value, |byte| {
-            (byte >= b' ') & (byte < 0x7f) & is_plain(byte)
-        }) {
+        if !all(value, |byte| (b' '..0x7f).contains(&byte) & is_plain(byte)) {
             return match is_message {
                 true => self.record_debug(field, &format_args!("{value}")),
                 false => self.record_debug(field, &value),
