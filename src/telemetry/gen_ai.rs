@@ -1,6 +1,6 @@
 //! OpenTelemetry's metrics of generative models, by its names, beside the gateway's own.
 
-use prometheus::local::LocalHistogramVec;
+use prometheus::local::LocalHistogram;
 use prometheus::{HistogramOpts, HistogramVec, Registry};
 
 use super::metrics::OTHER;
@@ -33,10 +33,24 @@ const LABELS: [&str; 3] = [
 
 /// The metrics.
 pub struct GenAi {
-    tokens: LocalHistogramVec,
-    first_token: LocalHistogramVec,
-    output_token: LocalHistogramVec,
-    duration: LocalHistogramVec,
+    tokens: HistogramVec,
+    first_token: HistogramVec,
+    output_token: HistogramVec,
+    duration: HistogramVec,
+    /// Those in use, found by comparing: they are as few as the configuration names.
+    series: Vec<Series>,
+}
+
+/// What one model of one upstream was seen to do since it was handed over last. What was never seen
+/// has no histogram.
+struct Series {
+    provider: String,
+    model: String,
+    duration: LocalHistogram,
+    input: Option<LocalHistogram>,
+    output: Option<LocalHistogram>,
+    first_token: Option<LocalHistogram>,
+    output_token: Option<LocalHistogram>,
 }
 
 impl GenAi {
@@ -49,40 +63,40 @@ impl GenAi {
         );
         let tokens = HistogramVec::new(tokens.buckets(TOKENS.to_vec()), &labels);
         Self {
-            tokens: register(registry, tokens).local(),
+            series: Vec::new(),
+            tokens: register(registry, tokens),
             first_token: histograms(
                 registry,
                 "gen_ai_server_time_to_first_token_seconds",
                 "From a streamed request's first byte to the first byte of its answer",
                 &LABELS,
-            )
-            .local(),
+            ),
             output_token: histograms(
                 registry,
                 "gen_ai_server_time_per_output_token_seconds",
                 "Time of a streamed answer after its first byte, by each token but the first",
                 &LABELS,
-            )
-            .local(),
+            ),
             duration: histograms(
                 registry,
                 "gen_ai_server_request_duration_seconds",
                 "A chat completion from its first byte to its last",
                 &LABELS,
-            )
-            .local(),
+            ),
         }
     }
 
     /// Hands over what was counted.
     pub(super) fn flush(&self) {
-        for histograms in [
-            &self.tokens,
-            &self.first_token,
-            &self.output_token,
-            &self.duration,
-        ] {
-            histograms.flush();
+        for series in &self.series {
+            series.duration.flush();
+            let rest = [
+                &series.input,
+                &series.output,
+                &series.first_token,
+                &series.output_token,
+            ];
+            rest.into_iter().flatten().for_each(LocalHistogram::flush);
         }
     }
 
@@ -92,29 +106,41 @@ impl GenAi {
             return;
         };
         let model = entry.model.as_deref().filter(|_| entry.is_model_named);
-        let labels = [CHAT, provider, model.unwrap_or(OTHER)];
-        self.duration
-            .with_label_values(&labels)
-            .observe(entry.total);
-        for (kind, tokens) in [
-            ("input", entry.prompt_tokens),
-            ("output", entry.completion_tokens),
+        let labels @ [operation, provider, model] = [CHAT, provider, model.unwrap_or(OTHER)];
+        let same = |series: &Series| series.provider == provider && series.model == model;
+        let at = self.series.iter().position(same).unwrap_or_else(|| {
+            self.series.push(Series {
+                provider: provider.to_owned(),
+                model: model.to_owned(),
+                duration: self.duration.with_label_values(&labels).local(),
+                input: None,
+                output: None,
+                first_token: None,
+                output_token: None,
+            });
+            self.series.len() - 1
+        });
+        let series = &mut self.series[at];
+        series.duration.observe(entry.total);
+        for (histogram, kind, tokens) in [
+            (&mut series.input, "input", entry.prompt_tokens),
+            (&mut series.output, "output", entry.completion_tokens),
         ] {
             if let Some(tokens) = tokens {
-                let [operation, provider, model] = labels;
-                let histogram = self
-                    .tokens
-                    .with_label_values(&[operation, provider, model, kind]);
-                histogram.observe(count(tokens));
+                let labels = [operation, provider, model, kind];
+                let made = || self.tokens.with_label_values(&labels).local();
+                histogram.get_or_insert_with(made).observe(count(tokens));
             }
         }
         let Some(first) = entry.first_chunk.filter(|_| entry.stream) else {
             return;
         };
-        self.first_token.with_label_values(&labels).observe(first);
+        let made = || self.first_token.with_label_values(&labels).local();
+        series.first_token.get_or_insert_with(made).observe(first);
         if let Some(tokens) = entry.completion_tokens.filter(|&tokens| tokens > 1) {
             let each = (entry.total - first).max(0.0) / count(tokens - 1);
-            self.output_token.with_label_values(&labels).observe(each);
+            let made = || self.output_token.with_label_values(&labels).local();
+            series.output_token.get_or_insert_with(made).observe(each);
         }
     }
 }

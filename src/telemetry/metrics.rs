@@ -75,7 +75,7 @@ impl Metrics {
     pub fn new() -> Self {
         let registry = Registry::new();
         let tally = Tally::new(
-            &counters(
+            counters(
                 &registry,
                 "yychat_requests_total",
                 "Requests answered, by route, status and whether the answer was a stream",

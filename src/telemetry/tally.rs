@@ -1,7 +1,7 @@
 //! What finished requests add to the metrics. They are filed one after the other by whoever holds the
 //! tally, so nothing of it is shared until it is handed over.
 
-use prometheus::local::{LocalHistogram, LocalIntCounterVec};
+use prometheus::local::{LocalHistogram, LocalIntCounter};
 use prometheus::{Histogram, HistogramVec, IntCounterVec};
 
 use super::gen_ai::GenAi;
@@ -10,7 +10,10 @@ use super::ring::Entry;
 
 /// Counts since the last time that they were handed over.
 pub struct Tally {
-    requests: LocalIntCounterVec,
+    requests: IntCounterVec,
+    /// Those in use, by route, status and whether it was a stream; found by comparing, since they are
+    /// few.
+    counted: Vec<((&'static str, u16, bool), LocalIntCounter)>,
     phases: [LocalHistogram; Phase::ALL.len()],
     overhead: LocalHistogram,
     gen_ai: GenAi,
@@ -18,13 +21,14 @@ pub struct Tally {
 
 impl Tally {
     pub(super) fn new(
-        requests: &IntCounterVec,
+        requests: IntCounterVec,
         phases: &HistogramVec,
         overhead: &Histogram,
         gen_ai: GenAi,
     ) -> Self {
         Self {
-            requests: requests.local(),
+            requests,
+            counted: Vec::new(),
             phases: Phase::ALL.map(|phase| phases.with_label_values(&[phase.name()]).local()),
             overhead: overhead.local(),
             gen_ai,
@@ -32,11 +36,16 @@ impl Tally {
     }
 
     pub(super) fn count(&mut self, entry: &Entry) {
-        let stream = if entry.stream { "true" } else { "false" };
-        let mut digits = itoa::Buffer::new();
-        self.requests
-            .with_label_values(&[entry.route, digits.format(entry.status), stream])
-            .inc();
+        let kind = (entry.route, entry.status, entry.stream);
+        let same = |(known, _): &(_, _)| *known == kind;
+        let at = self.counted.iter().position(same).unwrap_or_else(|| {
+            let (route, status, stream) = kind;
+            let labels = [route, &status.to_string(), &stream.to_string()];
+            let counter = self.requests.with_label_values(&labels).local();
+            self.counted.push((kind, counter));
+            self.counted.len() - 1
+        });
+        self.counted[at].1.inc();
         for (phase, seconds) in entry.phases.phases() {
             self.phases[phase as usize].observe(seconds);
         }
@@ -46,7 +55,7 @@ impl Tally {
 
     /// Hands over what was counted.
     pub(super) fn flush(&self) {
-        self.requests.flush();
+        self.counted.iter().for_each(|(_, counter)| counter.flush());
         self.phases.iter().for_each(LocalHistogram::flush);
         self.overhead.flush();
         self.gen_ai.flush();
