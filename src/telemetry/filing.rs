@@ -16,7 +16,7 @@ use super::metrics::Metrics;
 use super::ring::{Entry, REFUSED};
 
 /// How long requests gather.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER: Duration = Duration::from_millis(20);
 /// Requests that may wait; whoever brings one more files them.
 const MOST: usize = 1024;
 
