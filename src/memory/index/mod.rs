@@ -264,15 +264,23 @@ impl Index {
         ]
     }
 
-    /// The same neighbours, with the part of its score that the document lends them.
-    fn lends(&self, doc: u32) -> [(u32, f32); 4] {
-        let [one, two, next, last] = self.beside(doc);
-        [
-            (one, LENT[0]),
-            (two, LENT[1]),
-            (next, self.asked(doc, next, 0)),
-            (last, self.asked(doc, last, 1)),
-        ]
+    /// Gives each neighbour of a document the part of its score that the document lends it: those of
+    /// [`Index::around`], seen from the other side.
+    fn lend(&self, doc: u32, mut to: impl FnMut(u32, f32)) {
+        let this = &self.docs[doc as usize];
+        let is_near = |other: &Doc| (other.at - this.at).abs() <= WINDOW_MS;
+        if let Some(before) = self.docs.get(this.before as usize) {
+            to(this.before, LENT[0]);
+            if self.docs.get(before.before as usize).is_some_and(is_near) {
+                to(before.before, LENT[1]);
+            }
+        }
+        if let Some(after) = self.docs.get(this.after as usize) {
+            to(this.after, self.asked(doc, this.after, 0));
+            if self.docs.get(after.after as usize).is_some_and(is_near) {
+                to(after.after, self.asked(doc, after.after, 1));
+            }
+        }
     }
 
     /// The turn before a document, the one before that, the turn after it, and the one after that.

@@ -96,16 +96,15 @@ impl Index {
             for Posting { doc, count } in self.postings.of(term) {
                 let counts = self.counts(doc, count);
                 own[doc as usize] = counts;
-                let receivers = self.lends(doc);
-                for (receiver, part) in receivers.into_iter().chain([(doc, 1.0)]) {
-                    let Some(lent) = lent.get_mut(receiver as usize) else {
-                        continue;
-                    };
+                let mut lend = |receiver: u32, part: f32| {
+                    let lent = &mut lent[receiver as usize];
                     if *lent == 0.0 {
                         touched.push(receiver);
                     }
                     *lent += part * counts;
-                }
+                };
+                lend(doc, 1.0);
+                self.lend(doc, lend);
             }
             for doc in touched.drain(..) {
                 let doc = doc as usize;
