@@ -46,7 +46,9 @@ fn weighed<T: Send + Sync + 'static>(weight: fn(&T) -> usize) -> Cache<u128, Arc
 }
 
 impl Known {
-    /// The fingerprint of the text that `raw` stands for; the same bytes stand for the same text.
+    /// The fingerprint of the text that `raw` stands for, as
+    /// [`RecallQuery::already_sent`](super::RecallQuery::already_sent) wants it; the same bytes stand
+    /// for the same text.
     pub fn fingerprint<'a>(&self, raw: &[u8], text: impl FnOnce() -> Cow<'a, str>) -> u64 {
         let mut hash = Xxh3::with_seed(self.seed);
         hash.update(raw);
@@ -54,7 +56,7 @@ impl Known {
         self.fingerprints.get_with(hash.digest128(), of)
     }
 
-    /// The question that these messages ask, the last user's first.
+    /// The question that these messages ask, the last user's first; `read` reads their texts.
     pub fn question<'a>(
         &self,
         said: impl Iterator<Item = &'a [u8]>,

@@ -41,7 +41,6 @@ mod store_tests;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
@@ -53,6 +52,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 pub use embedded::Embedded;
+pub use known::Known;
 pub use postgres::Postgres;
 pub use question::Question;
 pub use recall::{Outcome, Recall, RecallQuery, Recalled};
@@ -66,11 +66,9 @@ pub use writer::Turn;
 
 use crate::config::model;
 use crate::error::Fault;
-use block::Block;
 use cache::Scopes;
 use embedding::{Embedder, Embeddings, Worker};
 use extraction::{Extraction, Feed};
-use known::Known;
 use question::CacheKey;
 use recall::Ranking;
 use standing::Standing;
@@ -202,29 +200,9 @@ impl Memory {
         })
     }
 
-    /// The fingerprint of a message that a client sends, whose text `raw` stands for, as
-    /// [`RecallQuery::already_sent`] wants it.
-    pub fn fingerprint<'a>(&self, raw: &[u8], text: impl FnOnce() -> Cow<'a, str>) -> u64 {
-        self.known.fingerprint(raw, text)
-    }
-
-    /// The question that these messages ask, of which `read` reads the texts.
-    pub fn question<'a>(
-        &self,
-        said: impl Iterator<Item = &'a [u8]>,
-        read: impl FnOnce() -> Question,
-    ) -> Arc<Question> {
-        self.known.question(said, read)
-    }
-
-    /// What [`block::render`] makes of these.
-    pub fn block<'a>(
-        &self,
-        found: impl Iterator<Item = &'a Recalled> + Clone,
-        query: &str,
-        max_bytes: usize,
-    ) -> Arc<Block> {
-        self.known.block(found, query, max_bytes)
+    /// What was worked out of texts lately.
+    pub fn known(&self) -> &Known {
+        &self.known
     }
 
     /// Finds what the scope remembers of the query. It answers by the deadline, whatever the

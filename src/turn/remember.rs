@@ -80,7 +80,9 @@ impl Remembered {
             let known: HashSet<Uuid> = remembered.injected().map(|record| record.id).collect();
             let fresh = recall.records.iter();
             let fresh = fresh.filter(|found| !known.contains(&found.record.id));
-            remembered.block = memory.block(fresh, query.question.text(), config.max_bytes);
+            remembered.block = memory
+                .known()
+                .block(fresh, query.question.text(), config.max_bytes);
             remembered.place = last.map(|(_, place)| place);
         }
         remembered.recalled = recall.records;
@@ -191,6 +193,7 @@ impl Remembered {
 }
 
 fn query(memory: &Memory, config: &model::Memory, request: &ChatRequest) -> RecallQuery {
+    let known = memory.known();
     let messages = request.messages();
     let last_user = request.last_user();
     let said = |role| matches!(role, Role::User | Role::Assistant);
@@ -201,7 +204,7 @@ fn query(memory: &Memory, config: &model::Memory, request: &ChatRequest) -> Reca
     let last = last_user.map(|at| &messages[at]);
     let text = |message| request.text(message).into_owned();
     RecallQuery {
-        question: memory.question(last.into_iter().chain(before.clone()).map(raw), || {
+        question: known.question(last.into_iter().chain(before.clone()).map(raw), || {
             Question::new(
                 last.map(text).unwrap_or_default(),
                 before.map(text).collect(),
@@ -210,7 +213,7 @@ fn query(memory: &Memory, config: &model::Memory, request: &ChatRequest) -> Reca
         already_sent: messages
             .iter()
             .filter(|message| said(message.role))
-            .map(|message| memory.fingerprint(raw(message), || request.text(message)))
+            .map(|message| known.fingerprint(raw(message), || request.text(message)))
             .collect(),
         limit: config.recall_limit,
         deadline: config.recall_deadline,

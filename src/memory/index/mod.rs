@@ -255,50 +255,49 @@ impl Index {
 
     /// The neighbours of a document, with the part of their score that they lend it.
     fn around(&self, doc: u32) -> [(u32, f32); 4] {
-        let [one, two, next, last] = self.beside(doc);
-        [
-            (one, self.asked(one, doc, 0)),
-            (two, self.asked(two, doc, 1)),
-            (next, LENT[0]),
-            (last, LENT[1]),
-        ]
+        let mut around = [(NONE, 0.0); 4];
+        self.beside(doc, |other, is_later, far| {
+            let part = if is_later {
+                LENT[far]
+            } else {
+                self.asked(other, doc, far)
+            };
+            around[2 * usize::from(is_later) + far] = (other, part);
+        });
+        around
     }
 
-    /// Gives each neighbour of a document the part of its score that the document lends it: those of
-    /// [`Index::around`], seen from the other side.
+    /// Gives each neighbour of a document the part of its score that the document lends it.
     fn lend(&self, doc: u32, mut to: impl FnMut(u32, f32)) {
-        let this = &self.docs[doc as usize];
+        self.beside(doc, |other, is_later, far| {
+            let part = if is_later {
+                self.asked(doc, other, far)
+            } else {
+                LENT[far]
+            };
+            to(other, part);
+        });
+    }
+
+    /// Shows the turns beside a document, whether each is a later one, and 0 for the next, 1 for the
+    /// next but one.
+    fn beside(&self, doc: u32, mut show: impl FnMut(u32, bool, usize)) {
+        let Some(this) = self.docs.get(doc as usize) else {
+            return;
+        };
         let is_near = |other: &Doc| (other.at - this.at).abs() <= WINDOW_MS;
         if let Some(before) = self.docs.get(this.before as usize) {
-            to(this.before, LENT[0]);
+            show(this.before, false, 0);
             if self.docs.get(before.before as usize).is_some_and(is_near) {
-                to(before.before, LENT[1]);
+                show(before.before, false, 1);
             }
         }
         if let Some(after) = self.docs.get(this.after as usize) {
-            to(this.after, self.asked(doc, this.after, 0));
+            show(this.after, true, 0);
             if self.docs.get(after.after as usize).is_some_and(is_near) {
-                to(after.after, self.asked(doc, after.after, 1));
+                show(after.after, true, 1);
             }
         }
-    }
-
-    /// The turn before a document, the one before that, the turn after it, and the one after that.
-    fn beside(&self, doc: u32) -> [u32; 4] {
-        let Some(this) = self.docs.get(doc as usize) else {
-            return [NONE; 4];
-        };
-        let of = |doc: u32, step: fn(&Doc) -> u32| self.docs.get(doc as usize).map_or(NONE, step);
-        let near = |other: u32| match self.docs.get(other as usize) {
-            Some(o) if (o.at - this.at).abs() <= WINDOW_MS => other,
-            _ => NONE,
-        };
-        [
-            this.before,
-            near(of(this.before, |d| d.before)),
-            this.after,
-            near(of(this.after, |d| d.after)),
-        ]
     }
 
     /// What a turn lends to the next one, or with `far` to the next but one.
