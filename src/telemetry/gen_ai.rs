@@ -6,6 +6,7 @@ use prometheus::{HistogramOpts, HistogramVec, Registry};
 use super::metrics::OTHER;
 use super::registry::{histograms, register};
 use super::ring::{CHAT, Entry};
+use super::tally::find_or_add;
 
 /// Bounds in tokens, as OpenTelemetry's conventions advise.
 const TOKENS: [f64; 14] = [
@@ -108,19 +109,15 @@ impl GenAi {
         let model = entry.model.as_deref().filter(|_| entry.is_model_named);
         let labels @ [operation, provider, model] = [CHAT, provider, model.unwrap_or(OTHER)];
         let same = |series: &Series| series.provider == provider && series.model == model;
-        let at = self.series.iter().position(same).unwrap_or_else(|| {
-            self.series.push(Series {
-                provider: provider.to_owned(),
-                model: model.to_owned(),
-                duration: self.duration.with_label_values(&labels).local(),
-                input: None,
-                output: None,
-                first_token: None,
-                output_token: None,
-            });
-            self.series.len() - 1
+        let series = find_or_add(&mut self.series, same, || Series {
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            duration: self.duration.with_label_values(&labels).local(),
+            input: None,
+            output: None,
+            first_token: None,
+            output_token: None,
         });
-        let series = &mut self.series[at];
         series.duration.observe(entry.total);
         for (histogram, kind, tokens) in [
             (&mut series.input, "input", entry.prompt_tokens),

@@ -38,14 +38,12 @@ impl Tally {
     pub(super) fn count(&mut self, entry: &Entry) {
         let kind = (entry.route, entry.status, entry.stream);
         let same = |(known, _): &(_, _)| *known == kind;
-        let at = self.counted.iter().position(same).unwrap_or_else(|| {
+        let (_, counter) = find_or_add(&mut self.counted, same, || {
             let (route, status, stream) = kind;
             let labels = [route, &status.to_string(), &stream.to_string()];
-            let counter = self.requests.with_label_values(&labels).local();
-            self.counted.push((kind, counter));
-            self.counted.len() - 1
+            (kind, self.requests.with_label_values(&labels).local())
         });
-        self.counted[at].1.inc();
+        counter.inc();
         for (phase, seconds) in entry.phases.phases() {
             self.phases[phase as usize].observe(seconds);
         }
@@ -60,4 +58,17 @@ impl Tally {
         self.overhead.flush();
         self.gen_ai.flush();
     }
+}
+
+/// The one of a few that is the `same`, `made` where there is none.
+pub(super) fn find_or_add<T>(
+    few: &mut Vec<T>,
+    same: impl Fn(&T) -> bool,
+    made: impl FnOnce() -> T,
+) -> &mut T {
+    let at = few.iter().position(same).unwrap_or_else(|| {
+        few.push(made());
+        few.len() - 1
+    });
+    &mut few[at]
 }
