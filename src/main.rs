@@ -17,8 +17,8 @@ use yychat::server::{self, Bound, Inherited, Signals};
 use yychat::snapshot::Store;
 use yychat::telemetry::logs;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+// Takes the place of the system's `malloc`.
+use mimalloc as _;
 
 /// Long-term memory, a personality and tools for any OpenAI-compatible app.
 #[derive(Parser)]

@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{StatusCode, header};
-use pingora::ErrorType;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
+use pingora::{Error, ErrorType};
 use pingora_timeout::timeout;
 
 use super::fail::Failure;
 use crate::config::model::Config;
 use crate::error::ApiError;
 
-/// A client that sends slower than this, averaged over the time since the body began, is cut off.
+/// A client that sends slower than this, averaged over the time since the body's first bytes, is cut off.
 const BYTES_A_SECOND: usize = 1024;
 /// A refused body is read on for this long, so that the close does not reset the answer away.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -41,15 +41,8 @@ pub async fn read(session: &mut Session, config: &Config) -> Result<Bytes, Failu
     let mut whole = BytesMut::new();
     let mut first = Bytes::new();
     loop {
-        let read = timeout(
-            config.timeouts.body_idle,
-            session.as_downstream_mut().read_request_body(),
-        );
-        let Ok(read) = read.await else {
-            return Err(pace.stalled().into());
-        };
+        let read = read_some(session.as_downstream_mut(), config.timeouts.body_idle).await;
         let read = read.map_err(|error| match error.etype() {
-            // The session's own timeout is the same, and may be the first to notice.
             ErrorType::ReadTimedout => pace.stalled().into(),
             _ => Failure::client(&error),
         });
@@ -57,7 +50,7 @@ pub async fn read(session: &mut Session, config: &Config) -> Result<Bytes, Failu
         if first.len() + whole.len() + chunk.len() > limit {
             return Err(too_large(limit).into());
         }
-        pace.count(chunk.len())?;
+        let length = chunk.len();
         if first.is_empty() && whole.is_empty() {
             first = chunk;
         } else {
@@ -67,12 +60,27 @@ pub async fn read(session: &mut Session, config: &Config) -> Result<Bytes, Failu
             }
             whole.extend_from_slice(&chunk);
         }
+        if session.as_downstream_mut().is_body_done() {
+            break;
+        }
+        pace.count(length)?;
     }
     Ok(if whole.is_empty() {
         first
     } else {
         whole.freeze()
     })
+}
+
+/// The next bytes of the body, waited for no longer than `within`.
+async fn read_some(client: &mut ServerSession, within: Duration) -> pingora::Result<Option<Bytes>> {
+    match client {
+        // It has the same bound itself, set where the request was admitted.
+        ServerSession::H1(h1) => h1.read_body_bytes().await,
+        other => timeout(within, other.read_request_body())
+            .await
+            .unwrap_or_else(|_| Error::e_explain(ErrorType::ReadTimedout, "reading body")),
+    }
 }
 
 /// Reads on for a while what a refused client still sends.
@@ -135,7 +143,8 @@ async fn invite(session: &mut Session) -> Result<(), Failure> {
 
 /// Keeps a client to a minimum rate, so that a body cannot take for ever a byte at a time.
 struct Pace {
-    began: Instant,
+    /// When the first of it had come.
+    began: Option<Instant>,
     received: usize,
     grace: Duration,
 }
@@ -143,7 +152,7 @@ struct Pace {
 impl Pace {
     fn new(grace: Duration) -> Self {
         Self {
-            began: Instant::now(),
+            began: None,
             received: 0,
             grace,
         }
@@ -152,7 +161,9 @@ impl Pace {
     fn count(&mut self, bytes: usize) -> Result<(), ApiError> {
         self.received += bytes;
         let due = (self.received / BYTES_A_SECOND) as u64;
-        if self.began.elapsed() > self.grace + Duration::from_secs(due) {
+        if self.began.get_or_insert_with(Instant::now).elapsed()
+            > self.grace + Duration::from_secs(due)
+        {
             return Err(self.stalled());
         }
         Ok(())
@@ -162,11 +173,9 @@ impl Pace {
         ApiError::new(
             StatusCode::REQUEST_TIMEOUT,
             format!(
-                "The request body stalled: {} bytes came in {:.0} s. Send it without pauses of \
-                 more than {:?}.",
-                self.received,
-                self.began.elapsed().as_secs_f64(),
-                self.grace
+                "The request body stalled after {} bytes. Send it faster than {BYTES_A_SECOND} \
+                 bytes a second, without pauses of more than {:?}.",
+                self.received, self.grace
             ),
         )
     }

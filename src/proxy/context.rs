@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::Shared;
 use super::health::{Attempt, Tries};
 use super::overload::Admission;
+use super::reader::Wanted;
 use crate::chat::Answer;
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::ring::{CHAT, REFUSED};
@@ -144,6 +145,17 @@ impl Context {
                 .live
                 .as_ref()
                 .map(|live| InFlight::new(&shared.metrics, live)),
+        }
+    }
+
+    /// What of the answer is asked for.
+    pub fn wanted(&self) -> Wanted {
+        if self.keeps_answer {
+            Wanted::All
+        } else if self.trace.as_ref().is_some_and(Trace::is_sampled) {
+            Wanted::Facts
+        } else {
+            Wanted::Usage
         }
     }
 

@@ -10,6 +10,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,7 +29,7 @@ use super::{Gateway, body, relay, tool_loop};
 use crate::chat::{Composed, coalesce};
 use crate::config::model::Upstream;
 use crate::error::ApiError;
-use crate::snapshot::Caller;
+use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::Phase;
 use crate::turn::{self, Asked, Continuation, Turn};
 
@@ -73,6 +74,7 @@ pub async fn run(
     }
     let chat = Chat {
         gateway,
+        snapshot: &snapshot,
         turn: &turn,
         caller,
     };
@@ -87,7 +89,7 @@ pub async fn run(
         // Boxed, since it needs far more room than the other, which most requests take.
         Box::pin(tool_loop::run(chat, session, context, connection)).await
     } else {
-        relay::run(gateway, session, context, connection, Vec::new()).await
+        relay::run(chat, session, context, connection, Vec::new()).await
     };
     if answered {
         remember(gateway, context, &turn);
@@ -111,6 +113,7 @@ fn remember(gateway: &Gateway, context: &Context, turn: &Turn) {
 #[derive(Clone, Copy)]
 pub struct Chat<'a> {
     pub gateway: &'a Gateway,
+    pub snapshot: &'a Arc<Snapshot>,
     pub turn: &'a Turn,
     pub caller: &'a Caller,
 }
@@ -126,17 +129,17 @@ pub async fn leg(
 ) -> Result<Box<Connection>, Failure> {
     let Chat {
         gateway,
+        snapshot,
         turn,
-        caller,
+        ..
     } = chat;
-    let snapshot = context.snapshot.clone();
-    let mut tries = gateway.health.tries(&snapshot, turn.model());
+    let mut tries = gateway.health.tries(snapshot, turn.model());
     while let Some(tried) = tries.next(&gateway.health) {
         let upstream = &snapshot.config.upstreams[tried.place];
         context.upstream = Some(upstream.name.clone());
         context.ledger.enter(Phase::Compose);
         let composed = turn.compose(upstream.strict_roles, after);
-        match attempt(gateway, session, context, (upstream, caller), &composed).await? {
+        match attempt(chat, session, context, upstream, &composed).await? {
             Ok(connection) => {
                 if let Some(header) = connection.session.response_header() {
                     tried.answered(header.status);
@@ -178,13 +181,18 @@ pub async fn leg(
 ///
 /// The outer error ends the request; the inner one is the upstream's.
 async fn attempt(
-    gateway: &Gateway,
+    chat: Chat<'_>,
     session: &mut Session,
     context: &mut Context,
-    (upstream, caller): (&Upstream, &Caller),
+    upstream: &Upstream,
     composed: &Composed,
 ) -> Result<Result<Box<Connection>, UpstreamError>, Failure> {
-    let snapshot = context.snapshot.clone();
+    let Chat {
+        gateway,
+        snapshot,
+        caller,
+        ..
+    } = chat;
     let timeouts = &snapshot.config.timeouts;
     loop {
         context.ledger.enter(Phase::UpstreamConnect);

@@ -11,6 +11,7 @@ mod digests;
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::{Buf, Bytes, BytesMut};
 use http::StatusCode;
+use memchr::memchr;
+use parking_lot::Mutex;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::{Peek, Shutdown, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -73,12 +76,19 @@ pub struct Shared {
     first_byte: AtomicU64,
     /// What is flushed waits for what is written next.
     corked: AtomicBool,
+    /// Lines that go out with the header that is written next.
+    fields: Mutex<String>,
 }
 
 impl Shared {
     /// While it is corked, a flush sends nothing.
     pub fn cork(&self, corked: bool) {
         self.corked.store(corked, Ordering::Relaxed);
+    }
+
+    /// Adds header fields, each as a line, to the header that is written next.
+    pub fn add(&self, fields: String) {
+        *self.fields.lock() = fields;
     }
 }
 
@@ -317,6 +327,15 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let fields = mem::take(&mut *self.shared.fields.lock());
+        if !fields.is_empty() {
+            // pingora writes a header in one piece.
+            let status = memchr(b'\n', bytes).map_or(0, |end| end + 1);
+            for part in [&bytes[..status], fields.as_bytes(), &bytes[status..]] {
+                self.unsent.extend_from_slice(part);
+            }
+            return Poll::Ready(Ok(bytes.len()));
+        }
         if self.unsent.len() + bytes.len() <= WRITE_BUFFER {
             self.unsent.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));

@@ -257,6 +257,7 @@ fn is_hop_by_hop(name: &HeaderName, nominated: &[String]) -> bool {
     HOP_BY_HOP.contains(name) || nominated.iter().any(|nominee| nominee == name.as_str())
 }
 
-fn is_own(name: &HeaderName) -> bool {
+/// Whether it is one of the gateway's.
+pub fn is_own(name: &HeaderName) -> bool {
     name.as_str().starts_with(OWN_PREFIX)
 }

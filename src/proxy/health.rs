@@ -9,6 +9,7 @@
 //! A fallback after a failure comes out of a budget, so that an outage does not multiply the load.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -146,8 +147,9 @@ impl Breaker {
         state.open.is_some()
     }
 
-    fn answered(&self) {
-        *self.0.lock() = State::default();
+    /// An answer closes it; whether it was open.
+    fn answered(&self) -> bool {
+        mem::take(&mut *self.0.lock()).open.is_some()
     }
 }
 
@@ -199,18 +201,6 @@ impl Health {
             }
         }
     }
-
-    fn attempt(&self, snapshot: &Snapshot, place: usize, looks: bool) -> Attempt {
-        let upstream = &snapshot.config.upstreams[place];
-        Attempt {
-            place,
-            looks,
-            breaker: self.breaker(upstream),
-            settings: snapshot.config.breaker.clone(),
-            name: upstream.name.clone(),
-            metrics: self.metrics.clone(),
-        }
-    }
 }
 
 impl Tries {
@@ -222,13 +212,14 @@ impl Tries {
         }
         while let Some(place) = self.left.pop() {
             let upstream = &self.snapshot.config.upstreams[place];
-            match health.breaker(upstream).leave(Instant::now()) {
+            let breaker = health.breaker(upstream);
+            match breaker.leave(Instant::now()) {
                 Leave::Go { looks } => {
                     if self.failed.is_some() {
                         health.metrics.fallback("tried");
                     }
                     self.tried = true;
-                    return Some(health.attempt(&self.snapshot, place, looks));
+                    return Some(self.attempt(health, place, breaker, looks));
                 }
                 Leave::Wait(wait, cause) => {
                     health.metrics.upstream_skipped(&upstream.name);
@@ -245,7 +236,26 @@ impl Tries {
         }
         self.tried = true;
         let place = self.last_resort?;
-        Some(health.attempt(&self.snapshot, place, false))
+        let breaker = health.breaker(&self.snapshot.config.upstreams[place]);
+        Some(self.attempt(health, place, breaker, false))
+    }
+
+    fn attempt(
+        &self,
+        health: &Health,
+        place: usize,
+        breaker: Arc<Breaker>,
+        looks: bool,
+    ) -> Attempt {
+        let config = &self.snapshot.config;
+        Attempt {
+            place,
+            looks,
+            breaker,
+            settings: config.breaker.clone(),
+            name: config.upstreams[place].name.clone(),
+            metrics: health.metrics.clone(),
+        }
     }
 
     /// An upstream could not be reached: nothing was sent, and another may be tried.
@@ -287,8 +297,9 @@ impl Attempt {
         if ails {
             return self.note(Cause::Answers);
         }
-        self.breaker.answered();
-        self.metrics.upstream_open(&self.name, false);
+        if self.breaker.answered() {
+            self.metrics.upstream_open(&self.name, false);
+        }
     }
 
     /// No answer came.

@@ -9,6 +9,16 @@ pub const TEXT_LIMIT: usize = 64 * 1024;
 /// A whole answer larger than this is passed on unread.
 pub const WHOLE_LIMIT: usize = 4 * 1024 * 1024;
 
+/// What of an answer somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// What it cost.
+    Usage,
+    /// All but its text.
+    Facts,
+    All,
+}
+
 /// Gathers what an answer says, whatever its form. It never fails: what it cannot read it leaves.
 pub enum Reader {
     /// A stream of events, read as they come.
@@ -17,23 +27,22 @@ pub enum Reader {
     Whole {
         chunks: Vec<Bytes>,
         length: usize,
-        text_limit: usize,
+        wanted: Wanted,
     },
     /// Not read: an error of the upstream's, or an answer past the limit.
     Blind,
 }
 
 impl Reader {
-    /// A reader for a successful answer; the text of one is decoded only where it is `wanted`.
-    pub fn new(streamed: bool, wanted: bool) -> Self {
-        let text_limit = if wanted { TEXT_LIMIT } else { 0 };
+    /// A reader for a successful answer.
+    pub fn new(streamed: bool, wanted: Wanted) -> Self {
         if streamed {
-            Self::Stream(Box::new(Observer::new(text_limit)))
+            Self::Stream(Box::new(Observer::new(wanted.text_limit())))
         } else {
             Self::Whole {
                 chunks: Vec::new(),
                 length: 0,
-                text_limit,
+                wanted,
             }
         }
     }
@@ -57,13 +66,27 @@ impl Reader {
     pub fn finish(self) -> Option<Answer> {
         match self {
             Self::Stream(observer) => Some(observer.finish()),
-            Self::Whole {
-                chunks, text_limit, ..
-            } => Some(match &chunks[..] {
-                [whole] => Answer::from_json(whole, text_limit),
-                chunks => Answer::from_json(&chunks.concat(), text_limit),
+            Self::Whole { chunks, wanted, .. } => Some(match &chunks[..] {
+                [whole] => wanted.read(whole),
+                chunks => wanted.read(&chunks.concat()),
             }),
             Self::Blind => None,
+        }
+    }
+}
+
+impl Wanted {
+    fn text_limit(self) -> usize {
+        match self {
+            Self::All => TEXT_LIMIT,
+            Self::Usage | Self::Facts => 0,
+        }
+    }
+
+    fn read(self, json: &[u8]) -> Answer {
+        match self {
+            Self::Usage => Answer::of_usage(json),
+            Self::Facts | Self::All => Answer::from_json(json, self.text_limit()),
         }
     }
 }

@@ -7,7 +7,7 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::proxy::Session;
 
 use super::context::Context;
-use super::exchange::departure;
+use super::exchange::{Chat, departure};
 use super::fail::{Failure, UpstreamError, UpstreamErrorKind};
 use super::guard::Guarded;
 use super::reader::Reader;
@@ -28,14 +28,14 @@ pub enum Length {
 
 /// Passes the answer on to its end. `read` is what of it was read before.
 pub async fn run(
-    gateway: &Gateway,
+    chat: Chat<'_>,
     session: &mut Session,
     context: &mut Context,
     mut connection: Box<Connection>,
     read: Vec<Bytes>,
 ) -> Result<(), Failure> {
-    let snapshot = context.snapshot.clone();
-    let timeouts = &snapshot.config.timeouts;
+    let gateway = chat.gateway;
+    let timeouts = &chat.snapshot.config.timeouts;
     context.ledger.enter(Phase::Stream);
     let mut first = match read.is_empty() {
         // Giving up a read of the body loses nothing: pingora keeps what it read.
@@ -49,7 +49,7 @@ pub async fn run(
     let succeeded = head(session, context, &connection, Length::Same).await;
     cork(false);
     let mut reader = match succeeded? {
-        true => Reader::new(context.streamed, context.keeps_answer),
+        true => Reader::new(context.streamed, context.wanted()),
         false => Reader::Blind,
     };
     connection
@@ -128,11 +128,8 @@ pub async fn head(
     if !bodyless && !header.headers.contains_key(header::CONTENT_LENGTH) {
         respond::frame(&mut header, session);
     }
-    respond::sign(&mut header, context);
     let succeeded = header.status.is_success();
-    session
-        .as_downstream_mut()
-        .write_response_header(Box::new(header))
+    respond::head(session, context, header)
         .await
         .map_err(|error| Failure::client(&error))?;
     Ok(succeeded)

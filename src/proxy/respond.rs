@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use http_body_util::{BodyDataStream, BodyExt, combinators::UnsyncBoxBody};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
 use super::context::Context;
+use super::guard::Guarded;
+use super::headers;
 use crate::error::ApiError;
 
 // Texts and not `HeaderName`s, of which pingora would copy the text each time.
@@ -17,6 +19,7 @@ const GENERATION: &str = "x-yychat-generation";
 const PERSONALITY: &str = "x-yychat-personality";
 const MEMORY: &str = "x-yychat-memory";
 const UPSTREAM: &str = "x-yychat-upstream";
+const SERVER_TIMING: &str = "server-timing";
 
 /// An answer of the gateway's own endpoints; its body may be a stream.
 pub type LocalResponse = http::Response<UnsyncBoxBody<Bytes, axum_core::Error>>;
@@ -46,10 +49,9 @@ async fn whole(
     body: Bytes,
 ) -> pingora::Result<()> {
     header.insert_header(header::CONTENT_LENGTH, body.len())?;
-    sign(&mut header, context);
     context.status = header.status.as_u16();
+    head(session, context, header).await?;
     let session = session.as_downstream_mut();
-    session.write_response_header(Box::new(header)).await?;
     session.write_response_body(body, true).await
 }
 
@@ -70,11 +72,10 @@ pub async fn local(
         return whole(session, context, header, body.unwrap_or_default()).await;
     }
     frame(&mut header, session);
-    sign(&mut header, context);
     context.status = parts.status.as_u16();
     context.streamed = true;
+    head(session, context, header).await?;
     let session = session.as_downstream_mut();
-    session.write_response_header(Box::new(header)).await?;
     let mut chunks = BodyDataStream::new(body);
     loop {
         tokio::select! {
@@ -87,32 +88,75 @@ pub async fn local(
     }
 }
 
-/// Adds the gateway's own headers.
+/// Writes the header of an answer, with the gateway's own fields.
+pub async fn head(
+    session: &mut Session,
+    context: &Context,
+    mut header: ResponseHeader,
+) -> pingora::Result<()> {
+    let client = session.as_downstream_mut();
+    let guard = Guarded::of(client).map(Guarded::shared);
+    match &guard {
+        // A line costs a fraction of what a field in pingora's two maps does.
+        Some(guard) if !header.headers.keys().any(headers::is_own) => guard.add(lines(context)),
+        _ => sign(&mut header, context),
+    }
+    let written = client.write_response_header(Box::new(header)).await;
+    if let Some(guard) = guard {
+        // What pingora did not write a header for is not for what it writes next.
+        guard.add(String::new());
+    }
+    written
+}
+
+/// Adds the gateway's own fields.
 pub fn sign(header: &mut ResponseHeader, context: &Context) {
+    own_fields(context, |name, value| match name {
+        // The upstream may have one of its own: theirs and ours stand side by side.
+        SERVER_TIMING => {
+            let _ = header.append_header(name, value);
+        }
+        _ => put(header, name, value),
+    });
+}
+
+/// The gateway's own fields as lines.
+fn lines(context: &Context) -> String {
+    const USUAL: usize = 512;
+    let mut lines = String::with_capacity(USUAL);
+    own_fields(context, |name, value| {
+        for part in [name, ": ", value, "\r\n"] {
+            lines.push_str(part);
+        }
+    });
+    lines
+}
+
+/// Gives each of the gateway's own fields, of valid form.
+fn own_fields(context: &Context, mut put: impl FnMut(&'static str, &str)) {
+    let mut put = |name, value: &str| {
+        // A value that no header can hold is left out.
+        if value.bytes().all(|byte| (b' '..0x7f).contains(&byte)) {
+            put(name, value);
+        }
+    };
     let mut id = uuid::Uuid::encode_buffer();
     let id = context.request_id.as_hyphenated().encode_lower(&mut id);
-    put(header, REQUEST_ID, id);
+    put(REQUEST_ID, id);
     let mut digits = itoa::Buffer::new();
-    put(
-        header,
-        GENERATION,
-        digits.format(context.snapshot.generation),
-    );
+    put(GENERATION, digits.format(context.snapshot.generation));
     if let Some(personality) = &context.personality {
-        put(header, PERSONALITY, &visible(personality));
+        put(PERSONALITY, &visible(personality));
     }
     if let Some(memory) = &context.memory {
-        put(header, MEMORY, memory);
+        put(MEMORY, memory);
     }
     if let Some(upstream) = &context.upstream {
-        put(header, UPSTREAM, upstream);
+        put(UPSTREAM, upstream);
     }
     let timing = context.ledger.spent().server_timing();
     if !timing.is_empty() {
-        // The upstream may have a Server-Timing of its own: theirs and ours stand side by side.
-        if let Ok(value) = HeaderValue::from_str(&timing) {
-            let _ = header.append_header("server-timing", value);
-        }
+        put(SERVER_TIMING, &timing);
     }
 }
 
@@ -159,9 +203,7 @@ fn visible(text: &str) -> String {
     })
 }
 
+/// Puts a field of valid form.
 fn put(header: &mut ResponseHeader, name: &'static str, value: &str) {
-    // A value that no header can hold is left out.
-    if let Ok(value) = HeaderValue::from_str(value) {
-        let _ = header.insert_header(name, value);
-    }
+    let _ = header.insert_header(name, value);
 }

@@ -55,6 +55,17 @@ impl Answer {
         answer
     }
 
+    /// Reads of a whole JSON answer what it cost, and no more where that is found without the rest.
+    pub fn of_usage(json: &[u8]) -> Self {
+        match Usage::at_end(json) {
+            Some(usage) => Self {
+                usage: Some(usage),
+                ..Self::default()
+            },
+            None => Self::from_json(json, 0),
+        }
+    }
+
     /// Whether it may be stored as what the assistant said: it ended by itself, and all of it was
     /// read. An answer that ran into its token limit (`length`) breaks off in mid-sentence, and is
     /// as partial as one whose connection broke.

@@ -3,6 +3,8 @@
 //! `chat.completion` and `chat.completion.chunk` differ in `message` and `delta` alone. Absent and
 //! null are the same everywhere, as upstreams differ in which they write.
 
+use memchr::memmem;
+
 use super::Usage;
 use crate::chat::json::{JsonError, Kind, Scanner, Span, Text};
 
@@ -10,6 +12,8 @@ type Result<T> = std::result::Result<T, JsonError>;
 
 /// Nesting that is followed: what serde_json follows.
 const MAX_DEPTH: usize = 128;
+/// Bytes at the end of an answer in which its usage is looked for first.
+const TAIL: usize = 2048;
 
 /// Where a completion says what.
 #[derive(Debug, Default)]
@@ -155,8 +159,12 @@ impl Reader<'_> {
     /// Passes any value; what it is as a count, if it is one.
     fn count(&mut self) -> Result<Option<u64>> {
         let span = self.scanner.skip()?;
-        let digits = str::from_utf8(&self.json[span.range()]).ok();
-        Ok(digits.and_then(|digits| digits.parse().ok()))
+        // One with a sign, a fraction or an exponent is none.
+        let digits = &self.json[span.range()];
+        Ok(digits.iter().try_fold(0_u64, |count, &byte| {
+            let digit = char::from(byte).to_digit(10)?;
+            count.checked_mul(10)?.checked_add(digit.into())
+        }))
     }
 
     fn choice(&mut self) -> Result<Choice> {
@@ -245,5 +253,35 @@ impl Reader<'_> {
             Ok(())
         })?;
         Ok((usage != Usage::default()).then_some(usage))
+    }
+}
+
+impl Usage {
+    /// The usage of a whole JSON answer, found where servers put it: near the end. What stands before it
+    /// is not looked at. `None` where it does not stand there.
+    pub(super) fn at_end(json: &[u8]) -> Option<Self> {
+        let tail = json.len().saturating_sub(TAIL);
+        let key = tail + memmem::rfind(&json[tail..], br#""usage""#)?;
+        // A key, and not the end of a string: within one, a quote stands behind a backslash.
+        let before = json[..key].trim_ascii_end().last()?;
+        if !matches!(before, b',' | b'{') {
+            return None;
+        }
+        let json = &json[key..];
+        let mut reader = Reader {
+            json,
+            scanner: Scanner::new(json, MAX_DEPTH).ok()?,
+        };
+        // What closes one object and the text with it is of the answer itself.
+        let mut answer = reader.scanner.inside();
+        let mut usage = None;
+        while let Some(key) = reader.scanner.next_key(&mut answer).ok()? {
+            match &*key.bytes(json) {
+                b"usage" => usage = reader.usage().ok()?,
+                _ => drop(reader.scanner.skip().ok()?),
+            }
+        }
+        reader.scanner.finish().ok()?;
+        usage
     }
 }

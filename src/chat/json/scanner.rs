@@ -106,6 +106,17 @@ impl<'a> Scanner<'a> {
         })
     }
 
+    /// Enters an object of which only the rest is there, from one of its keys on.
+    pub fn inside(&mut self) -> Container {
+        self.depth += 1;
+        let (start, end) = (self.at, self.at);
+        Container {
+            span: Span { start, end },
+            len: 0,
+            tail: end,
+        }
+    }
+
     /// Passes the whole array that [`Scanner::peek`] has just found.
     pub fn array(&mut self) -> Result<Container> {
         let mut array = self.open()?;

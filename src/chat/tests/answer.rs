@@ -1,3 +1,8 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::generate::{array, object};
 use crate::chat::{Answer, Usage};
 
 #[test]
@@ -125,4 +130,59 @@ fn reads_content_in_parts_and_other_names_for_cached_tokens() {
     assert_eq!(answer.usage.and_then(|usage| usage.cached_tokens), Some(1));
     let odd = Answer::from_json(br#"{"choices":[],"usage":{"prompt_tokens":-1.5}}"#, 10);
     assert!(odd.usage.is_none() && !odd.unreadable);
+}
+
+const USAGE: &str = r#"{"prompt_tokens":7,"completion_tokens":2,"details":{"a":[1]}}"#;
+
+#[test]
+fn what_it_cost_is_found_at_its_end_without_the_rest() {
+    for rest in ["", r#","service_tier":"default","x":{"y":["z"]}"#, " "] {
+        // What stands before it is not even JSON.
+        let json = format!(r#"{{"choices":[nonsense], "usage" : {USAGE}{rest}}} "#);
+        let answer = Answer::of_usage(json.as_bytes());
+        assert_eq!(answer.usage.and_then(|usage| usage.prompt_tokens), Some(7));
+    }
+}
+
+#[test]
+fn what_only_looks_like_the_cost_is_not_taken_for_it() {
+    let usage = |json: String| Answer::of_usage(json.as_bytes()).usage;
+    for other in [
+        format!(r#"{{"choices":[{{"usage":{USAGE}}}]}}"#),
+        format!(r#"{{"x":{{"y":1,"usage":{USAGE}}}}}"#),
+        r#"{"choices":[],"kind":"usage"}"#.to_owned(),
+        r#"{"a\"usage":{"prompt_tokens":1}}"#.to_owned(),
+        r#"{"a":",\"usage\":{}"}"#.to_owned(),
+        r#"{"usage":"none"}"#.to_owned(),
+    ] {
+        assert_eq!(usage(other.clone()), None, "{other}");
+    }
+    let both = format!(r#"{{"usage":{USAGE},"x":{{"usage":{{"prompt_tokens":1}}}}}}"#);
+    assert_eq!(usage(both).unwrap().prompt_tokens, Some(7));
+    let far = format!(r#"{{"usage":{USAGE},"text":"{}"}}"#, "a".repeat(9999));
+    assert_eq!(usage(far).unwrap().prompt_tokens, Some(7));
+}
+
+/// An object full of what could be taken for the answer's cost.
+fn misleading() -> impl Strategy<Value = String> {
+    let keys = || select(vec![r#""usage""#, r#""\"usage""#, r#""a""#]).prop_map(str::to_owned);
+    let leaf = select(vec![USAGE, r#""usage""#, r#"",\"usage\":""#, "null", "{}"]);
+    let value = leaf
+        .prop_map(str::to_owned)
+        .prop_recursive(3, 12, 3, move |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..3).prop_flat_map(array),
+                vec((keys(), inner), 0..3).prop_flat_map(object),
+            ]
+        });
+    vec((keys(), value), 0..4).prop_flat_map(object)
+}
+
+proptest! {
+    #[test]
+    fn the_cost_is_the_same_whether_or_not_the_rest_is_read(json in misleading()) {
+        let whole = Answer::from_json(json.as_bytes(), 0);
+        prop_assume!(!whole.unreadable);
+        prop_assert_eq!(Answer::of_usage(json.as_bytes()).usage, whole.usage, "{}", json);
+    }
 }

@@ -202,7 +202,7 @@ impl Answering<'_> {
         connection: Box<Connection>,
         read: Vec<Bytes>,
     ) -> Result<(), Failure> {
-        relay::run(self.chat.gateway, session, context, connection, read).await
+        relay::run(self.chat, session, context, connection, read).await
     }
 
     /// Reads an answer that is not streamed, up to a limit.
