@@ -61,7 +61,14 @@ impl Stops {
             let (stops, escaped) = (self.stops[word] >> bit, self.escaped[word] >> bit);
             if stops == 0 {
                 passed_escapes |= escaped != 0;
-                at = self.from + (word + 1) * WORD;
+                let behind = word + 1..WORDS;
+                let rest = self.stops[behind.clone()].iter().zip(&self.escaped[behind]);
+                let mut next = word + 1;
+                for (_, &escaped) in rest.take_while(|(stops, _)| **stops == 0) {
+                    passed_escapes |= escaped != 0;
+                    next += 1;
+                }
+                at = self.from + next * WORD;
                 continue;
             }
             let passed = stops.trailing_zeros();
@@ -83,27 +90,33 @@ impl Stops {
         let mut seen = [Seen::default(); WORDS];
         fill(seen.iter_mut().zip(whole.iter().chain([&last])));
         let filled = WORDS.min(whole.len() + 1);
+        let mut carry = self.carry;
         for (word, seen) in seen[..filled].iter().enumerate() {
-            let escaped = self.escaped_by(seen.backslashes);
+            let escaped = escaped_by(seen.backslashes, &mut carry);
             self.stops[word] = seen.stops & !escaped | escaped & !seen.letters;
             self.escaped[word] = escaped;
         }
+        self.carry = carry;
         self.stops[filled..].fill(u64::MAX);
         self.escaped[filled..].fill(0);
     }
+}
 
-    /// The bytes that these backslashes escape: in a row of them every second one is escaped itself.
-    fn escaped_by(&mut self, backslashes: u64) -> u64 {
-        const EVEN: u64 = u64::MAX / 3;
-        let carried = u64::from(self.carry);
-        let rows = backslashes & !carried;
-        let first = rows & !(rows << 1);
-        // Adding its first bit to a row carries through all of it.
-        let even = rows & !rows.wrapping_add(first & EVEN);
-        let escapes = (even & EVEN) | (rows & !even & !EVEN);
-        self.carry = escapes >> (WORD - 1) == 1;
-        escapes << 1 | carried
-    }
+/// The bytes that these backslashes escape: in a row of them every second one is escaped itself. `carry`
+/// tells whether the word's first byte is escaped, and then whether the byte behind it is.
+fn escaped_by(backslashes: u64, carry: &mut bool) -> u64 {
+    const EVEN: u64 = u64::MAX / 3;
+    let carried = u64::from(*carry);
+    let rows = backslashes & !carried;
+    let first = rows & !(rows << 1);
+    // Adding its first bit to a row carries through all of it.
+    let even = rows & !rows.wrapping_add(first & EVEN);
+    let escapes = (even & EVEN) | (rows & !even & !EVEN);
+    // Told by the length of the row at the word's end, so that the next word need not wait for all of
+    // the above. A row that fills the word changes nothing.
+    let row = backslashes.leading_ones() as usize;
+    *carry = if row < WORD { row % 2 == 1 } else { *carry };
+    escapes << 1 | carried
 }
 
 /// What stands in a word's bytes, a bit for each.
