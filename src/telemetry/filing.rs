@@ -14,11 +14,12 @@ use parking_lot::{Condvar, Mutex};
 
 use super::metrics::Metrics;
 use super::ring::{Entry, REFUSED};
+use super::tally::Tally;
 
 /// How long requests gather.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(50);
 /// Requests that may wait; whoever brings one more files them.
-const MOST: usize = 1024;
+const MOST: usize = 2048;
 
 /// Where finished requests wait.
 #[derive(Debug, Default)]
@@ -26,8 +27,13 @@ pub(super) struct Tray {
     waiting: Mutex<Waiting>,
     /// The first request has come, or the end.
     changed: Condvar,
-    /// What is being filed. Held until it is, so that whoever has it filed finds all of it done.
-    filed: Mutex<Vec<Entry>>,
+}
+
+/// Where they are filed. Held until all that waited is, so that whoever has it filed finds it done.
+pub(super) struct Desk {
+    pub tally: Tally,
+    /// What is being filed.
+    pub entries: Vec<Entry>,
 }
 
 #[derive(Debug, Default)]
@@ -49,11 +55,9 @@ impl Tray {
         count >= MOST
     }
 
-    /// Files all that waits, in the order in which it came.
-    pub fn file(&self, file: impl FnMut(Entry)) {
-        let mut filed = self.filed.lock();
-        mem::swap(&mut *filed, &mut self.waiting.lock().entries);
-        filed.drain(..).for_each(file);
+    /// Takes all that waits, in the order in which it came, and leaves `emptied` in its place.
+    pub fn take(&self, emptied: &mut Vec<Entry>) {
+        mem::swap(emptied, &mut self.waiting.lock().entries);
     }
 
     /// Waits until requests have gathered; false at the end.

@@ -11,7 +11,7 @@ use prometheus::{
 };
 
 use super::extraction::Extraction;
-use super::filing::{self, Tray};
+use super::filing::{self, Desk, Tray};
 use super::gen_ai::GenAi;
 use super::logs;
 use super::registry::{counters, gauge, histogram, histograms, register, take_over};
@@ -27,7 +27,7 @@ pub const OTHER: &str = "other";
 pub struct Metrics {
     registry: Registry,
     /// What the filing of requests adds.
-    tally: Mutex<Tally>,
+    desk: Mutex<Desk>,
     /// `yychat_in_flight`
     pub in_flight: IntGauge,
     /// `yychat_live_streams`
@@ -95,7 +95,10 @@ impl Metrics {
             GenAi::new(&registry),
         );
         let metrics = Self {
-            tally: Mutex::new(tally),
+            desk: Mutex::new(Desk {
+                tally,
+                entries: Vec::new(),
+            }),
             in_flight: gauge(&registry, "yychat_in_flight", "Requests being served now"),
             live_streams: gauge(
                 &registry,
@@ -263,12 +266,14 @@ impl Metrics {
 
     /// Files the requests that wait for it.
     pub(super) fn file(&self) {
-        let mut tally = self.tally.lock();
-        self.tray.file(|entry| {
+        let mut desk = self.desk.lock();
+        let Desk { tally, entries } = &mut *desk;
+        self.tray.take(entries);
+        for entry in entries.drain(..) {
             tally.count(&entry);
             filing::log(&entry);
             self.ring.push(entry);
-        });
+        }
         tally.flush();
     }
 
