@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::{Buf, Bytes, BytesMut};
 use http::StatusCode;
-use memchr::memchr;
 use parking_lot::Mutex;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::{Peek, Shutdown, Stream};
@@ -329,9 +328,9 @@ impl AsyncWrite for Guarded {
     ) -> Poll<io::Result<usize>> {
         let fields = mem::take(&mut *self.shared.fields.lock());
         if !fields.is_empty() {
-            // pingora writes a header in one piece.
-            let status = memchr(b'\n', bytes).map_or(0, |end| end + 1);
-            for part in [&bytes[..status], fields.as_bytes(), &bytes[status..]] {
+            // pingora writes a header in one piece, which ends with an empty line.
+            let (header, end) = bytes.split_at(bytes.len().saturating_sub(b"\r\n".len()));
+            for part in [header, fields.as_bytes(), end] {
                 self.unsent.extend_from_slice(part);
             }
             return Poll::Ready(Ok(bytes.len()));

@@ -310,6 +310,17 @@ mod tests {
     }
 
     #[test]
+    fn a_row_of_backslashes_of_any_length_is_read_as_a_slow_reader_reads_it() {
+        for before in 0..=WORD {
+            for row in 0..=3 * WORD {
+                let text = format!("{}{}\"", "a".repeat(before), r"\".repeat(row));
+                let found = Stops::new(text.as_bytes()).next(text.as_bytes(), 0);
+                assert_eq!(found, slowly(text.as_bytes(), 0), "{row} behind {before}");
+            }
+        }
+    }
+
+    #[test]
     fn every_processor_finds_the_same() {
         let bytes: [u8; 256] = array::from_fn(|byte| byte as u8);
         let blocks = bytes.as_chunks().0;
