@@ -6,15 +6,16 @@ use std::time::Duration;
 use opentelemetry_otlp::{Protocol, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanExporter as _;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ended, Settings, span};
 use crate::telemetry::metrics::Metrics;
 
 /// Requests that are exported together at most …
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 /// … and how long the first of them waits for others.
 const DELAY: Duration = Duration::from_secs(1);
 
@@ -57,22 +58,32 @@ impl Exporter {
         })
     }
 
-    /// Exports what comes through `queue`; after `stop` what is left in it, and ends.
-    pub async fn run(mut self, mut queue: Receiver<Ended>, stop: CancellationToken) {
+    /// Exports what comes through `queue`, early when there are `many`; after `stop` what is left in it,
+    /// and ends.
+    pub async fn run(
+        mut self,
+        mut queue: Receiver<Ended>,
+        many: Arc<Notify>,
+        stop: CancellationToken,
+    ) {
         let mut batch = Vec::new();
         loop {
             tokio::select! {
                 first = queue.recv_many(&mut batch, BATCH) => if first == 0 { return },
                 () = stop.cancelled(), if !queue.is_closed() => queue.close(),
             }
-            let late = Instant::now() + DELAY;
-            while !batch.is_empty() && batch.len() < BATCH {
-                let room = BATCH - batch.len();
+            // To be woken for each of the others would cost more than all else that is done for it.
+            if !batch.is_empty() && !queue.is_closed() {
                 tokio::select! {
-                    more = queue.recv_many(&mut batch, room) => if more == 0 { break },
-                    () = sleep_until(late) => break,
-                    () = stop.cancelled(), if !queue.is_closed() => queue.close(),
+                    () = sleep(DELAY) => {}
+                    () = many.notified() => {}
+                    () = stop.cancelled() => queue.close(),
                 }
+            }
+            while batch.len() < BATCH
+                && let Ok(more) = queue.try_recv()
+            {
+                batch.push(more);
             }
             if !batch.is_empty() {
                 self.export(std::mem::take(&mut batch)).await;

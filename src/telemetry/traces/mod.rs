@@ -23,14 +23,14 @@ use opentelemetry_sdk::trace::{
 };
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
 use super::phases::{Interval, Ledger};
 use super::ring::Entry;
-use export::Exporter;
+use export::{BATCH, Exporter};
 
 /// W3C's field of the trace that a request belongs to.
 pub const TRACEPARENT: &str = "traceparent";
@@ -56,6 +56,8 @@ pub struct Tracer {
     ids: RandomIdGenerator,
     propagator: TraceContextPropagator,
     queue: mpsc::Sender<Ended>,
+    /// Wakes the exporter when enough for a batch wait.
+    many: Arc<Notify>,
     stop: CancellationToken,
     exporting: Mutex<Option<JoinHandle<()>>>,
     metrics: Arc<Metrics>,
@@ -101,11 +103,13 @@ impl Tracer {
         let (queue, ended) = mpsc::channel(QUEUE);
         let stop = CancellationToken::new();
         let exporter = Exporter::new(settings, client, metrics.clone())?;
-        let exporting = runtime.spawn(exporter.run(ended, stop.clone()));
+        let many = Arc::<Notify>::default();
+        let exporting = runtime.spawn(exporter.run(ended, many.clone(), stop.clone()));
         Ok(Self {
             ids: RandomIdGenerator::default(),
             propagator: TraceContextPropagator::new(),
             queue,
+            many,
             stop,
             exporting: Mutex::new(Some(exporting)),
             metrics,
@@ -162,6 +166,9 @@ impl Tracer {
         };
         if self.queue.try_send(ended).is_err() {
             self.metrics.traces("dropped", 1);
+        }
+        if self.queue.max_capacity() - self.queue.capacity() >= BATCH {
+            self.many.notify_one();
         }
     }
 
