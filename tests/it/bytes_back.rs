@@ -167,6 +167,16 @@ fn the_gateways_own_headers_are_there() {
 }
 
 #[test]
+fn where_the_upstream_is_a_gateway_too_the_nearer_one_tells_of_itself() {
+    let own = ["X-YYChat-Upstream: far", "X-YYChat-Generation: 77"];
+    let upstream = Upstream::answering(answer("200 OK", &own, "{}"));
+    let head = Proxy::before(&upstream).chat(CHAT).head;
+    assert_eq!(head.all("x-yychat-upstream"), ["u0"]);
+    assert_eq!(head.all("x-yychat-generation"), ["1"]);
+    assert_eq!(head.all("x-yychat-request-id").len(), 1);
+}
+
+#[test]
 fn a_stream_is_told_not_to_be_buffered_where_the_upstream_said_nothing() {
     let upstream = streaming(vec![]);
     let head = Proxy::before(&upstream).chat(CHAT).head;
