@@ -8,6 +8,9 @@
 //!
 //! A fallback after a failure comes out of a budget, so that an outage does not multiply the load.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
@@ -57,8 +60,6 @@ pub struct Attempt {
     looks: bool,
     breaker: Arc<Breaker>,
     settings: Settings,
-    name: String,
-    metrics: Arc<Metrics>,
 }
 
 /// What made an upstream's breaker open.
@@ -72,8 +73,13 @@ enum Cause {
     Answers,
 }
 
-#[derive(Default)]
-struct Breaker(Mutex<State>);
+struct Breaker {
+    /// Let go only when the metrics show it, so that they never tell of an older one.
+    state: Mutex<State>,
+    /// Whose it is.
+    upstream: String,
+    metrics: Arc<Metrics>,
+}
 
 #[derive(Default)]
 struct State {
@@ -99,8 +105,18 @@ enum Leave {
 }
 
 impl Breaker {
+    /// A closed one.
+    fn new(upstream: &str, metrics: Arc<Metrics>) -> Self {
+        metrics.upstream_open(upstream, false);
+        Self {
+            state: Mutex::default(),
+            upstream: upstream.to_owned(),
+            metrics,
+        }
+    }
+
     fn leave(&self, now: Instant) -> Leave {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let Some(open) = &mut state.open else {
             return Leave::Go { looks: false };
         };
@@ -113,9 +129,9 @@ impl Breaker {
         Leave::Go { looks: true }
     }
 
-    /// Takes a failure down; whether the breaker is open afterwards.
-    fn failed(&self, cause: Cause, looked: bool, now: Instant, settings: &Settings) -> bool {
-        let mut state = self.0.lock();
+    /// Takes a failure down.
+    fn failed(&self, cause: Cause, looked: bool, now: Instant, settings: &Settings) {
+        let mut state = self.state.lock();
         state.failures = state.failures.saturating_add(1);
         let failures = state.failures;
         if settings.failures == 0 {
@@ -134,22 +150,28 @@ impl Breaker {
                 look: now + settings.open_for,
             });
         }
-        state.open.is_some()
+        self.metrics
+            .upstream_open(&self.upstream, state.open.is_some());
     }
 
-    /// A connection ends what began for want of one; whether the breaker is open afterwards.
-    fn connected(&self) -> bool {
-        let mut state = self.0.lock();
+    /// A connection ends what began for want of one.
+    fn connected(&self) {
+        let mut state = self.state.lock();
         let ends = |open: &Open| open.cause == Cause::Unreachable;
         if state.open.as_ref().is_some_and(ends) {
-            *state = State::default();
+            self.close(&mut state);
         }
-        state.open.is_some()
     }
 
-    /// An answer closes it; whether it was open.
-    fn answered(&self) -> bool {
-        mem::take(&mut *self.0.lock()).open.is_some()
+    /// An answer closes it.
+    fn answered(&self) {
+        self.close(&mut self.state.lock());
+    }
+
+    fn close(&self, state: &mut State) {
+        if mem::take(state).open.is_some() {
+            self.metrics.upstream_open(&self.upstream, false);
+        }
     }
 }
 
@@ -184,8 +206,7 @@ impl Health {
 
     /// A new connection to `upstream` was made.
     pub fn connected(&self, upstream: &Upstream) {
-        let open = self.breaker(upstream).connected();
-        self.metrics.upstream_open(&upstream.name, open);
+        self.breaker(upstream).connected();
     }
 
     fn breaker(&self, upstream: &Upstream) -> Arc<Breaker> {
@@ -193,10 +214,9 @@ impl Health {
         match breakers.get(&upstream.name) {
             Some((address, breaker)) if address == upstream.base_url.as_str() => breaker.clone(),
             _ => {
-                let breaker = Arc::<Breaker>::default();
+                let breaker = Arc::new(Breaker::new(&upstream.name, self.metrics.clone()));
                 let address = upstream.base_url.to_string();
                 breakers.insert(upstream.name.clone(), (address, breaker.clone()));
-                self.metrics.upstream_open(&upstream.name, false);
                 breaker
             }
         }
@@ -219,7 +239,7 @@ impl Tries {
                         health.metrics.fallback("tried");
                     }
                     self.tried = true;
-                    return Some(self.attempt(health, place, breaker, looks));
+                    return Some(self.attempt(place, breaker, looks));
                 }
                 Leave::Wait(wait, cause) => {
                     health.metrics.upstream_skipped(&upstream.name);
@@ -237,24 +257,15 @@ impl Tries {
         self.tried = true;
         let place = self.last_resort?;
         let breaker = health.breaker(&self.snapshot.config.upstreams[place]);
-        Some(self.attempt(health, place, breaker, false))
+        Some(self.attempt(place, breaker, false))
     }
 
-    fn attempt(
-        &self,
-        health: &Health,
-        place: usize,
-        breaker: Arc<Breaker>,
-        looks: bool,
-    ) -> Attempt {
-        let config = &self.snapshot.config;
+    fn attempt(&self, place: usize, breaker: Arc<Breaker>, looks: bool) -> Attempt {
         Attempt {
             place,
             looks,
             breaker,
-            settings: config.breaker.clone(),
-            name: config.upstreams[place].name.clone(),
-            metrics: health.metrics.clone(),
+            settings: self.snapshot.config.breaker.clone(),
         }
     }
 
@@ -297,9 +308,7 @@ impl Attempt {
         if ails {
             return self.note(Cause::Answers);
         }
-        if self.breaker.answered() {
-            self.metrics.upstream_open(&self.name, false);
-        }
+        self.breaker.answered();
     }
 
     /// No answer came.
@@ -314,107 +323,6 @@ impl Attempt {
 
     fn note(self, cause: Cause) {
         let now = Instant::now();
-        let open = self.breaker.failed(cause, self.looks, now, &self.settings);
-        self.metrics.upstream_open(&self.name, open);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SETTINGS: Settings = Settings {
-        failures: 3,
-        open_for: Duration::from_secs(1),
-        open_at_most: Duration::from_secs(3),
-    };
-    const GO: Leave = Leave::Go { looks: false };
-    const LOOK: Leave = Leave::Go { looks: true };
-
-    fn fail(breaker: &Breaker, cause: Cause, looked: bool, now: Instant) -> bool {
-        breaker.failed(cause, looked, now, &SETTINGS)
-    }
-
-    fn opened(cause: Cause, now: Instant) -> Breaker {
-        let breaker = Breaker::default();
-        assert!(!fail(&breaker, cause, false, now));
-        assert!(!fail(&breaker, cause, false, now));
-        assert_eq!(breaker.leave(now), GO);
-        assert!(fail(&breaker, cause, false, now));
-        breaker
-    }
-
-    #[test]
-    fn failures_in_a_row_open_it_and_an_answer_between_them_starts_anew() {
-        let now = Instant::now();
-        let breaker = Breaker::default();
-        for _ in 0..2 {
-            fail(&breaker, Cause::Silent, false, now);
-            fail(&breaker, Cause::Silent, false, now);
-            breaker.answered();
-        }
-        assert_eq!(breaker.leave(now), GO);
-        let breaker = opened(Cause::Silent, now);
-        let wait = Leave::Wait(SETTINGS.open_for, Cause::Silent);
-        assert_eq!(breaker.leave(now), wait);
-    }
-
-    #[test]
-    fn one_request_looks_each_time_and_each_failed_look_doubles_the_wait_up_to_the_most() {
-        let mut now = Instant::now();
-        let breaker = opened(Cause::Silent, now);
-        for seconds in [1, 2, 3, 3] {
-            now += Duration::from_secs(seconds);
-            assert_eq!(breaker.leave(now - Duration::from_millis(1)), {
-                Leave::Wait(Duration::from_millis(1), Cause::Silent)
-            });
-            assert_eq!(breaker.leave(now), LOOK);
-            assert!(matches!(breaker.leave(now), Leave::Wait(..)));
-            assert!(fail(&breaker, Cause::Silent, true, now));
-        }
-        now += Duration::from_secs(3);
-        assert_eq!(breaker.leave(now), LOOK);
-        breaker.answered();
-        assert_eq!(breaker.leave(now), GO);
-    }
-
-    #[test]
-    fn what_was_on_its_way_when_it_opened_prolongs_nothing() {
-        let now = Instant::now();
-        let breaker = opened(Cause::Unreachable, now);
-        for _ in 0..100 {
-            assert!(fail(&breaker, Cause::Unreachable, false, now));
-        }
-        assert_eq!(breaker.leave(now + SETTINGS.open_for), LOOK);
-    }
-
-    #[test]
-    fn a_look_that_never_ends_does_not_keep_others_from_looking() {
-        let now = Instant::now();
-        let breaker = opened(Cause::Silent, now);
-        assert_eq!(breaker.leave(now + Duration::from_secs(1)), LOOK);
-        assert_eq!(breaker.leave(now + Duration::from_secs(2)), LOOK);
-    }
-
-    #[test]
-    fn a_connection_closes_what_opened_for_want_of_one_and_nothing_else() {
-        let now = Instant::now();
-        let unreachable = opened(Cause::Unreachable, now);
-        assert!(!unreachable.connected());
-        assert_eq!(unreachable.leave(now), GO);
-        assert!(opened(Cause::Silent, now).connected());
-        assert!(opened(Cause::Answers, now).connected());
-    }
-
-    #[test]
-    fn zero_failures_never_open_it_and_close_it_at_once() {
-        let now = Instant::now();
-        let breaker = opened(Cause::Silent, now);
-        let never = Settings {
-            failures: 0,
-            ..SETTINGS
-        };
-        assert!(!breaker.failed(Cause::Silent, false, now, &never));
-        assert_eq!(breaker.leave(now), GO);
+        self.breaker.failed(cause, self.looks, now, &self.settings);
     }
 }
