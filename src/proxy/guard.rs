@@ -85,8 +85,8 @@ impl Shared {
         self.corked.store(corked, Ordering::Relaxed);
     }
 
-    /// Adds header fields, each as a line, to the header that is written next.
-    pub fn add(&self, fields: String) {
+    /// Header fields, each as a line, that go out with the header that is written next; `""` are none.
+    pub fn set_fields(&self, fields: String) {
         *self.fields.lock() = fields;
     }
 }

@@ -98,13 +98,15 @@ pub async fn head(
     let guard = Guarded::of(client).map(Guarded::shared);
     match &guard {
         // A line costs a fraction of what a field in pingora's two maps does.
-        Some(guard) if !header.headers.keys().any(headers::is_own) => guard.add(lines(context)),
+        Some(guard) if !header.headers.keys().any(headers::is_own) => {
+            guard.set_fields(lines(context))
+        }
         _ => sign(&mut header, context),
     }
     let written = client.write_response_header(Box::new(header)).await;
     if let Some(guard) = guard {
         // What pingora did not write a header for is not for what it writes next.
-        guard.add(String::new());
+        guard.set_fields(String::new());
     }
     written
 }

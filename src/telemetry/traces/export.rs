@@ -73,7 +73,7 @@ impl Exporter {
                 () = stop.cancelled(), if !queue.is_closed() => queue.close(),
             }
             // To be woken for each of the others would cost more than all else that is done for it.
-            if !batch.is_empty() && !queue.is_closed() {
+            if (1..BATCH).contains(&batch.len()) && !queue.is_closed() {
                 tokio::select! {
                     () = sleep(DELAY) => {}
                     () = many.notified() => {}
