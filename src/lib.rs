@@ -4,19 +4,19 @@
 //! A request's life, and the room that each step of it has:
 //!
 //! 1. A connection is accepted, counted, and its header section judged on the raw bytes before
-//!    anything parses it ([`proxy`]: `listener`, `guard`, `framing`).
+//!    anything parses it ([`proxy`]: `edge`).
 //! 2. The request takes the generation in force, the immutable whole of configuration and
 //!    personalities ([`snapshot`]), and keeps it. Its key is proven and its route found
-//!    ([`proxy`]: `admit`).
+//!    ([`proxy`]: `edge::admit`).
 //! 3. `POST /v1/chat/completions` is read whole, and what will be put into it is decided
 //!    ([`turn`]): who the assistant is ([`personality`]), what is remembered ([`memory`]), which tools
 //!    are offered ([`tools`]).
 //! 4. The body is spliced, the client's own bytes staying as they were ([`chat`]), and sent to
 //!    the first upstream that serves its model; the answer comes back byte for byte while an
-//!    observer reads a copy ([`proxy`]: `exchange`, `relay`), or while the gateway's own tools are run
-//!    in the middle of it (`tool_loop`).
+//!    observer reads a copy ([`proxy`]: `exchange`), or while the gateway's own tools are run
+//!    in the middle of it (`exchange::tool_loop`).
 //! 5. The gateway's own endpoints are plain HTTP services ([`api`]); everything else under `/v1/`
-//!    passes through ([`proxy`]: `pass_through`).
+//!    passes through ([`proxy`]: `exchange::pass_through`).
 //! 6. Metrics, one log line and a trace are made of the phase ledger ([`telemetry`]).
 //!
 //! [`config`] is what operators write, [`server`] what wires it all together and passes it on to

@@ -54,7 +54,7 @@ const LONG: [(&str, &str); 2] = [
 
 /// A source file of the program.
 struct Source {
-    /// Under `src`, such as `proxy/guard.rs`.
+    /// Under `src`, such as `proxy/edge/guard/mod.rs`.
     path: String,
     /// Without comments.
     code: String,

@@ -12,7 +12,7 @@ pub mod chat;
 pub mod config;
 #[path = "../../src/error.rs"]
 pub mod error;
-#[path = "../../src/proxy/framing.rs"]
+#[path = "../../src/proxy/edge/framing.rs"]
 pub mod framing;
 #[path = "../../src/personality/mod.rs"]
 pub mod personality;

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use yychat_fuzz::{config, error};
 
-#[path = "../../src/proxy/credential.rs"]
+#[path = "../../src/proxy/edge/credential.rs"]
 mod credential;
 #[path = "../../src/snapshot/keys.rs"]
 mod keys;

@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use url::Url;
 use yychat_fuzz::error;
 
-#[path = "../../src/proxy/path.rs"]
+#[path = "../../src/proxy/edge/path.rs"]
 mod path;
 
 static BASES: LazyLock<[Url; 3]> = LazyLock::new(|| {

@@ -9,9 +9,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use super::Shared;
-use super::health::{Attempt, Tries};
-use super::overload::Admission;
-use super::reader::Wanted;
+use super::edge::overload::Admission;
+use super::exchange::reader::Wanted;
+use super::upstream::health::{Attempt, Tries};
 use crate::chat::Answer;
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::ring::{CHAT, REFUSED};

@@ -1,38 +1,19 @@
 //! The proxy: one request's life.
 //!
 //! ```text
-//! listener   a connection is counted, guarded (guard, framing) and handed to pingora
-//!   │
-//! admit      began when? whose key? is there room (overload)? which route?
+//! edge       listener: a connection is counted, guarded (guard, framing) and handed to pingora
+//!   │        admit: began when? whose key? is there room (overload)? which route?
 //!   ├─ chat ──────── exchange: read → prepare → compose → connect → send → wait → relay;
 //!   │                tool_loop in place of relay where the gateway's tools are on offer
 //!   ├─ local ─────── the gateway's own endpoints, through `Local`
 //!   └─ everything ── pingora's own loop: upstream_peer → upstream_request_filter → …
-//!   │
+//!   │                upstream: where they are and how they are reached, which are well
 //! finish     metrics and one log line, whatever happened; failures go through `fail`
 //! ```
 
-mod admit;
-mod body;
 mod context;
-mod credential;
+mod edge;
 mod exchange;
-mod fail;
-mod finish;
-mod framing;
-mod guard;
-mod headers;
-mod health;
-pub mod listener;
-pub mod local;
-mod overload;
-mod pass_through;
-mod path;
-mod reader;
-mod relay;
-mod respond;
-mod tool_loop;
-mod trust;
 mod upstream;
 
 use std::sync::Arc;
@@ -47,11 +28,14 @@ use pingora::upstreams::peer::HttpPeer;
 use tokio_util::task::TaskTracker;
 
 use self::context::{Context, Route};
-use self::health::Health;
+use self::edge::admit;
+use self::edge::overload::Overload;
+pub use self::edge::{listener, local};
+use self::exchange::{fail, finish, pass_through, run};
 use self::local::Local;
-use self::overload::Overload;
-pub use self::trust::system_has_authorities;
-use self::upstream::Dialer;
+use self::upstream::dialer::Dialer;
+use self::upstream::health::Health;
+pub use self::upstream::trust::system_has_authorities;
 use crate::memory::Memory;
 use crate::snapshot;
 use crate::telemetry::Metrics;
@@ -117,7 +101,7 @@ impl Gateway {
     async fn serve(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
         let served = match admit::admit(self, session, context) {
             Ok((Route::PassThrough, _)) => return Ok(false),
-            Ok((Route::Chat, caller)) => exchange::run(self, session, context, &caller).await,
+            Ok((Route::Chat, caller)) => run::run(self, session, context, &caller).await,
             Ok((Route::Local, caller)) => local::serve(self, session, context, caller).await,
             Ok((Route::None, _)) => Ok(()),
             Err(failure) => Err(failure),

@@ -6,13 +6,16 @@ use http::{StatusCode, header};
 use pingora::protocols::http::client::HttpSession;
 use pingora::proxy::Session;
 
-use super::context::Context;
-use super::exchange::{Chat, departure};
 use super::fail::{Failure, UpstreamError, UpstreamErrorKind};
-use super::guard::Guarded;
+use super::headers;
+use super::leg::departure;
 use super::reader::Reader;
-use super::upstream::Connection;
-use super::{Gateway, headers, respond};
+use super::run::Chat;
+use crate::proxy::Gateway;
+use crate::proxy::context::Context;
+use crate::proxy::edge::guard::Guarded;
+use crate::proxy::edge::respond;
+use crate::proxy::upstream::dialer::Connection;
 use crate::telemetry::Phase;
 
 /// How long an answer is, as its header tells the client.

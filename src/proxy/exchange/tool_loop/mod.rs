@@ -16,15 +16,16 @@ use bytes::Bytes;
 use pingora::proxy::Session;
 use serde_json::Value;
 
-use super::context::Context;
-use super::exchange::{Chat, leg};
 use super::fail::Failure;
+use super::leg::leg;
 use super::reader::{TEXT_LIMIT, WHOLE_LIMIT};
 use super::relay::{self, Length, next_chunk, pass_on};
-use super::upstream::Connection;
+use super::run::Chat;
 use crate::chat::{Answer, Gate, Observer, Round, Whole, coalesce};
 use crate::config::model;
 use crate::error::ApiError;
+use crate::proxy::context::Context;
+use crate::proxy::upstream::dialer::Connection;
 use crate::telemetry::Phase;
 use crate::turn::Continuation;
 

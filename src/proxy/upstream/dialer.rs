@@ -22,9 +22,10 @@ use pingora::{Error, ErrorType};
 use pingora_timeout::timeout;
 use tokio::io::AsyncWriteExt;
 
-use super::fail::{UpstreamError, UpstreamErrorKind};
-use super::{respond, trust};
+use super::trust;
 use crate::config::model::{HttpVersion, Timeouts, Upstream};
+use crate::proxy::edge::respond;
+use crate::proxy::exchange::fail::{UpstreamError, UpstreamErrorKind};
 
 /// How long a resolved name is believed: long enough to keep look-ups off the request's path,
 /// short enough to follow a failover.

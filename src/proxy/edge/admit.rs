@@ -3,12 +3,13 @@
 use http::{Method, StatusCode};
 use pingora::proxy::Session;
 
-use super::context::{Context, Route};
 use super::credential::prove;
-use super::fail::Failure;
 use super::guard::Guarded;
-use super::{Gateway, Surface, path};
+use super::path;
 use crate::error::ApiError;
+use crate::proxy::context::{Context, Route};
+use crate::proxy::exchange::fail::Failure;
+use crate::proxy::{Gateway, Surface};
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::Ledger;
 

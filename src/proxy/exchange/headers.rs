@@ -11,9 +11,9 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::fail::Failure;
-use super::path;
 use crate::config::model::Upstream;
 use crate::error::ApiError;
+use crate::proxy::edge::path;
 use crate::snapshot::Caller;
 use crate::telemetry::traces::{TRACEPARENT, TRACESTATE, Trace};
 

@@ -1,16 +1,9 @@
-//! The chat exchange, as one straight async function:
-//!
-//! ```text
-//! read → prepare → leg (compose, connect, send, wait) → relay or tool_loop → finish
-//! ```
-//!
-//! It runs inside `request_filter` with a connector of its own, because a body of any size has
-//! to be rewritten under an exact length and an answer may have to be continued by another leg.
+//! One leg of an exchange: connect, send, wait for the response header. A client that leaves
+//! meanwhile takes the upstream's connection with it.
 
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,102 +14,23 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 use pingora_timeout::timeout;
 
-use super::context::Context;
 use super::fail::{Failure, UpstreamError};
 use super::headers::ChatHeader;
-use super::upstream::Connection;
-use super::{Gateway, body, relay, tool_loop};
+use super::run::Chat;
 use crate::chat::{Composed, coalesce};
 use crate::config::model::Upstream;
 use crate::error::ApiError;
-use crate::snapshot::{Caller, Snapshot};
+use crate::proxy::context::Context;
+use crate::proxy::upstream::dialer::Connection;
 use crate::telemetry::Phase;
-use crate::turn::{self, Asked, Continuation, Turn};
+use crate::turn::Continuation;
 
-/// Bytes of a model's name that are shown.
-const MODEL_LENGTH: usize = 200;
 /// Pieces of a body smaller than this are copied together before they are written.
 const PIECE: usize = 64 * 1024;
 /// A body larger than this is written so much at a time, an early answer being looked for between.
 const SLICE: usize = 256 * 1024;
 /// How long an answer is looked for after a write to the upstream has failed.
 const EARLY_ANSWER: Duration = Duration::from_secs(1);
-
-/// Serves `POST /v1/chat/completions`.
-pub async fn run(
-    gateway: &Gateway,
-    session: &mut Session,
-    context: &mut Context,
-    caller: &Caller,
-) -> Result<(), Failure> {
-    let snapshot = context.snapshot.clone();
-    context.ledger.enter(Phase::ReadBody);
-    let body = body::read_json(session, &snapshot.config).await?;
-    let asked = Asked {
-        snapshot: &snapshot,
-        memory: gateway.shared.memory.as_deref(),
-        caller,
-        unfinished: &gateway.shared.unfinished,
-        headers: &session.req_header().headers,
-    };
-    let turn = turn::prepare(asked, body, &mut context.ledger).await?;
-    context.model = turn
-        .model()
-        .map(|model| model[..model.floor_char_boundary(MODEL_LENGTH)].to_owned());
-    context.personality = turn.personality_id().map(str::to_owned);
-    let remembered = turn.remembered();
-    context.memory = Some(remembered.header());
-    context.keeps_answer = remembered.keeps_answer(&snapshot.config.memory);
-    if let Some(outcome) = remembered.outcome {
-        let cached = remembered.was_answered().then_some(remembered.cached);
-        gateway.metrics().memory_recall(outcome.name(), cached);
-        context.cache_hit = cached;
-    }
-    let chat = Chat {
-        gateway,
-        snapshot: &snapshot,
-        turn: &turn,
-        caller,
-    };
-    let connection = leg(chat, session, context, None).await?;
-    let answered = connection.is_success();
-    if answered && let Some(memory) = &gateway.shared.memory {
-        // Before the client can have read the answer and go on.
-        turn.remembered()
-            .keep_block(memory, &snapshot.config.memory);
-    }
-    let relayed = if answered && !turn.offer().is_empty() && connection.is_readable() {
-        // Boxed, since it needs far more room than the other, which most requests take.
-        Box::pin(tool_loop::run(chat, session, context, connection)).await
-    } else {
-        relay::run(chat, session, context, connection, Vec::new()).await
-    };
-    if answered {
-        remember(gateway, context, &turn);
-    }
-    relayed
-}
-
-/// Hands what is to be kept to memory, off the request's path. An answer that broke off has left
-/// none in the context, so that only what the user said is kept.
-fn remember(gateway: &Gateway, context: &Context, turn: &Turn) {
-    let Some(memory) = &gateway.shared.memory else {
-        return;
-    };
-    let id = context.request_id.to_string();
-    if let Some(exchange) = turn.exchange(&context.snapshot, id, context.answer.as_ref()) {
-        memory.save(exchange);
-    }
-}
-
-/// What every leg of an answer has in common.
-#[derive(Clone, Copy)]
-pub struct Chat<'a> {
-    pub gateway: &'a Gateway,
-    pub snapshot: &'a Arc<Snapshot>,
-    pub turn: &'a Turn,
-    pub caller: &'a Caller,
-}
 
 /// Sends the turn to the first upstream that serves its model and can be reached, and waits for
 /// the response header. Another upstream is tried only while nothing was sent. `after` are the

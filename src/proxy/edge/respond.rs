@@ -7,10 +7,10 @@ use http_body_util::{BodyDataStream, BodyExt, combinators::UnsyncBoxBody};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
-use super::context::Context;
 use super::guard::Guarded;
-use super::headers;
 use crate::error::ApiError;
+use crate::proxy::context::Context;
+use crate::proxy::exchange::headers;
 
 // Texts and not `HeaderName`s, of which pingora would copy the text each time.
 const X_ACCEL_BUFFERING: &str = "x-accel-buffering";

@@ -7,10 +7,12 @@ use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
-use super::context::Context;
 use super::fail::{Failure, UpstreamError, UpstreamErrorKind, rescue};
-use super::{Gateway, headers, path, respond};
+use super::headers;
 use crate::config::model::Upstream;
+use crate::proxy::Gateway;
+use crate::proxy::context::Context;
+use crate::proxy::edge::{path, respond};
 use crate::snapshot::Snapshot;
 use crate::telemetry::Phase;
 

@@ -20,10 +20,10 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use tower::retry::budget::{Budget, TpsBudget};
 
-use super::fail::UpstreamErrorKind;
-use super::overload::whole_seconds;
 use crate::config::model::{Breaker as Settings, Upstream};
 use crate::error::ApiError;
+use crate::proxy::edge::overload::whole_seconds;
+use crate::proxy::exchange::fail::UpstreamErrorKind;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pingora::proxy::Session;
 
-use super::context::Context;
-use super::fail::Failure;
+use super::body;
 use super::respond::{self, LocalResponse};
-use super::{Gateway, Surface, body};
+use crate::proxy::context::Context;
+use crate::proxy::exchange::fail::Failure;
+use crate::proxy::{Gateway, Surface};
 use crate::snapshot::Caller;
 
 type Answering = Pin<Box<dyn Future<Output = LocalResponse> + Send>>;

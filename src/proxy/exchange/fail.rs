@@ -4,9 +4,10 @@ use http::StatusCode;
 use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, ErrorType};
 
-use super::context::Context;
-use super::{Gateway, body, respond};
 use crate::error::ApiError;
+use crate::proxy::Gateway;
+use crate::proxy::context::Context;
+use crate::proxy::edge::{body, respond};
 
 /// Why a request could not be served.
 #[derive(Debug)]

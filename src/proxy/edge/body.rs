@@ -9,9 +9,9 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 use pingora_timeout::timeout;
 
-use super::fail::Failure;
 use crate::config::model::Config;
 use crate::error::ApiError;
+use crate::proxy::exchange::fail::Failure;
 
 /// A client that sends slower than this, averaged over the time since the body's first bytes, is cut off.
 const BYTES_A_SECOND: usize = 1024;

@@ -1,8 +1,8 @@
 //! The end of a request: what is known of it goes to the metrics, the log and the ring, and into a
 //! trace where it is sampled.
 
-use super::context::Context;
-use super::{Gateway, Surface};
+use crate::proxy::context::Context;
+use crate::proxy::{Gateway, Surface};
 use crate::telemetry::ring::Entry;
 use crate::telemetry::traces::Answered;
 

@@ -1,0 +1,13 @@
+//! The client's side: connections, header sections on their raw bytes, who may come in, and what
+//! the gateway itself answers.
+
+pub mod admit;
+pub mod body;
+pub mod credential;
+pub mod framing;
+pub mod guard;
+pub mod listener;
+pub mod local;
+pub mod overload;
+pub mod path;
+pub mod respond;
