@@ -4,10 +4,10 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use yychat::chat::{
-    ChatRequest, Escaped, Fragment, Injection, MemoryText, Persona, PersonaMode, Placement,
-    ToolOffer, coalesce, compose,
+use yychat::dialect::{
+    Fragment, Injection, MemoryText, Persona, PersonaMode, Placement, Request, ToolOffer, compose,
 };
+use yychat::wire::{Escaped, coalesce};
 
 const ENGLISH: &str = "The quick brown fox jumps over the lazy dog, said the \"old\" man.\n\
                        And then it was night, and all was quiet again in the hills.\n";
@@ -56,14 +56,14 @@ fn benches(criterion: &mut Criterion) {
             let body = body(size, text);
             group.throughput(Throughput::Bytes(body.len() as u64));
             group.bench_with_input(BenchmarkId::new("parse", size), &body, |bencher, body| {
-                bencher.iter(|| ChatRequest::parse(black_box(body.clone()), 64));
+                bencher.iter(|| Request::parse(black_box(body.clone()), 64));
             });
             group.bench_with_input(
                 BenchmarkId::new("parse_splice", size),
                 &body,
                 |bencher, body| {
                     bencher.iter(|| {
-                        let request = ChatRequest::parse(black_box(body.clone()), 64)?;
+                        let request = Request::parse(black_box(body.clone()), 64)?;
                         let composed = compose(&request, &injection);
                         Ok::<_, yychat::error::ApiError>(coalesce(composed.pieces, 4096))
                     });

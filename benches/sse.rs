@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use yychat::chat::{Answer, Observer};
+use yychat::dialect::{Answer, Observer};
 
 fn event(content: &str) -> String {
     let chunk = serde_json::json!({

@@ -11,7 +11,7 @@
 //! 3. `POST /v1/chat/completions` is read whole, and what will be put into it is decided
 //!    ([`turn`]): who the assistant is ([`personality`]), what is remembered ([`memory`]), which tools
 //!    are offered ([`tools`]).
-//! 4. The body is spliced, the client's own bytes staying as they were ([`chat`]), and sent to
+//! 4. The body is spliced, the client's own bytes staying as they were ([`dialect`], over [`wire`]), and sent to
 //!    the first upstream that serves its model; the answer comes back byte for byte while an
 //!    observer reads a copy ([`proxy`]: `exchange`), or while the gateway's own tools are run
 //!    in the middle of it (`exchange::tool_loop`).
@@ -24,7 +24,7 @@
 //! client of what the gateway asks for itself, [`demo`] all of it at work without a model.
 //!
 //! Modules use downward only: `demo → server → {proxy, api} → turn → snapshot →
-//! {personality, tools, memory} → {chat, config} → {telemetry, error, outbound}`; `tests/tidy.rs` holds them to it.
+//! {personality, tools, memory} → dialect → {wire, config} → {telemetry, error, outbound}`; `tests/tidy.rs` holds them to it.
 
 #![forbid(unsafe_code)]
 
@@ -44,8 +44,10 @@ pub mod memory;
 pub mod personality;
 pub mod tools;
 
-pub mod chat;
+pub mod dialect;
+
 pub mod config;
+pub mod wire;
 
 pub mod error;
 pub mod outbound;

@@ -6,13 +6,15 @@
 
 #![allow(dead_code, reason = "each target reads a part of them")]
 
-#[path = "../../src/chat/mod.rs"]
-pub mod chat;
 #[path = "../../src/config/mod.rs"]
 pub mod config;
+#[path = "../../src/dialect/mod.rs"]
+pub mod dialect;
 #[path = "../../src/error.rs"]
 pub mod error;
 #[path = "../../src/proxy/edge/framing.rs"]
 pub mod framing;
 #[path = "../../src/personality/mod.rs"]
 pub mod personality;
+#[path = "../../src/wire/mod.rs"]
+pub mod wire;

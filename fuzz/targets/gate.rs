@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use yychat_fuzz::chat::{Gate, Owners, Whole};
+use yychat_fuzz::dialect::{Gate, Owners, Whole};
 
 fuzz_target!(|input: &[u8]| {
     let Some((&size, stream)) = input.split_first() else {

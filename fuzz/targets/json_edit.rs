@@ -5,17 +5,15 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
-use yychat_fuzz::chat::{
-    ChatRequest, Composed, Escaped, Fragment, Injection, MemoryText, Persona, PersonaMode,
-    Placement, ToolOffer, compose,
-};
+use yychat_fuzz::dialect::{Request, Composed, Fragment, Injection, MemoryText, Persona, PersonaMode, Placement, ToolOffer, compose};
+use yychat_fuzz::wire::{Escaped};
 
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, body)) = input.split_first() else {
         return;
     };
     let body = Bytes::copy_from_slice(body);
-    let Ok(request) = ChatRequest::parse(body.clone(), 64) else {
+    let Ok(request) = Request::parse(body.clone(), 64) else {
         return;
     };
     serde_json::from_slice::<IgnoredAny>(&body).expect("what is taken is JSON");

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use yychat_fuzz::chat::ChatRequest;
+use yychat_fuzz::dialect::Request;
 use yychat_fuzz::personality::{AssembleContext, Personalities};
 
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -17,10 +17,10 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     folder
 });
 
-static CHAT: LazyLock<ChatRequest> = LazyLock::new(|| {
+static CHAT: LazyLock<Request> = LazyLock::new(|| {
     let body = br#"{"messages":[{"role":"user","content":"a dragon, two keys"},
         {"role":"assistant","content":"b"},{"role":"user","content":"c 3 \u9f99"}]}"#;
-    ChatRequest::parse(Bytes::from_static(body), 64).expect("a chat")
+    Request::parse(Bytes::from_static(body), 64).expect("a chat")
 });
 
 fuzz_target!(|input: &[u8]| {

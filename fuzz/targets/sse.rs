@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use yychat_fuzz::chat::{Answer, Observer};
+use yychat_fuzz::dialect::{Answer, Observer};
 
 fuzz_target!(|input: &[u8]| {
     let Some((&size, stream)) = input.split_first() else {

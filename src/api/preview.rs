@@ -13,7 +13,7 @@ use super::{Generation, Who};
 use crate::error::ApiError;
 use crate::memory::Memory;
 use crate::telemetry::Ledger;
-use crate::turn::{self, Asked, Unfinished};
+use crate::turn::{self, HiddenRounds, PrepareContext};
 
 /// What a preview is made from, beside the generation.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ pub struct Source {
     /// Absent where memory is switched off.
     pub memory: Option<Arc<Memory>>,
     /// Tool turns that clients have still to go on with.
-    pub unfinished: Arc<Unfinished>,
+    pub hidden_rounds: Arc<HiddenRounds>,
 }
 
 /// The body for the upstream that would be asked first, its SHA-256, and each insertion with its
@@ -33,11 +33,11 @@ pub async fn preview(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let asked = Asked {
+    let asked = PrepareContext {
         snapshot: &generation,
         memory: source.memory.as_deref(),
         caller: &who,
-        unfinished: &source.unfinished,
+        hidden_rounds: &source.hidden_rounds,
         headers: &headers,
     };
     let turn = turn::prepare(asked, body, &mut Ledger::new(Instant::now())).await?;

@@ -12,7 +12,7 @@ use crate::error::{Fault, Faults};
 use crate::memory::{Memory, embedding};
 use crate::snapshot::{Caller, Store};
 use crate::telemetry::Ledger;
-use crate::turn::{self, Asked, Unfinished};
+use crate::turn::{self, HiddenRounds, PrepareContext};
 
 /// What to explain.
 #[derive(Args)]
@@ -52,14 +52,14 @@ pub fn run(store: &Store, command: &Command) -> Result<(), Faults> {
             .inspect_err(|fault| eprintln!("memory is left out: {fault}"))
             .ok(),
     };
-    let asked = Asked {
+    let asked = PrepareContext {
         snapshot: &snapshot,
         memory: memory.as_ref(),
         caller: &Caller {
             tenant: command.tenant.as_str().into(),
             ..Caller::anonymous()
         },
-        unfinished: &Unfinished::default(),
+        hidden_rounds: &HiddenRounds::default(),
         headers: &headers,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

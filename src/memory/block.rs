@@ -9,7 +9,7 @@ use super::index::is_ideographic;
 use super::recall::Recalled;
 use super::record::Record;
 use super::similar::fingerprint;
-use crate::chat::Escaped;
+use crate::wire::Escaped;
 
 /// What is put into the prompt, and the records that had room in it.
 #[derive(Debug, Clone, Default)]

@@ -16,7 +16,7 @@ use super::Memory;
 use super::block::Block;
 use super::record::Record;
 use super::scope::Scope;
-use crate::chat::{ChatRequest, Role};
+use crate::dialect::{Request, Role};
 
 /// How long a conversation may rest; upstreams keep their prompt caches about as long.
 const REST: Duration = Duration::from_secs(60 * 60);
@@ -36,7 +36,7 @@ pub struct Place {
 
 impl Place {
     /// Those of a request's user messages, each with the message's index.
-    pub fn all(scope: &Scope, request: &ChatRequest) -> Vec<(usize, Self)> {
+    pub fn all(scope: &Scope, request: &Request) -> Vec<(usize, Self)> {
         let mut said = Xxh3::new();
         let mut places = Vec::new();
         let messages = request.messages().iter().enumerate();

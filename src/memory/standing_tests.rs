@@ -4,16 +4,16 @@ use super::block::Block;
 use super::store_tests::scope;
 use super::tests::config;
 use super::*;
-use crate::chat::ChatRequest;
+use crate::dialect::Request;
 
 const ROOM: usize = 32 << 10;
 
-fn request(texts: &[&str]) -> ChatRequest {
+fn request(texts: &[&str]) -> Request {
     let roles = ["user", "assistant"].into_iter().cycle();
     let messages = roles.zip(texts);
     let messages = messages.map(|(role, text)| serde_json::json!({"role": role, "content": text}));
     let body = serde_json::json!({ "messages": messages.collect::<Vec<_>>() });
-    ChatRequest::parse(body.to_string().into(), 64).unwrap()
+    Request::parse(body.to_string().into(), 64).unwrap()
 }
 
 /// Memory in which Ann has a record, and a block of it before her question.

@@ -3,7 +3,8 @@
 
 use super::book::{Hit, Slot};
 use super::macros::{DEFAULT_USER, Piece, plain};
-use crate::chat::{Escaped, Fragment};
+use crate::dialect::Fragment;
+use crate::wire::Escaped;
 
 /// What stands between two sections.
 const SEPARATOR: &str = "\n\n";

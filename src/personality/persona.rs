@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::book::{Book, BookHit, History};
 use super::layout::{Layout, PostHistory};
-use crate::chat::{Escaped, Fragment};
+use crate::dialect::Fragment;
+use crate::wire::Escaped;
 
 /// One persona, compiled.
 #[derive(Debug)]

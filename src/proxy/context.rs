@@ -12,7 +12,7 @@ use super::Shared;
 use super::edge::overload::Admission;
 use super::exchange::reader::Wanted;
 use super::upstream::health::{Attempt, Tries};
-use crate::chat::Answer;
+use crate::dialect::Answer;
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::ring::{CHAT, REFUSED};
 use crate::telemetry::traces::Trace;

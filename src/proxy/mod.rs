@@ -40,7 +40,7 @@ use crate::memory::Memory;
 use crate::snapshot;
 use crate::telemetry::Metrics;
 use crate::telemetry::traces::Tracer;
-use crate::turn::Unfinished;
+use crate::turn::HiddenRounds;
 
 /// What both listeners share.
 #[derive(Clone)]
@@ -52,7 +52,7 @@ pub struct Shared {
     /// Absent where memory is switched off.
     pub memory: Option<Arc<Memory>>,
     /// Tool turns that clients have still to go on with.
-    pub unfinished: Arc<Unfinished>,
+    pub hidden_rounds: Arc<HiddenRounds>,
     /// The live requests, which are counted and which the drain waits for. Absent where neither
     /// is wanted, as for whoever watches the dashboard.
     pub live: Option<TaskTracker>,

@@ -39,7 +39,7 @@ use crate::proxy::local::Local;
 use crate::proxy::{Gateway, Shared, Surface, system_has_authorities};
 use crate::snapshot::{Outcome, Store, Watcher};
 use crate::telemetry::{Filing, Metrics, logs};
-use crate::turn::Unfinished;
+use crate::turn::HiddenRounds;
 use drain::{Drain, Lingering};
 use orders::{Orders, notify};
 use predecessor::Predecessor;
@@ -85,7 +85,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
     let minds = Minds::open(config)?;
     let predecessor = released(&mut bound, &background, config)?;
     let memory = minds.remember(config, predecessor.is_some())?;
-    let unfinished: Arc<Unfinished> = Arc::default();
+    let hidden_rounds: Arc<HiddenRounds> = Arc::default();
     let live = TaskTracker::new();
     let drain = Drain::new(
         live.clone(),
@@ -98,7 +98,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         metrics: metrics.clone(),
         tracer: tracer.clone(),
         memory: memory.clone(),
-        unfinished: unfinished.clone(),
+        hidden_rounds: hidden_rounds.clone(),
         live: Some(live.clone()),
     };
     let api = Surface::Api(local(
@@ -106,7 +106,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         api::public(
             api::PreviewSource {
                 memory: memory.clone(),
-                unfinished,
+                hidden_rounds,
             },
             metrics.clone(),
         ),

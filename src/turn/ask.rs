@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName};
 
-use crate::chat::{ChatRequest, MemoryUse};
+use crate::dialect::{MemoryUse, Request};
 use crate::error::ApiError;
 use crate::memory::valid_id;
 
@@ -49,7 +49,7 @@ impl Ask {
     /// # Errors
     ///
     /// 400 for a header that is not UTF-8, an id that no scope can have, or an unknown word.
-    pub fn read(headers: &HeaderMap, request: &ChatRequest) -> Result<Self, ApiError> {
+    pub fn read(headers: &HeaderMap, request: &Request) -> Result<Self, ApiError> {
         let named = Named {
             headers,
             any: headers.keys().any(|name| name.as_str().starts_with("x-")),

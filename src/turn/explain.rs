@@ -4,13 +4,13 @@ use memchr::memmem;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::Turn;
-use crate::chat::{Insertion, Source};
+use super::Prepared;
+use crate::dialect::{Insertion, Source};
 use crate::error::ApiError;
 use crate::memory::Recalled;
 use crate::snapshot::Snapshot;
 
-impl Turn {
+impl Prepared {
     /// What the first upstream that serves the model would be sent:
     ///
     /// ```json

@@ -1,13 +1,13 @@
 //! One chat turn: what is put into a request, and why.
 //!
-//! The proxy sends what [`Turn::compose`] gives; a preview shows the same. Both call this, so a
+//! The proxy sends what [`Prepared::compose`] gives; a preview shows the same. Both call this, so a
 //! preview cannot lie.
 
 mod ask;
 mod explain;
+mod hidden_rounds;
 mod remember;
 mod tools;
-mod unfinished;
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use self::ask::Ask;
+pub use self::hidden_rounds::HiddenRounds;
 pub use self::remember::Remembered;
 pub use self::tools::{Continuation, Offer, name_calls};
-pub use self::unfinished::Unfinished;
-use crate::chat::{self, Answer, ChatRequest, Composed, Injection, ToolOffer, compose};
 use crate::config::model;
+use crate::dialect::{self, Answer, Composed, Injection, Request, ToolOffer, compose};
 use crate::error::ApiError;
 use crate::memory::{self, Memory};
 use crate::personality::{AssembleContext, Persona};
@@ -28,7 +28,7 @@ use crate::telemetry::{Ledger, Phase};
 
 /// What a turn is prepared from.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
+pub struct PrepareContext<'a> {
     /// The generation that the request keeps.
     pub snapshot: &'a Snapshot,
     /// Absent where memory is switched off.
@@ -36,14 +36,14 @@ pub struct Asked<'a> {
     /// Whose key was proven.
     pub caller: &'a Caller,
     /// Turns that the client may be going on with.
-    pub unfinished: &'a Unfinished,
+    pub hidden_rounds: &'a HiddenRounds,
     /// The request's header fields.
     pub headers: &'a HeaderMap,
 }
 
 /// A chat request with everything that will be put into it.
-pub struct Turn {
-    request: ChatRequest,
+pub struct Prepared {
+    request: Request,
     model: Option<String>,
     injection: Injection,
     persona: Option<Arc<Persona>>,
@@ -56,10 +56,14 @@ pub struct Turn {
 /// # Errors
 ///
 /// 400 for a body or header that cannot be read, 404 for an unknown personality.
-pub async fn prepare(asked: Asked<'_>, body: Bytes, ledger: &mut Ledger) -> Result<Turn, ApiError> {
+pub async fn prepare(
+    asked: PrepareContext<'_>,
+    body: Bytes,
+    ledger: &mut Ledger,
+) -> Result<Prepared, ApiError> {
     let snapshot = asked.snapshot;
     ledger.enter(Phase::Compose);
-    let request = ChatRequest::parse(body, snapshot.config.limits.json_depth)?;
+    let request = Request::parse(body, snapshot.config.limits.json_depth)?;
     let ask = Ask::read(asked.headers, &request)?;
     ledger.enter(Phase::Personality);
     let persona = choose(snapshot, ask.personality.as_deref())?;
@@ -76,9 +80,9 @@ pub async fn prepare(asked: Asked<'_>, body: Bytes, ledger: &mut Ledger) -> Resu
     ledger.enter(Phase::Tools);
     let offer = Offer::choose(snapshot, ask.use_tools, persona.as_deref(), &request);
     injection.tools = offer.injection();
-    injection.restored = asked.unfinished.restore(&asked.caller.tenant, &request);
+    injection.restored = asked.hidden_rounds.restore(&asked.caller.tenant, &request);
     ledger.enter(Phase::Compose);
-    Ok(Turn {
+    Ok(Prepared {
         model: request.model().map(|model| model.into_owned()),
         request,
         injection,
@@ -88,7 +92,7 @@ pub async fn prepare(asked: Asked<'_>, body: Bytes, ledger: &mut Ledger) -> Resu
     })
 }
 
-impl Turn {
+impl Prepared {
     /// `model` as the client named it.
     pub fn model(&self) -> Option<&str> {
         self.model.as_deref()
@@ -168,18 +172,18 @@ fn apply(
     injection: &mut Injection,
     persona: &Persona,
     mode: model::PersonaMode,
-    request: &ChatRequest,
+    request: &Request,
 ) {
     let assembled = persona.assemble(&AssembleContext {
         user_name: None,
         history: request,
     });
-    injection.persona = Some(chat::Persona {
+    injection.persona = Some(dialect::Persona {
         fragments: assembled.fragments,
         mode: match mode {
-            model::PersonaMode::Prepend => chat::PersonaMode::Prepend,
-            model::PersonaMode::Append => chat::PersonaMode::Append,
-            model::PersonaMode::Replace => chat::PersonaMode::Replace,
+            model::PersonaMode::Prepend => dialect::PersonaMode::Prepend,
+            model::PersonaMode::Append => dialect::PersonaMode::Append,
+            model::PersonaMode::Replace => dialect::PersonaMode::Replace,
         },
     });
     injection.post_history = assembled.post_history;

@@ -8,10 +8,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::ask::Ask;
-use crate::chat::{
-    Answer, ChatRequest, Injection, MemoryText, MemoryUse, Message, Placement, Role,
-};
 use crate::config::model;
+use crate::dialect::{Answer, Injection, MemoryText, MemoryUse, Message, Placement, Request, Role};
 use crate::memory::block::Block;
 use crate::memory::{self, Memory, Outcome, Place, Question, RecallQuery, Recalled, Record, Scope};
 use crate::snapshot::Snapshot;
@@ -45,7 +43,7 @@ impl Remembered {
         memory: Option<&Memory>,
         config: &model::Memory,
         (tenant, ask): (&str, &Ask),
-        request: &ChatRequest,
+        request: &Request,
     ) -> Self {
         let scope = Scope::of(tenant, ask.user.as_deref(), ask.conversation.as_deref());
         let (Some(memory), Some(scope), true) = (
@@ -161,7 +159,7 @@ impl Remembered {
     pub fn exchange(
         &self,
         (snapshot, request_id): (&Snapshot, String),
-        request: &ChatRequest,
+        request: &Request,
         answer: Option<&Answer>,
     ) -> Option<memory::Turn> {
         let scope = self.save.clone()?;
@@ -192,7 +190,7 @@ impl Remembered {
     }
 }
 
-fn query(memory: &Memory, config: &model::Memory, request: &ChatRequest) -> RecallQuery {
+fn query(memory: &Memory, config: &model::Memory, request: &Request) -> RecallQuery {
     let known = memory.known();
     let messages = request.messages();
     let last_user = request.last_user();

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::chat::{Call, ChatRequest, Owners, Round, ToolOffer, follow_up};
+use crate::dialect::{Call, Owners, Request, Round, ToolOffer, follow_up};
 use crate::personality::Persona;
 use crate::snapshot::Snapshot;
 use crate::tools::Offered;
@@ -22,7 +22,7 @@ impl Offer {
         snapshot: &Snapshot,
         wanted: Option<bool>,
         persona: Option<&Persona>,
-        request: &ChatRequest,
+        request: &Request,
     ) -> Self {
         if !wanted.unwrap_or(snapshot.config.tools.enabled)
             || request.has_functions()

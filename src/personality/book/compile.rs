@@ -8,7 +8,7 @@ use super::{
     Book, Conditions, DEFAULT_SCAN_DEPTH, Entry, Keys, Place, RawBook, RawEntry, RawPosition, Slot,
     Trigger,
 };
-use crate::chat::Fragment;
+use crate::dialect::Fragment;
 use crate::error::{Fault, Faults};
 use crate::personality::card::without_original;
 use crate::personality::layout;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::chat::{ChatRequest, Message, Role};
+use crate::dialect::{Message, Request, Role};
 
 /// What a book reads of a conversation: what the user and the assistant said.
 /// Instructions and tool results are no part of it.
@@ -15,7 +15,7 @@ pub trait History {
     fn assistant_messages(&self) -> usize;
 }
 
-impl History for ChatRequest {
+impl History for Request {
     fn recent(&self, count: usize) -> Vec<Cow<'_, str>> {
         let newest_first = said(self).rev().take(count);
         newest_first.map(|message| self.text(message)).collect()
@@ -32,7 +32,7 @@ impl History for ChatRequest {
     }
 }
 
-fn said(request: &ChatRequest) -> impl DoubleEndedIterator<Item = &Message> {
-    let messages = ChatRequest::messages(request).iter();
+fn said(request: &Request) -> impl DoubleEndedIterator<Item = &Message> {
+    let messages = Request::messages(request).iter();
     messages.filter(|message| matches!(message.role, Role::User | Role::Assistant))
 }

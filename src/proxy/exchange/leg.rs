@@ -17,13 +17,14 @@ use pingora_timeout::timeout;
 use super::fail::{Failure, UpstreamError};
 use super::headers::ChatHeader;
 use super::run::Chat;
-use crate::chat::{Composed, coalesce};
 use crate::config::model::Upstream;
+use crate::dialect::Composed;
 use crate::error::ApiError;
 use crate::proxy::context::Context;
 use crate::proxy::upstream::dialer::Connection;
 use crate::telemetry::Phase;
 use crate::turn::Continuation;
+use crate::wire::coalesce;
 
 /// Pieces of a body smaller than this are copied together before they are written.
 const PIECE: usize = 64 * 1024;

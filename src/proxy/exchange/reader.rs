@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::chat::{Answer, Observer};
+use crate::dialect::{Answer, Observer};
 
 /// Bytes of an answer's text that are kept: what becomes a record of memory is smaller.
 pub const TEXT_LIMIT: usize = 64 * 1024;

@@ -19,7 +19,7 @@ use crate::proxy::context::Context;
 use crate::proxy::edge::body;
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::Phase;
-use crate::turn::{self, Asked, Turn};
+use crate::turn::{self, PrepareContext, Prepared};
 
 /// Bytes of a model's name that are shown.
 const MODEL_LENGTH: usize = 200;
@@ -33,11 +33,11 @@ pub async fn run(
     let snapshot = context.snapshot.clone();
     context.ledger.enter(Phase::ReadBody);
     let body = body::read_json(session, &snapshot.config).await?;
-    let asked = Asked {
+    let asked = PrepareContext {
         snapshot: &snapshot,
         memory: gateway.shared.memory.as_deref(),
         caller,
-        unfinished: &gateway.shared.unfinished,
+        hidden_rounds: &gateway.shared.hidden_rounds,
         headers: &session.req_header().headers,
     };
     let turn = turn::prepare(asked, body, &mut context.ledger).await?;
@@ -80,7 +80,7 @@ pub async fn run(
 
 /// Hands what is to be kept to memory, off the request's path. An answer that broke off has left
 /// none in the context, so that only what the user said is kept.
-fn remember(gateway: &Gateway, context: &Context, turn: &Turn) {
+fn remember(gateway: &Gateway, context: &Context, turn: &Prepared) {
     let Some(memory) = &gateway.shared.memory else {
         return;
     };
@@ -95,6 +95,6 @@ fn remember(gateway: &Gateway, context: &Context, turn: &Turn) {
 pub struct Chat<'a> {
     pub gateway: &'a Gateway,
     pub snapshot: &'a Arc<Snapshot>,
-    pub turn: &'a Turn,
+    pub turn: &'a Prepared,
     pub caller: &'a Caller,
 }

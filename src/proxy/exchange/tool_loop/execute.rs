@@ -10,7 +10,7 @@ use pingora::proxy::Session;
 use uuid::Uuid;
 
 use super::Answering;
-use crate::chat::{Call, Round};
+use crate::dialect::{Call, Round};
 use crate::proxy::context::Context;
 use crate::proxy::exchange::fail::Failure;
 use crate::proxy::exchange::leg::with_client;

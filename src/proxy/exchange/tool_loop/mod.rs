@@ -21,13 +21,14 @@ use super::leg::leg;
 use super::reader::{TEXT_LIMIT, WHOLE_LIMIT};
 use super::relay::{self, Length, next_chunk, pass_on};
 use super::run::Chat;
-use crate::chat::{Answer, Gate, Observer, Round, Whole, coalesce};
 use crate::config::model;
+use crate::dialect::{Answer, Gate, Observer, Round, Whole};
 use crate::error::ApiError;
 use crate::proxy::context::Context;
 use crate::proxy::upstream::dialer::Connection;
 use crate::telemetry::Phase;
 use crate::turn::Continuation;
+use crate::wire::coalesce;
 
 /// Small pieces of a stream that are ready together are written together.
 const PIECE: usize = 16 * 1024;
@@ -246,8 +247,8 @@ impl Answering<'_> {
 
     /// Keeps what the gateway's calls gave until the client has answered its own.
     fn hand_over(&self, round: &Round, results: &[String]) {
-        let unfinished = &self.chat.gateway.shared().unfinished;
-        unfinished.keep(&self.chat.caller.tenant, round, results);
+        let hidden_rounds = &self.chat.gateway.shared().hidden_rounds;
+        hidden_rounds.keep(&self.chat.caller.tenant, round, results);
     }
 
     async fn next_leg(

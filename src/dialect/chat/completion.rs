@@ -1,0 +1,287 @@
+//! Finds the places of one completion that matter, without building what does not.
+//!
+//! `chat.completion` and `chat.completion.chunk` differ in `message` and `delta` alone. Absent and
+//! null are the same everywhere, as upstreams differ in which they write.
+
+use memchr::memmem;
+
+use crate::dialect::answer::Usage;
+use crate::wire::json::{JsonError, Kind, Scanner, Span, Text};
+
+type Result<T> = std::result::Result<T, JsonError>;
+
+/// Nesting that is followed: what serde_json follows.
+const MAX_DEPTH: usize = 128;
+/// Bytes at the end of an answer in which its usage is looked for first.
+const TAIL: usize = 2048;
+
+/// Where a completion says what.
+#[derive(Debug, Default)]
+pub struct Completion {
+    pub id: Option<Text>,
+    pub object: Option<Text>,
+    pub model: Option<Text>,
+    pub choices: Vec<Choice>,
+    pub usage: Option<Usage>,
+    pub has_error: bool,
+}
+
+/// Where a choice says what.
+#[derive(Debug, Default)]
+pub struct Choice {
+    pub index: u64,
+    pub role: Option<Text>,
+    pub content: Content,
+    pub refusal: Option<Text>,
+    pub finish_reason: Option<Text>,
+    pub has_tool_calls: bool,
+    /// Thinking before the answer, under any of its names.
+    thinks: bool,
+}
+
+/// A message's `content`.
+#[derive(Debug, Default)]
+pub enum Content {
+    #[default]
+    Nothing,
+    Text(Text),
+    /// Parts, of which some have text.
+    Parts {
+        any: bool,
+        texts: Vec<Text>,
+    },
+}
+
+impl Choice {
+    /// Whether there is anything but a refusal.
+    pub fn says_something(&self) -> bool {
+        self.has_tool_calls
+            || self.thinks
+            || match &self.content {
+                Content::Nothing => false,
+                Content::Text(text) => !text.is_empty(),
+                Content::Parts { any, .. } => *any,
+            }
+    }
+}
+
+impl Completion {
+    /// Reads one whole JSON object.
+    pub fn read(json: &[u8]) -> Result<Self> {
+        let mut reader = Reader {
+            json,
+            scanner: Scanner::new(json, MAX_DEPTH)?,
+        };
+        let mut completion = Self::default();
+        reader.object(|reader, key| {
+            match key {
+                b"id" => completion.id = reader.string()?,
+                b"object" => completion.object = reader.string()?,
+                b"model" => completion.model = reader.string()?,
+                b"choices" => {
+                    completion.choices.clear();
+                    reader.list(|reader| {
+                        completion.choices.push(reader.choice()?);
+                        Ok(())
+                    })?;
+                }
+                b"usage" => completion.usage = reader.usage()?,
+                b"error" => completion.has_error = reader.something()?.is_some(),
+                _ => drop(reader.scanner.skip()?),
+            }
+            Ok(())
+        })?;
+        reader.scanner.finish()?;
+        Ok(completion)
+    }
+}
+
+struct Reader<'a> {
+    json: &'a [u8],
+    scanner: Scanner<'a>,
+}
+
+impl Reader<'_> {
+    /// Reads an object, each member's value by `member`; null is one without members.
+    fn object(&mut self, mut member: impl FnMut(&mut Self, &[u8]) -> Result<()>) -> Result<()> {
+        match self.scanner.peek()? {
+            Kind::Object => {
+                let mut object = self.scanner.open()?;
+                while let Some(key) = self.scanner.next_key(&mut object)? {
+                    let json = self.json;
+                    member(self, &key.bytes(json))?;
+                }
+                Ok(())
+            }
+            _ => self.null(),
+        }
+    }
+
+    /// Reads an array, each element by `element`; null is an empty one.
+    fn list(&mut self, mut element: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        match self.scanner.peek()? {
+            Kind::Array => {
+                let mut array = self.scanner.open()?;
+                while self.scanner.next_element(&mut array)? {
+                    element(self)?;
+                }
+                Ok(())
+            }
+            _ => self.null(),
+        }
+    }
+
+    fn string(&mut self) -> Result<Option<Text>> {
+        match self.scanner.peek()? {
+            Kind::String => self.scanner.text().map(Some),
+            _ => self.null().map(|()| None),
+        }
+    }
+
+    /// Passes a null; anything else is of the wrong type.
+    fn null(&mut self) -> Result<()> {
+        match self.scanner.peek()? {
+            Kind::Null => self.scanner.skip().map(drop),
+            _ => Err(JsonError {
+                offset: self.scanner.offset(),
+                problem: "a value of another type was expected",
+            }),
+        }
+    }
+
+    /// Passes any value; its place, unless it is null.
+    fn something(&mut self) -> Result<Option<Span>> {
+        let is_null = self.scanner.peek()? == Kind::Null;
+        let span = self.scanner.skip()?;
+        Ok((!is_null).then_some(span))
+    }
+
+    /// Passes any value; what it is as a count, if it is one.
+    fn count(&mut self) -> Result<Option<u64>> {
+        let span = self.scanner.skip()?;
+        // One with a sign, a fraction or an exponent is none.
+        let digits = &self.json[span.range()];
+        Ok(digits.iter().try_fold(0_u64, |count, &byte| {
+            let digit = char::from(byte).to_digit(10)?;
+            count.checked_mul(10)?.checked_add(digit.into())
+        }))
+    }
+
+    fn choice(&mut self) -> Result<Choice> {
+        let mut choice = Choice::default();
+        self.object(|reader, key| {
+            match key {
+                b"index" => choice.index = reader.count()?.unwrap_or(0),
+                b"delta" | b"message" => reader.message(&mut choice)?,
+                b"finish_reason" => choice.finish_reason = reader.string()?,
+                _ => drop(reader.scanner.skip()?),
+            }
+            Ok(())
+        })?;
+        Ok(choice)
+    }
+
+    fn message(&mut self, choice: &mut Choice) -> Result<()> {
+        self.object(|reader, key| {
+            match key {
+                b"role" => choice.role = reader.string()?,
+                b"content" => choice.content = reader.content()?,
+                b"refusal" => choice.refusal = reader.string()?,
+                // What DeepSeek and vLLM call the thinking before the answer, and what OpenRouter
+                // and Ollama call it.
+                b"reasoning_content" | b"reasoning" => {
+                    let thought = reader.something()?.map(|span| &reader.json[span.range()]);
+                    choice.thinks |= thought.is_some_and(|raw| raw != br#""""# && raw != b"[]");
+                }
+                // vLLM writes an empty list where there are none.
+                b"tool_calls" => reader.list(|reader| {
+                    choice.has_tool_calls = true;
+                    reader.scanner.skip().map(drop)
+                })?,
+                b"function_call" => choice.has_tool_calls |= reader.something()?.is_some(),
+                _ => drop(reader.scanner.skip()?),
+            }
+            Ok(())
+        })
+    }
+
+    fn content(&mut self) -> Result<Content> {
+        if self.scanner.peek()? != Kind::Array {
+            return Ok(self.string()?.map_or(Content::Nothing, Content::Text));
+        }
+        let (mut any, mut texts) = (false, Vec::new());
+        self.list(|reader| {
+            any = true;
+            reader.object(|reader, key| {
+                match key {
+                    b"text" => texts.extend(reader.string()?),
+                    _ => drop(reader.scanner.skip()?),
+                }
+                Ok(())
+            })
+        })?;
+        Ok(Content::Parts { any, texts })
+    }
+
+    /// Usage of a shape that is not known is none.
+    fn usage(&mut self) -> Result<Option<Usage>> {
+        if self.scanner.peek()? != Kind::Object {
+            return self.scanner.skip().map(|_| None);
+        }
+        let mut usage = Usage::default();
+        self.object(|reader, key| {
+            match key {
+                b"prompt_tokens" => usage.prompt_tokens = reader.count()?,
+                b"completion_tokens" => usage.completion_tokens = reader.count()?,
+                b"total_tokens" => usage.total_tokens = reader.count()?,
+                b"prompt_tokens_details" if reader.scanner.peek()? == Kind::Object => {
+                    reader.object(|reader, key| {
+                        match key {
+                            b"cached_tokens" => usage.cached_tokens = reader.count()?,
+                            _ => drop(reader.scanner.skip()?),
+                        }
+                        Ok(())
+                    })?;
+                }
+                // DeepSeek's name for the cached ones.
+                b"prompt_cache_hit_tokens" => {
+                    let cached = reader.count()?;
+                    usage.cached_tokens = usage.cached_tokens.or(cached);
+                }
+                _ => drop(reader.scanner.skip()?),
+            }
+            Ok(())
+        })?;
+        Ok((usage != Usage::default()).then_some(usage))
+    }
+}
+
+impl Usage {
+    /// The usage of a whole JSON answer, found where servers put it: near the end. What stands before it
+    /// is not looked at. `None` where it does not stand there.
+    pub fn at_end(json: &[u8]) -> Option<Self> {
+        let tail = json.len().saturating_sub(TAIL);
+        let key = tail + memmem::rfind(&json[tail..], br#""usage""#)?;
+        // A key, and not the end of a string: within one, a quote stands behind a backslash.
+        let before = json[..key].trim_ascii_end().last()?;
+        if !matches!(before, b',' | b'{') {
+            return None;
+        }
+        let json = &json[key..];
+        let mut reader = Reader {
+            json,
+            scanner: Scanner::new(json, MAX_DEPTH).ok()?,
+        };
+        // What closes one object and the text with it is of the answer itself.
+        let mut answer = reader.scanner.inside();
+        let mut usage = None;
+        while let Some(key) = reader.scanner.next_key(&mut answer).ok()? {
+            match &*key.bytes(json) {
+                b"usage" => usage = reader.usage().ok()?,
+                _ => drop(reader.scanner.skip().ok()?),
+            }
+        }
+        reader.scanner.finish().ok()?;
+        usage
+    }
+}

@@ -1,0 +1,298 @@
+use bytes::Bytes;
+
+use crate::dialect::{Content, MemoryUse, Request, Role};
+use crate::error::ApiError;
+
+fn parse(json: &str) -> Result<Request, ApiError> {
+    Request::parse(Bytes::copy_from_slice(json.as_bytes()), 64)
+}
+
+#[test]
+fn reads_every_field_it_knows() {
+    let request = parse(
+        r#"{"model":"gpt\u002d4","stream":true,"user":"u","metadata":{"user_id":"m","x":1},
+            "personality_id":"p","conversation_id":"c","use_tools":false,"memory":"readonly",
+            "tool_choice":{"type":"function"},"mess\u0061ges":[],"enable_voice":1}"#,
+    )
+    .expect("a valid request");
+    assert_eq!(request.model().as_deref(), Some("gpt-4"));
+    assert!(request.stream());
+    assert_eq!(request.user().as_deref(), Some("u"));
+    assert_eq!(request.metadata_user_id().as_deref(), Some("m"));
+    assert_eq!(request.personality_id().as_deref(), Some("p"));
+    assert_eq!(request.conversation_id().as_deref(), Some("c"));
+    assert_eq!(request.use_tools(), Some(false));
+    assert_eq!(request.memory(), Some(MemoryUse::Readonly));
+    assert_eq!(
+        request.tool_choice(),
+        Some(br#"{"type":"function"}"#.as_slice())
+    );
+    assert!(request.messages().is_empty());
+}
+
+#[test]
+fn null_is_absent() {
+    let request = parse(
+        r#"{"messages":[],"model":null,"stream":null,"user":null,"metadata":null,"tools":null,
+            "personality_id":null,"conversation_id":null,"use_tools":null,"memory":null,
+            "functions":null,"tool_choice":null}"#,
+    )
+    .expect("a valid request");
+    assert_eq!(request.model(), None);
+    assert!(!request.stream());
+    assert_eq!(request.metadata_user_id(), None);
+    assert_eq!(request.use_tools(), None);
+    assert_eq!(request.memory(), None);
+    assert_eq!(request.tool_choice(), None);
+    assert!(request.tool_names().is_empty());
+}
+
+#[test]
+fn reads_messages() {
+    let request = parse(
+        r#"{"messages":[
+            {"role":"developer","content":"a\nb"},
+            {"content":[{"type":"text","text":"one"},{"type":"image_url","image_url":{}},
+                        {"text":"tw\u006f","type":"text"},"three"],"role":"us\u0065r"},
+            {"role":"assistant","content":null,"tool_calls":[{}]},
+            {"role":"tool"},
+            {"role":"function","content":[],"tool_calls":[]},
+            {"role":"critic","tool_calls":null,"function_call":{}}
+        ]}"#,
+    )
+    .expect("a valid request");
+    let messages = request.messages();
+    let roles: Vec<_> = messages.iter().map(|message| message.role).collect();
+    use Role::*;
+    assert_eq!(roles, [Developer, User, Assistant, Tool, Function, Other]);
+    let texts: Vec<_> = messages
+        .iter()
+        .map(|m| request.text(m).into_owned())
+        .collect();
+    assert_eq!(texts, ["a\nb", "one\ntwo", "", "", "", ""]);
+    let calls: Vec<_> = messages
+        .iter()
+        .map(|message| message.has_tool_calls)
+        .collect();
+    assert_eq!(calls, [false, false, true, false, false, true]);
+    assert!(matches!(messages[2].content, Content::Null(_)));
+    assert_eq!(messages[3].content, Content::Absent);
+    assert_eq!(request.last_user(), Some(1));
+    assert_eq!(request.leading_system(), 1);
+}
+
+#[test]
+fn names_the_clients_tools_and_passes_over_what_is_none() {
+    let request = parse(
+        r#"{"messages":[],"functions":[{"name":"old"}],"tools":[
+            {"type":"function","function":{"name":"a\u0062","parameters":{"n":1e999}}},
+            {"type":"custom","custom":{"name":"free"}}, {"type":"function","name":"flat"},
+            7, {"function":7}, {"function":{}}]}"#,
+    )
+    .expect("a valid request");
+    assert_eq!(request.tool_names(), ["ab", "free", "flat", "old"]);
+}
+
+#[test]
+fn finds_the_calls_whose_results_it_brings() {
+    let request = parse(
+        r#"{"messages":[
+            {"role":"tool","tool_call_id":"before any call"},
+            {"role":"assistant","content":null,"tool_calls":[{},{}]},
+            {"role":"tool","tool_call_id":"a"},
+            {"role":"tool","tool_call_id":"\u0062"},
+            {"role":"tool"},
+            {"role":"user","content":"go on"},
+            {"role":"tool","tool_call_id":"after a user"},
+            {"role":"assistant","content":"done"},
+            {"role":"tool","tool_call_id":"after no call"},
+            {"role":"assistant","tool_calls":[{}]},
+            {"role":"tool","tool_call_id":"c"}
+        ]}"#,
+    )
+    .expect("a valid request");
+    let expected = [(1, "a"), (1, "b"), (9, "c")].map(|(index, id)| (index, id.to_owned()));
+    assert_eq!(request.answered_calls(), expected);
+}
+
+#[test]
+fn tells_what_does_not_go_with_tools() {
+    for (members, functions, several) in [
+        ("", false, false),
+        (r#","functions":null,"n":null"#, false, false),
+        (r#","functions":[],"n":1"#, true, false),
+        (r#","n":2"#, false, true),
+        (r#","n":"1""#, false, true),
+    ] {
+        let request = parse(&format!(r#"{{"messages":[]{members}}}"#)).expect("a valid request");
+        assert_eq!(request.has_functions(), functions, "{members}");
+        assert_eq!(request.wants_several(), several, "{members}");
+    }
+}
+
+#[test]
+fn refuses_what_it_cannot_act_upon_and_names_it() {
+    let cases = [
+        ("[]", None, "the body is an array; send one JSON object"),
+        (
+            "{",
+            None,
+            "cannot be read as JSON: expected a key in quotes at byte 1",
+        ),
+        (
+            r#"{"messages":[]} x"#,
+            None,
+            "more after the end of the JSON value at byte 16",
+        ),
+        ("{}", Some("messages"), "has no `messages`"),
+        (
+            r#"{"messages":null}"#,
+            Some("messages"),
+            "must be an array, but is null at byte 12",
+        ),
+        (
+            r#"{"messages":{}}"#,
+            Some("messages"),
+            "must be an array, but is an object",
+        ),
+        (
+            r#"{"messages":[],"model":1}"#,
+            Some("model"),
+            "must be a string, but is a number",
+        ),
+        (
+            r#"{"messages":[],"stream":"true"}"#,
+            Some("stream"),
+            "must be true or false",
+        ),
+        (
+            r#"{"messages":[],"tools":{}}"#,
+            Some("tools"),
+            "must be an array",
+        ),
+        (
+            r#"{"messages":[],"functions":1}"#,
+            Some("functions"),
+            "must be an array",
+        ),
+        (
+            r#"{"messages":[],"user":7}"#,
+            Some("user"),
+            "must be a string",
+        ),
+        (
+            r#"{"messages":[],"metadata":[]}"#,
+            Some("metadata"),
+            "must be an object",
+        ),
+        (
+            r#"{"messages":[],"metadata":{"user_id":7}}"#,
+            Some("metadata.user_id"),
+            "must be a string",
+        ),
+        (
+            r#"{"messages":[],"metadata":{"user_id":"a","user_id":"b"}}"#,
+            Some("metadata.user_id"),
+            "twice",
+        ),
+        (
+            r#"{"messages":[],"metadata":{"User_ID":"a"}}"#,
+            Some("User_ID"),
+            "write `user_id`",
+        ),
+        (
+            r#"{"messages":[],"use_tools":1}"#,
+            Some("use_tools"),
+            "must be true or false",
+        ),
+        (
+            r#"{"messages":[],"memory":"none"}"#,
+            Some("memory"),
+            "\"full\", \"readonly\" or \"off\"",
+        ),
+        (
+            r#"{"messages":[],"memory":true}"#,
+            Some("memory"),
+            "must be a string, but is a boolean",
+        ),
+        (
+            r#"{"messages":[],"messages":[]}"#,
+            Some("messages"),
+            "twice, again at byte 15",
+        ),
+        (
+            r#"{"user":null,"messages":[],"\u0075ser":"x"}"#,
+            Some("user"),
+            "twice",
+        ),
+        (
+            r#"{"messages":[],"client_id":1,"client_id":1}"#,
+            Some("client_id"),
+            "twice",
+        ),
+        (
+            r#"{"messages":[],"Messages":[]}"#,
+            Some("Messages"),
+            "write `messages`",
+        ),
+        (r#"{"meſſages":[]}"#, Some("meſſages"), "write `messages`"),
+        (
+            r#"{"messages":[1]}"#,
+            Some("messages[0]"),
+            "must be an object, but is a number",
+        ),
+        (
+            r#"{"messages":[{"role":"user"},{}]}"#,
+            Some("messages[1].role"),
+            "has no `role`",
+        ),
+        (
+            r#"{"messages":[{"role":7}]}"#,
+            Some("messages[0].role"),
+            "must be a string",
+        ),
+        (
+            r#"{"messages":[{"role":"user","role":"user"}]}"#,
+            Some("messages[0].role"),
+            "twice",
+        ),
+        (
+            r#"{"messages":[{"content":"","role":"user","content":""}]}"#,
+            Some("messages[0].content"),
+            "twice",
+        ),
+        (
+            r#"{"messages":[{"Role":"user"}]}"#,
+            Some("Role"),
+            "write `role`",
+        ),
+        (
+            r#"{"messages":[{"role":"user","content":7}]}"#,
+            Some("messages[0].content"),
+            "must be a string or an array",
+        ),
+        (
+            r#"{"messages":[{"role":"user","content":[{"text":"","text":""}]}]}"#,
+            Some("messages[0].content[0].text"),
+            "twice",
+        ),
+        (
+            r#"{"messages":[{"role":"user","content":[{"Text":""}]}]}"#,
+            Some("Text"),
+            "write `text`",
+        ),
+    ];
+    for (json, param, wanted) in cases {
+        let error = parse(json).expect_err(json);
+        assert_eq!(error.status, 400, "{json}");
+        assert_eq!(error.param.as_deref(), param, "{json}");
+        assert!(error.message.contains(wanted), "{json}: {}", error.message);
+    }
+}
+
+#[test]
+fn other_fields_may_be_anything_and_repeat() {
+    let json = r#"{"x":1,"x":2,"Temperature":"warm","metadata":{"Team":1,"Team":2},"messages":[
+        {"role":"user","name":1,"name":2,"content":[{"Detail":1,"Detail":2}]}]}"#;
+    assert!(parse(json).is_ok());
+}

@@ -1,0 +1,3 @@
+//! Byte streams as events.
+
+pub mod sse;
