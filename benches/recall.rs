@@ -62,6 +62,7 @@ fn open(path: &std::path::Path) -> Result<Memory, Box<dyn std::error::Error>> {
         max_bytes: 8192,
         earlier_bytes: 32768,
         embedding: None,
+        time_zone: jiff::tz::TimeZone::UTC,
         extraction: model::Extraction::default(),
     };
     Ok(Memory::open(&config, None).map_err(|fault| fault.to_string())?)

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::model::Config;
 
 /// Keys that are read once, when the program starts. One that ends in a dot stands for its section.
-const NEED_RESTART: [&str; 20] = [
+const NEED_RESTART: [&str; 22] = [
     "server.listen",
     "server.admin_listen",
     "server.workers",
@@ -24,6 +24,8 @@ const NEED_RESTART: [&str; 20] = [
     "memory.enabled",
     "memory.embedding",
     "memory.embedding.",
+    "shared.store",
+    "shared.url",
     "log.format",
     "traces.endpoint",
     "traces.headers",

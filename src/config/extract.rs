@@ -261,15 +261,22 @@ pub(super) fn nearest<'a>(
 /// How a key is written, by its default.
 pub(super) fn example(key: &str) -> String {
     let table = example_table();
-    let value = key.split('.').try_fold(&table, |value, part| match value {
-        // The example's lists have one element, which stands for all.
-        toml::Value::Array(items) => items.first(),
-        other => other.get(part),
-    });
-    match (key.rsplit('.').next(), value) {
+    let path: Vec<_> = key.split('.').collect();
+    match (key.rsplit('.').next(), example_at(&table, &path)) {
         (Some(last), Some(value)) if is_index(last) => format!("write it as in `[{value}]`"),
         (Some(name), Some(value)) => format!("write it as in `{name} = {value}`"),
         _ => "see conf/yychat.toml for how it is written".to_owned(),
+    }
+}
+
+/// The value at `path`; of a list, the first element that has one stands for all.
+fn example_at<'a>(value: &'a toml::Value, path: &[&str]) -> Option<&'a toml::Value> {
+    let Some((head, rest)) = path.split_first() else {
+        return Some(value);
+    };
+    match value {
+        toml::Value::Array(items) => items.iter().find_map(|item| example_at(item, rest)),
+        other => example_at(other.get(head)?, rest),
     }
 }
 

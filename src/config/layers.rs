@@ -31,7 +31,7 @@ const MAX_INDEX: usize = 255;
 type Alias = (&'static str, &'static str, fn(&str) -> Option<String>);
 
 /// YYChat's variables and OpenTelemetry's with one key each, the later ones stronger. `SERVER_HOST`, `SERVER_PORT`,
-/// `OPENAI_*` and `YYCHAT_API_KEY` are not among them: they set parts of keys.
+/// `OPENAI_*`, `YYCHAT_API_KEY` and `YYCHAT_ADMIN_KEY` are not among them: they set parts of keys.
 const ALIASES: [Alias; 12] = [
     ("DEFAULT_PERSONALITY", "personality.default", verbatim),
     ("ENABLE_MEMORY_RETRIEVAL", "memory.enabled", verbatim),
@@ -90,7 +90,7 @@ pub(super) fn merge(
     for (key, text) in overrides {
         figment = set(figment, (COMMAND_LINE, key), key, structured(text));
     }
-    join_default_lists(figment, environment)
+    join_defaults(figment, environment)
 }
 
 /// The old variables; an empty one counts as unset, as container files write it.
@@ -119,8 +119,9 @@ fn merge_aliases(mut figment: Figment, environment: &BTreeMap<String, String>) -
     figment
 }
 
-/// The upstream of `OPENAI_*` and the key of `YYCHAT_API_KEY`, each where no list is given.
-fn join_default_lists(figment: Figment, environment: &BTreeMap<String, String>) -> Figment {
+/// The upstream of `OPENAI_*` and the keys of `YYCHAT_API_KEY` and `YYCHAT_ADMIN_KEY`, each where
+/// nothing else is given.
+fn join_defaults(figment: Figment, environment: &BTreeMap<String, String>) -> Figment {
     let mut upstream = Map::from([
         ("name", Value::from("openai")),
         (
@@ -133,12 +134,20 @@ fn join_default_lists(figment: Figment, environment: &BTreeMap<String, String>) 
     if non_empty(environment, "OPENAI_API_KEY").is_some() {
         upstream.insert("api_key", secret("OPENAI_API_KEY"));
     }
+    if let Some(model) = non_empty(environment, "OPENAI_MODEL") {
+        upstream.insert("default_model", model.into());
+    }
     let upstreams = Value::from(vec![Value::from(upstream)]);
-    let figment = figment.join(layer(
+    let mut figment = figment.join(layer(
         (ENVIRONMENT, "OPENAI_BASE_URL"),
         "upstreams",
         upstreams,
     ));
+    if non_empty(environment, "YYCHAT_ADMIN_KEY").is_some() {
+        let server = Map::from([("admin_key", secret("YYCHAT_ADMIN_KEY"))]);
+        let server = layer((ENVIRONMENT, "YYCHAT_ADMIN_KEY"), "server", server.into());
+        figment = figment.join(server);
+    }
     if non_empty(environment, "YYCHAT_API_KEY").is_none() {
         return figment;
     }

@@ -102,6 +102,24 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
     })
 }
 
+/// Where a file of the configuration file's folder is, whether it is there or not.
+pub fn beside(sources: &Sources, name: &str) -> PathBuf {
+    let file = sources.file.as_deref();
+    file.unwrap_or(Path::new(DEFAULT_FILE)).with_file_name(name)
+}
+
+/// The text of a file that may be there or not; a mark in front of it is dropped.
+///
+/// # Errors
+///
+/// Says what keeps it from being read.
+pub fn read_optional(path: &Path) -> Result<Option<String>, Fault> {
+    match path.try_exists() {
+        Ok(false) => Ok(None),
+        _ => file::read(path).map(Some),
+    }
+}
+
 /// The file to read: the one named, or the default one where it exists.
 fn file_of(sources: &Sources) -> Option<PathBuf> {
     sources.file.clone().or_else(|| {

@@ -34,6 +34,8 @@ table! {
         breaker: Breaker = Breaker::default(),
         upstreams: Vec<Upstream> = Vec::new(),
         auth: Auth = Auth::default(),
+        cors: Cors = Cors::default(),
+        shared: Shared = Shared::default(),
         personality: Personality = Personality::default(),
         memory: Memory = Memory::default(),
         tools: Tools = Tools::default(),
@@ -50,6 +52,8 @@ table! {
         body_limit: Size = "32MiB".into(),
         insecure_no_auth: bool = false,
         tls: Option<Tls> = None,
+        admin_key: Option<Secret> = None,
+        admin_hosts: Vec<String> = Vec::new(),
     }
 }
 
@@ -68,6 +72,7 @@ table! {
         connections: u64 = 10_000,
         h2_streams: u64 = 100,
         live_requests: u64 = 10_000,
+        body_bytes: Size = "1GiB".into(),
     }
 }
 
@@ -99,6 +104,10 @@ table! {
         base_url: String = String::new(),
         api_key: Option<Secret> = None,
         models: Vec<String> = vec!["*".into()],
+        dialects: Vec<String> = ["chat", "responses", "messages"].map(Into::into).into(),
+        auth: Option<String> = None,
+        tools: bool = true,
+        default_model: String = String::new(),
         strict_roles: bool = false,
         http: String = "auto".into(),
         ca: Option<String> = None,
@@ -108,6 +117,7 @@ table! {
 table! {
     Auth {
         keys: Vec<Key> = Vec::new(),
+        openwebui_jwt_secret: Option<Secret> = None,
     }
 }
 
@@ -118,6 +128,36 @@ table! {
         tenant: String = String::new(),
         rate: Option<String> = None,
         burst: u64 = 20,
+        user: String = String::new(),
+        personality: Option<String> = None,
+        tools: Option<bool> = None,
+        memory: String = "full".into(),
+        models: Vec<String> = vec!["*".into()],
+        expires: Option<String> = None,
+        budgets: Vec<Budget> = Vec::new(),
+    }
+}
+
+table! {
+    Budget {
+        tokens: Option<u64> = None,
+        usd: Option<f64> = None,
+        per: String = String::new(),
+    }
+}
+
+table! {
+    Cors {
+        origins: Vec<String> = Vec::new(),
+    }
+}
+
+table! {
+    Shared {
+        store: String = "process".into(),
+        url: Secret = Secret::env("VALKEY_URL"),
+        deadline: String = "20ms".into(),
+        on_failure: String = "local".into(),
     }
 }
 
@@ -126,6 +166,7 @@ table! {
         dir: String = "conf/personalities".into(),
         default: String = String::new(),
         mode: String = "prepend".into(),
+        as_models: bool = false,
     }
 }
 
@@ -143,6 +184,7 @@ table! {
         placement: String = "tail".into(),
         max_bytes: Size = "8KiB".into(),
         earlier_bytes: Size = "32KiB".into(),
+        time_zone: String = "UTC".into(),
         embedding: Option<Embedding> = None,
         extraction: Extraction = Extraction::default(),
     }
@@ -250,12 +292,14 @@ impl Raw {
                     cert: "cert.pem".into(),
                     key: "key.pem".into(),
                 }),
+                admin_key: Some(Secret::env("YYCHAT_ADMIN_KEY")),
                 ..Server::default()
             },
             upstreams: vec![Upstream {
                 name: "openai".into(),
                 base_url: "https://api.openai.com/v1".into(),
                 api_key: Some(Secret::env("OPENAI_API_KEY")),
+                auth: Some("bearer".into()),
                 ca: Some("ca.pem".into()),
                 ..Upstream::default()
             }],
@@ -265,8 +309,24 @@ impl Raw {
                     key: Some(Secret::env("YYCHAT_API_KEY")),
                     tenant: "my-app".into(),
                     rate: Some("10/s".into()),
+                    personality: Some("friendly".into()),
+                    tools: Some(true),
+                    expires: Some("2027-01-31T00:00:00Z".into()),
+                    budgets: vec![
+                        Budget {
+                            tokens: Some(2_000_000),
+                            usd: None,
+                            per: "day".into(),
+                        },
+                        Budget {
+                            tokens: None,
+                            usd: Some(50.0),
+                            per: "month".into(),
+                        },
+                    ],
                     ..Key::default()
                 }],
+                openwebui_jwt_secret: Some(Secret::env("OPENWEBUI_JWT_SECRET")),
             },
             traces: Traces {
                 endpoint: Some("http://127.0.0.1:4318".into()),

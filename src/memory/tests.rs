@@ -28,6 +28,7 @@ pub fn config(path: &std::path::Path) -> model::Memory {
         max_bytes: 8192,
         earlier_bytes: 32768,
         embedding: None,
+        time_zone: jiff::tz::TimeZone::UTC,
         extraction: model::Extraction::default(),
     }
 }

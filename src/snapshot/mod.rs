@@ -7,7 +7,7 @@ mod keys;
 mod store;
 mod watch;
 
-pub use keys::{Caller, KeyRing};
+pub use keys::{Caller, KeyRing, Unproven};
 pub use store::{Outcome, Status, Store};
 pub use watch::Watcher;
 

@@ -54,6 +54,10 @@ pub enum Outcome {
     Refused,
 }
 
+/// Files beside the configuration file that a generation is read from as well. `build` loads each
+/// with `config::read_optional(&config::beside(sources, name))`, and takes its faults.
+const BESIDE: [&str; 2] = ["auxiliary.toml", "prices.toml"];
+
 type Fingerprint = [u8; 32];
 
 /// Reads of files that change while they are read, in one reload.
@@ -210,18 +214,11 @@ fn build(
     let had_some = previous.is_some_and(|previous| previous.personalities.iter().len() > 0);
     let mut faults = Faults::default();
     let personalities = faults.take(personalities(&config.personality.dir, had_some));
-    let default = config.personality.default.as_deref();
-    if let (Some(personalities), Some(id)) = (&personalities, default)
-        && personalities.get(id).is_none()
-    {
-        faults.push(Fault::new(
-            loaded.file.as_deref().unwrap_or(Path::new("environment")),
-            format!("personality.default names `{id}`, which no personality has"),
-            format!(
-                "add it to {}, or name another",
-                config.personality.dir.display()
-            ),
-        ));
+    if let Some(personalities) = &personalities {
+        let origin = loaded.file.as_deref().unwrap_or(Path::new("environment"));
+        faults
+            .0
+            .extend(unknown_defaults(&config, personalities, origin));
     }
     let previous = previous.map(|previous| &previous.tools);
     let tools = faults.take(tools(&config.tools.dir, &sources.env, previous));
@@ -240,14 +237,17 @@ fn build(
     }
 }
 
-/// What a generation is read from: the file, whether it is there or not, and the folders.
+/// What a generation is read from: the file and those beside it, whether they are there or not,
+/// and the folders.
 fn paths(sources: &Sources, config: &Config) -> Vec<PathBuf> {
     let file = sources.file.clone();
-    vec![
+    let mut paths = vec![
         file.unwrap_or_else(|| config::DEFAULT_FILE.into()),
         config.personality.dir.clone(),
         config.tools.dir.clone(),
-    ]
+    ];
+    paths.extend(BESIDE.map(|name| config::beside(sources, name)));
+    paths
 }
 
 /// The folder that is there by default may be absent from the start; one that was named, or that
@@ -272,6 +272,29 @@ fn tools(
         return Ok(Toolbox::default());
     }
     Toolbox::load(dir, variables, previous)
+}
+
+/// Defaults may only name personalities that there are.
+fn unknown_defaults(config: &Config, personalities: &Personalities, origin: &Path) -> Vec<Fault> {
+    let of_keys = config.auth.keys.iter().enumerate().map(|(index, key)| {
+        let name = format!("auth.keys.{index}.personality");
+        (name, key.personality.as_deref())
+    });
+    let everybodys = (
+        "personality.default".to_owned(),
+        config.personality.default.as_deref(),
+    );
+    let defaults = std::iter::once(everybodys).chain(of_keys);
+    let unknown = defaults.filter_map(|(key, id)| {
+        let id = id.filter(|id| !id.is_empty() && personalities.get(id).is_none())?;
+        let dir = config.personality.dir.display();
+        Some(Fault::new(
+            origin,
+            format!("{key} names `{id}`, which no personality has"),
+            format!("add it to {dir}, or name another"),
+        ))
+    });
+    unknown.collect()
 }
 
 /// Personalities may only allow tools that some plugin has.

@@ -2,7 +2,7 @@
 //! its answer, and what its failures come to.
 
 use serde_json::{Value, json};
-use yychat::config::model::{HttpVersion, Upstream as Named};
+use yychat::config::model::{Dialect, HttpVersion, Upstream as Named};
 use yychat::memory::extraction::{HttpModel, Model, ModelError, Prompt};
 
 use crate::support::client::get;
@@ -152,6 +152,10 @@ fn ask(base_url: String) -> Result<String, ModelError> {
         api_key: None,
         models: globset::GlobSet::empty(),
         model_patterns: Vec::new(),
+        dialects: [Dialect::Chat].into(),
+        auth: None,
+        tools: true,
+        default_model: None,
         strict_roles: false,
         http: HttpVersion::Auto,
         ca: None,

@@ -20,6 +20,8 @@ fn variables() -> BTreeMap<String, String> {
         ("APP_KEY", "sk-canary-app-0123456789"),
         ("TRACE_HEADERS", "authorization=Bearer%20sk-canary,x-team=a"),
         ("STORE_URL", "postgres://user:sk-canary-password@host/db"),
+        ("SHARED_URL", "valkeys://:sk-canary-password@host:6379/0"),
+        ("ADMIN_KEY", "sk-canary-admin-0123456789"),
         ("SHORT_KEY", "sk-canary-short"),
         ("EMPTY_KEY", "\n"),
         ("SPACED_KEY", "sk-canary with spaces"),
@@ -191,6 +193,50 @@ fn old_variables_are_aliases() {
     assert_eq!(config.memory.save, model::Save::User);
     assert!(!config.tools.enabled);
     assert_eq!(config.log.level, "warn");
+}
+
+#[test]
+fn the_environments_upstream_has_a_default_model_and_its_gateway_an_admin_key() {
+    let variables = [
+        ("OPENAI_MODEL", "qwen3"),
+        ("YYCHAT_ADMIN_KEY", "sk-canary-admin-0123456789"),
+    ];
+    let plain = config("", &variables);
+    assert_eq!(plain.upstreams[0].default_model.as_deref(), Some("qwen3"));
+    let key = plain.server.admin_key.expect("an admin key");
+    assert_eq!(key.expose_secret(), "sk-canary-admin-0123456789");
+
+    let own = "server.admin_key = { env = \"OTHER\" }\n\
+               [[upstreams]]\nname = \"a\"\nbase_url = \"http://127.0.0.1:1\"";
+    let other = [("OTHER", "sk-canary-other-0123456789")];
+    let own = config(own, &[&variables[..], &other].concat());
+    assert_eq!(own.upstreams[0].default_model, None);
+    let key = own.server.admin_key.expect("an admin key");
+    assert_eq!(key.expose_secret(), "sk-canary-other-0123456789");
+}
+
+#[test]
+fn what_each_key_may_is_read() {
+    let path = Path::new("tests/fixtures/config/valid/every_key.toml");
+    let config = load_file(path).unwrap().config;
+    let [app, other] = &config.auth.keys[..] else {
+        panic!("two keys")
+    };
+    assert_eq!(app.expires.unwrap().to_string(), "2099-12-31T15:59:59Z");
+    assert_eq!(
+        app.budgets[1],
+        model::Budget {
+            allowance: model::Allowance::Usd(0.5),
+            per: model::Period::Month
+        }
+    );
+    assert!(app.models.as_ref().unwrap().is_match("llama3"));
+    assert!(other.models.is_none() && other.budgets.is_empty());
+    assert_eq!(other.memory, model::MemoryMode::Full);
+    assert_eq!(config.memory.time_zone.iana_name(), Some("Asia/Shanghai"));
+    assert!(config.server.admin_hosts.contains("gateway.example.com"));
+    assert!(config.cors.origins.allow("http://localhost:3000"));
+    assert!(!config.cors.origins.allow("http://localhost:3001"));
 }
 
 #[test]

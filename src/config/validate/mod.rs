@@ -1,9 +1,13 @@
 //! From [`Raw`] to [`model::Config`]: every value parsed and in range, and every key against the
 //! others. All faults are found in one go.
 
+mod auth;
+mod budgets;
+mod cors;
 mod embedding;
 mod extraction;
 mod rate;
+mod shared;
 mod traces;
 mod upstreams;
 
@@ -12,13 +16,15 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use jiff::tz::TimeZone;
+use secrecy::ExposeSecret;
 use tracing_subscriber::EnvFilter;
 
 use super::check::Check;
+use super::extract;
 use super::model::{
-    Auth, Breaker, Config, Key, Limits, Log, LogFormat, Memory, PersonaMode, Personality,
-    Placement, Save, Server, Store, Timeouts, Tls, Tools, Upstream,
+    Breaker, Config, Limits, Log, LogFormat, Memory, PersonaMode, Personality, Placement, Save,
+    Server, Store, Timeouts, Tls, Tools, Upstream,
 };
 use super::raw::{self, Raw};
 use upstreams::upstreams;
@@ -26,30 +32,28 @@ use upstreams::upstreams;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
 const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Bytes of a key that callers present at least: shorter ones can be guessed.
-const MIN_KEY_BYTES: usize = 16;
-
-/// Bytes of a tenant's name at most.
-const MAX_TENANT_BYTES: usize = 128;
-
 /// Validates everything; what it gives counts only if `check` holds no fault afterwards.
 pub(super) fn validate(raw: &Raw, check: &mut Check<'_>) -> Config {
     let upstreams = upstreams(&raw.upstreams, check);
+    let server = server(&raw.server, check);
     let config = Config {
-        server: server(&raw.server, check),
-        limits: limits(&raw.limits, check),
+        limits: limits(&raw.limits, &server, check),
         timeouts: timeouts(&raw.timeouts, check),
         breaker: breaker(&raw.breaker, check),
-        auth: auth(&raw.auth, check),
+        auth: auth::auth(&raw.auth, server.admin_key.as_ref(), check),
+        cors: cors::cors(&raw.cors, check),
+        shared: shared::shared(&raw.shared, check),
         personality: personality(&raw.personality, check),
         memory: memory(&raw.memory, &upstreams, check),
         tools: tools(&raw.tools, check),
         log: log(&raw.log, check),
         traces: traces::traces(&raw.traces, check),
+        server,
         upstreams,
     };
     listeners(&config, check);
@@ -71,7 +75,31 @@ fn server(raw: &raw::Server, check: &mut Check<'_>) -> Server {
             cert: check.file("server.tls.cert", &tls.cert),
             key: check.file("server.tls.key", &tls.key),
         }),
+        admin_key: raw
+            .admin_key
+            .as_ref()
+            .map(|secret| auth::key("server.admin_key", secret, check)),
+        admin_hosts: raw
+            .admin_hosts
+            .iter()
+            .enumerate()
+            .map(|(index, name)| host(&format!("server.admin_hosts.{index}"), name, check))
+            .collect(),
     }
+}
+
+/// A host's name as browsers write it in `Host`, but for its port.
+fn host(key: &str, text: &str, check: &mut Check<'_>) -> String {
+    let name = text.trim_end_matches('.').to_lowercase();
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if name.is_empty() || !name.bytes().all(fits) {
+        check.fault(
+            key,
+            format!("is {text:?}, not the name of a host"),
+            "write it without scheme, port and path, such as \"yychat.example.com\"",
+        );
+    }
+    name
 }
 
 /// What the two listeners ask of each other and of `[auth]`.
@@ -114,7 +142,15 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     same_host && a.port() == b.port() && a.port() != 0
 }
 
-fn limits(raw: &raw::Limits, check: &mut Check<'_>) -> Limits {
+fn limits(raw: &raw::Limits, server: &Server, check: &mut Check<'_>) -> Limits {
+    let body_bytes = check.size("limits.body_bytes", &raw.body_bytes, MIB..=TIB);
+    if body_bytes < server.body_limit {
+        check.fault(
+            "limits.body_bytes",
+            "is less than `server.body_limit`, so that a body which that allows never fits",
+            "raise it, or lower `server.body_limit`",
+        );
+    }
     Limits {
         header_bytes: check.size("limits.header_bytes", &raw.header_bytes, KIB..=MIB),
         header_fields: check.number("limits.header_fields", raw.header_fields, 1..=256),
@@ -122,6 +158,7 @@ fn limits(raw: &raw::Limits, check: &mut Check<'_>) -> Limits {
         connections: check.number("limits.connections", raw.connections, 1..=1_000_000),
         h2_streams: check.number("limits.h2_streams", raw.h2_streams, 1..=10_000),
         live_requests: check.number("limits.live_requests", raw.live_requests, 1..=1_000_000),
+        body_bytes: body_bytes as u64,
     }
 }
 
@@ -151,62 +188,6 @@ fn breaker(raw: &raw::Breaker, check: &mut Check<'_>) -> Breaker {
     }
 }
 
-fn auth(raw: &raw::Auth, check: &mut Check<'_>) -> Auth {
-    let mut names = BTreeMap::new();
-    let mut secrets = BTreeMap::new();
-    let keys = raw
-        .keys
-        .iter()
-        .enumerate()
-        .map(|(index, raw)| {
-            let secret = auth_secret(&format!("auth.keys.{index}.key"), raw, check);
-            let name = format!("auth.keys.{index}.name");
-            check.required(&name, &raw.name);
-            unique(&name, &raw.name, &mut names, check);
-            let earlier = secrets.insert(secret.expose_secret().to_owned(), raw.name.clone());
-            if let Some(earlier) = earlier {
-                check.fault(
-                    &format!("auth.keys.{index}.key"),
-                    format!("is the same as that of {earlier:?}"),
-                    "give each app a key of its own",
-                );
-            }
-            tenant(&format!("auth.keys.{index}.tenant"), &raw.tenant, check);
-            Key {
-                name: raw.name.clone(),
-                key: secret,
-                tenant: raw.tenant.clone(),
-                rate: rate::rate(index, raw, check),
-            }
-        })
-        .collect();
-    Auth { keys }
-}
-
-fn auth_secret(key: &str, raw: &raw::Key, check: &mut Check<'_>) -> SecretString {
-    let secret = check.secret(key, &raw.key.clone().unwrap_or_default());
-    let too_short = secret.expose_secret().len() < MIN_KEY_BYTES;
-    if too_short && !check.places.has_fault_in(key) {
-        check.fault(
-            key,
-            format!("is shorter than {MIN_KEY_BYTES} bytes"),
-            "make a longer one, such as with `openssl rand -hex 32`",
-        );
-    }
-    secret
-}
-
-fn tenant(key: &str, tenant: &str, check: &mut Check<'_>) {
-    check.required(key, tenant);
-    if tenant.len() > MAX_TENANT_BYTES || tenant.contains(char::is_control) {
-        check.fault(
-            key,
-            format!("is {tenant:?}, not a tenant"),
-            format!("give 1 to {MAX_TENANT_BYTES} bytes without control characters"),
-        );
-    }
-}
-
 /// A fault for a name that an earlier element of the list has.
 fn unique(key: &str, name: &str, seen: &mut BTreeMap<String, String>, check: &mut Check<'_>) {
     if let Some(earlier) = seen.get(name) {
@@ -233,6 +214,7 @@ fn personality(raw: &raw::Personality, check: &mut Check<'_>) -> Personality {
                 ("replace", PersonaMode::Replace),
             ],
         ),
+        as_models: raw.as_models,
     }
 }
 
@@ -270,7 +252,21 @@ fn memory(raw: &raw::Memory, upstreams: &[Upstream], check: &mut Check<'_>) -> M
             .as_ref()
             .and_then(|raw| embedding::embedding(raw, check)),
         extraction: extraction::extraction(&raw.extraction, upstreams, check),
+        time_zone: time_zone("memory.time_zone", &raw.time_zone, check),
     }
+}
+
+fn time_zone(key: &str, name: &str, check: &mut Check<'_>) -> TimeZone {
+    TimeZone::get(name).unwrap_or_else(|_| {
+        let known = jiff::tz::db().available().map(|known| known.to_string());
+        let known: Vec<_> = known.collect();
+        let mend = match extract::nearest(name, known.iter().map(String::as_str)) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => "write it as in \"UTC\" or \"Asia/Shanghai\"".to_owned(),
+        };
+        check.fault(key, format!("is {name:?}, not a time zone of IANA's"), mend);
+        TimeZone::UTC
+    })
 }
 
 /// The secret of a store that is not chosen is left unread: it need not exist.

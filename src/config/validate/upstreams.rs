@@ -1,13 +1,13 @@
 //! `[[upstreams]]`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use url::{Host, Url};
 
 use super::unique;
 use crate::config::check::Check;
-use crate::config::model::{HttpVersion, Upstream};
+use crate::config::model::{Dialect, HttpVersion, KeyHeader, Upstream};
 use crate::config::raw;
 
 pub(super) fn upstreams(raw: &[raw::Upstream], check: &mut Check<'_>) -> Vec<Upstream> {
@@ -56,6 +56,17 @@ fn upstream(index: usize, raw: &raw::Upstream, check: &mut Check<'_>) -> Upstrea
         api_key,
         models: globs(&key("models"), &raw.models, check),
         model_patterns: raw.models.clone(),
+        dialects: dialects(&key("dialects"), &raw.dialects, check),
+        auth: raw.auth.as_ref().map(|text| {
+            let choices = [
+                ("bearer", KeyHeader::Bearer),
+                ("x-api-key", KeyHeader::XApiKey),
+                ("api-key", KeyHeader::ApiKey),
+            ];
+            check.choice(&key("auth"), text, choices)
+        }),
+        tools: raw.tools,
+        default_model: (!raw.default_model.is_empty()).then(|| raw.default_model.clone()),
         strict_roles: raw.strict_roles,
         http: check.choice(
             &key("http"),
@@ -68,6 +79,25 @@ fn upstream(index: usize, raw: &raw::Upstream, check: &mut Check<'_>) -> Upstrea
         ),
         ca: raw.ca.as_ref().map(|path| check.file(&key("ca"), path)),
     }
+}
+
+fn dialects(key: &str, names: &[String], check: &mut Check<'_>) -> BTreeSet<Dialect> {
+    if names.is_empty() {
+        check.fault(
+            key,
+            "is empty, so that it serves nothing",
+            "name at least one of \"chat\", \"responses\", \"messages\"",
+        );
+    }
+    let choices = [
+        ("chat", Dialect::Chat),
+        ("responses", Dialect::Responses),
+        ("messages", Dialect::Messages),
+    ];
+    let names = names.iter().enumerate();
+    let dialects =
+        names.map(|(index, name)| check.choice(&format!("{key}.{index}"), name, choices));
+    dialects.collect()
 }
 
 /// The URL is not shown in faults: it may hold a password.
@@ -114,11 +144,11 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-fn globs(key: &str, patterns: &[String], check: &mut Check<'_>) -> GlobSet {
+pub(super) fn globs(key: &str, patterns: &[String], check: &mut Check<'_>) -> GlobSet {
     if patterns.is_empty() {
         check.fault(
             key,
-            "is empty, so that it serves no model",
+            "is empty, so that no model matches",
             "write [\"*\"] for all",
         );
     }

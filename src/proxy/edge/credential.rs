@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use crate::error::ApiError;
-use crate::snapshot::{Caller, KeyRing};
+use crate::snapshot::{Caller, KeyRing, Unproven};
 
 /// The gateway's key, where `Authorization` holds the caller's own upstream key.
 const GATEWAY_KEY: HeaderName = HeaderName::from_static("x-yychat-api-key");
@@ -19,12 +19,20 @@ pub fn prove(headers: &HeaderMap, keys: &KeyRing) -> Result<Caller, ApiError> {
             .and_then(|value| bearer(value.as_bytes()))
             .unwrap_or_default(),
     };
-    let mut caller = keys.prove(presented).ok_or_else(|| {
-        let message = if presented.is_empty() {
-            "No API key was sent. Send one of this gateway's keys as `Authorization: Bearer KEY`."
-        } else {
-            "The API key is not one of this gateway's. Send one of [[auth.keys]] as \
-             `Authorization: Bearer KEY`."
+    let mut caller = keys.prove(presented).map_err(|why| {
+        let message = match why {
+            Unproven::Unknown if presented.is_empty() => {
+                "No API key was sent. Send one of this gateway's keys as \
+                 `Authorization: Bearer KEY`."
+                    .to_owned()
+            }
+            Unproven::Unknown => "The API key is not one of this gateway's. Send one of \
+                                  [[auth.keys]] as `Authorization: Bearer KEY`."
+                .to_owned(),
+            Unproven::Expired(end) => format!(
+                "The API key expired at {end}. Ask whoever runs this gateway for another, or to \
+                 move its `expires` in [[auth.keys]]."
+            ),
         };
         ApiError::new(StatusCode::UNAUTHORIZED, message).code("invalid_api_key")
     })?;
@@ -32,7 +40,7 @@ pub fn prove(headers: &HeaderMap, keys: &KeyRing) -> Result<Caller, ApiError> {
     let in_authorization = || {
         let fields = headers.get_all(header::AUTHORIZATION).iter();
         let mut tokens = fields.filter_map(|value| bearer(value.as_bytes()));
-        tokens.any(|token| keys.prove(token).is_some())
+        tokens.any(|token| keys.holds(token))
     };
     caller.key_in_authorization &= own.is_none() || in_authorization();
     Ok(caller)
@@ -58,7 +66,7 @@ mod tests {
             name: tenant.into(),
             key: format!("key-{tenant}").into(),
             tenant: tenant.into(),
-            rate: None,
+            ..Key::default()
         });
         let mut headers = HeaderMap::new();
         for (name, value) in fields {

@@ -4,10 +4,12 @@
 //! the rest of the program reads. Serialised, it has the keys of that file; a secret becomes a
 //! fingerprint, which tells whether it changed and nothing else.
 
-use std::collections::HashMap;
+mod access;
+mod memory;
+
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -19,6 +21,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
 use url::Url;
 
+pub use access::{Allowance, Auth, Budget, Cors, Key, MemoryMode, Origins, Period, Rate};
+pub use memory::{
+    Embedding, EmbeddingFolder, EmbeddingUpstream, Extraction, MODEL_FILES, Memory, Placement,
+    Save, Store,
+};
+
 /// A whole, valid configuration.
 #[derive(Debug, Clone, Serialize)]
 pub struct Config {
@@ -29,6 +37,8 @@ pub struct Config {
     /// At least one, in the order in which they are tried.
     pub upstreams: Vec<Upstream>,
     pub auth: Auth,
+    pub cors: Cors,
+    pub shared: Shared,
     pub personality: Personality,
     pub memory: Memory,
     pub tools: Tools,
@@ -36,8 +46,8 @@ pub struct Config {
     pub traces: Traces,
 }
 
-/// `[server]`: what is bound. A change of these needs a restart.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// `[server]`: what is bound, which needs a restart to change, and who may change something.
+#[derive(Debug, Clone, Serialize)]
 pub struct Server {
     pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
@@ -47,6 +57,11 @@ pub struct Server {
     pub body_limit: usize,
     pub insecure_no_auth: bool,
     pub tls: Option<Tls>,
+    /// Opens what changes something through the admin listener; absent: nothing is changed there.
+    #[serde(serialize_with = "optional_fingerprint")]
+    pub admin_key: Option<SecretString>,
+    /// Host names, in lower case and without ports, that the page answers to.
+    pub admin_hosts: BTreeSet<String>,
 }
 
 /// `server.tls`: PEM files.
@@ -71,6 +86,8 @@ pub struct Limits {
     pub h2_streams: u32,
     /// Requests that are served at once at most, over all connections.
     pub live_requests: usize,
+    /// Bytes of request bodies that are held at once at most, over all of them.
+    pub body_bytes: u64,
 }
 
 /// `[timeouts]`.
@@ -122,12 +139,44 @@ pub struct Upstream {
     /// The globs as written, for showing.
     #[serde(rename = "models")]
     pub model_patterns: Vec<String>,
+    /// The APIs that it speaks; never empty.
+    pub dialects: BTreeSet<Dialect>,
+    /// How `api_key` goes out; absent: as the request's dialect has it.
+    pub auth: Option<KeyHeader>,
+    /// Its models can call tools.
+    pub tools: bool,
+    /// For requests that name no model; absent: they go on without one.
+    pub default_model: Option<String>,
     /// The chat template takes one system message, at the head.
     pub strict_roles: bool,
     /// HTTP versions offered: `auto` lets TLS choose, `h2` on plain http means prior knowledge.
     pub http: HttpVersion,
     /// A PEM file of more certificate authorities to trust, for https with a private one.
     pub ca: Option<PathBuf>,
+}
+
+/// One of `upstreams.dialects`: an API that clients and upstreams speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// `/v1/chat/completions`
+    Chat,
+    /// `/v1/responses`
+    Responses,
+    /// `/v1/messages`
+    Messages,
+}
+
+/// `upstreams.auth`: the header that carries a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyHeader {
+    /// `Authorization: Bearer KEY`
+    Bearer,
+    /// `x-api-key: KEY`, Anthropic's
+    XApiKey,
+    /// `api-key: KEY`, Azure's
+    ApiKey,
 }
 
 /// `upstreams.http`.
@@ -139,33 +188,6 @@ pub enum HttpVersion {
     H2,
 }
 
-/// `[auth]`.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Auth {
-    /// Empty: loopback only, and callers' own keys go through.
-    pub keys: Vec<Key>,
-}
-
-/// One of `[[auth.keys]]`.
-#[derive(Debug, Clone, Serialize)]
-pub struct Key {
-    pub name: String,
-    #[serde(serialize_with = "fingerprint")]
-    pub key: SecretString,
-    pub tenant: String,
-    /// Absent: as many requests as the gateway serves.
-    pub rate: Option<Rate>,
-}
-
-/// `auth.keys.rate` with `auth.keys.burst`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Rate {
-    /// One request in this time, on the average; never zero.
-    pub period: Duration,
-    /// Requests that may come at once after a pause.
-    pub burst: NonZeroU32,
-}
-
 /// `[personality]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Personality {
@@ -173,6 +195,8 @@ pub struct Personality {
     /// Absent: none.
     pub default: Option<String>,
     pub mode: PersonaMode,
+    /// The list of models has `MODEL@PERSONALITY` too.
+    pub as_models: bool,
 }
 
 /// Where a persona stands against the client's own system message.
@@ -185,123 +209,6 @@ pub enum PersonaMode {
     Append,
     /// In its place.
     Replace,
-}
-
-/// `[memory]`.
-#[derive(Debug, Clone, Serialize)]
-pub struct Memory {
-    pub enabled: bool,
-    #[serde(flatten)]
-    pub store: Store,
-    /// Records recalled for a request at most.
-    pub recall_limit: usize,
-    /// A recall that has not answered by then is dropped.
-    pub recall_deadline: Duration,
-    pub cache_ttl: Duration,
-    /// Entries of the recall cache; 0 turns it off.
-    pub cache_capacity: u64,
-    pub save: Save,
-    pub placement: Placement,
-    /// Bytes of what is recalled for a request at most, as JSON-escaped text.
-    pub max_bytes: usize,
-    /// Bytes at most, counted alike, of what stays in a conversation of what was recalled for its
-    /// earlier requests.
-    pub earlier_bytes: usize,
-    /// Absent: recall is by words alone.
-    pub embedding: Option<Embedding>,
-    pub extraction: Extraction,
-}
-
-/// `[memory.extraction]`: whether and by whom facts are extracted from finished exchanges.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Extraction {
-    pub enabled: bool,
-    /// The name of one of [`Config::upstreams`]; empty only where it is not enabled.
-    pub upstream: String,
-    /// As the upstream knows it; empty only where it is not enabled.
-    pub model: String,
-    /// Requests in a minute at most.
-    pub per_minute: u32,
-    /// One request.
-    pub timeout: Duration,
-    /// New facts of one exchange at most.
-    pub max_facts: usize,
-}
-
-/// `[memory.embedding]`: what turns texts into vectors. A change of this needs a restart.
-#[derive(Debug, Clone, Serialize)]
-#[serde(untagged)]
-pub enum Embedding {
-    Upstream(EmbeddingUpstream),
-    Folder(EmbeddingFolder),
-}
-
-/// A server with an OpenAI-compatible `/embeddings`.
-#[derive(Debug, Clone, Serialize)]
-pub struct EmbeddingUpstream {
-    /// With a path prefix and without a trailing slash: `https://api.openai.com/v1`.
-    pub base_url: Url,
-    /// Absent: no `Authorization` is sent.
-    #[serde(serialize_with = "optional_fingerprint")]
-    pub api_key: Option<SecretString>,
-    /// The model that embeds records.
-    pub model: String,
-    /// The model that embeds queries; the same unless the upstream has a twin for them.
-    pub query_model: String,
-    /// Sent as `dimensions` where it is given.
-    pub dimensions: Option<u32>,
-    /// Put before a query; E5 models want `"query: "`.
-    pub query_prefix: String,
-    /// Put before a record; E5 models want `"passage: "`.
-    pub passage_prefix: String,
-    /// For one request.
-    pub timeout: Duration,
-}
-
-/// A model that runs in this process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct EmbeddingFolder {
-    /// Holds [`MODEL_FILES`].
-    pub model_dir: PathBuf,
-    pub query_prefix: String,
-    pub passage_prefix: String,
-}
-
-/// What the folder of a model holds, as Hugging Face names it: its shape, its vocabulary and its
-/// weights.
-pub const MODEL_FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
-
-/// `memory.store`. A change of this needs a restart.
-#[derive(Debug, Clone, Serialize)]
-#[serde(tag = "store", rename_all = "lowercase")]
-pub enum Store {
-    Embedded {
-        path: PathBuf,
-    },
-    Postgres {
-        #[serde(serialize_with = "fingerprint")]
-        url: SecretString,
-    },
-}
-
-/// `memory.save`: which side of a turn becomes a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Save {
-    Both,
-    User,
-    Assistant,
-    Off,
-}
-
-/// `memory.placement`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Placement {
-    /// Just before the last user message.
-    Tail,
-    /// In the leading system message.
-    Head,
 }
 
 /// `[tools]`.
@@ -361,6 +268,41 @@ impl Traces {
         });
         fields.collect()
     }
+}
+
+/// `[shared]`: what several gateways count together.
+#[derive(Debug, Clone, Serialize)]
+pub struct Shared {
+    #[serde(flatten)]
+    pub store: SharedStore,
+    /// What one request waits for the store at most.
+    pub deadline: Duration,
+    pub on_failure: OnFailure,
+}
+
+/// `shared.store`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "store", rename_all = "lowercase")]
+pub enum SharedStore {
+    /// This process alone.
+    Process,
+    Valkey {
+        /// `redis://`, `rediss://`, `valkey://` or `valkeys://`.
+        #[serde(serialize_with = "fingerprint")]
+        url: SecretString,
+    },
+}
+
+/// `shared.on_failure`: what holds while the store does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// Each gateway counts by itself.
+    Local,
+    /// Nothing is counted and everything let in.
+    Open,
+    /// What would have to be counted is refused.
+    Closed,
 }
 
 /// A hash under a key that this process drew at random and never shows.
