@@ -16,14 +16,15 @@
 //!    observer reads a copy ([`proxy`]: `exchange`), or while the gateway's own tools are run
 //!    in the middle of it (`exchange::tool_loop`).
 //! 5. The gateway's own endpoints are plain HTTP services ([`api`]); everything else under `/v1/`
-//!    passes through ([`proxy`]: `exchange::pass_through`).
+//!    passes through ([`proxy`]: `exchange::pass_through`). Metrics, health and the dashboard are
+//!    an app of their own, on a listener of its own ([`admin`]).
 //! 6. Metrics, one log line and a trace are made of the phase ledger ([`telemetry`]).
 //!
 //! [`config`] is what operators write, [`server`] what wires it all together and passes it on to
 //! the next process, [`error`] what people are told when something is wrong, [`outbound`] the
 //! client of what the gateway asks for itself, [`demo`] all of it at work without a model.
 //!
-//! Modules use downward only: `demo → server → {proxy, api} → turn → snapshot →
+//! Modules use downward only: `demo → server → {proxy, admin} → api → turn → snapshot →
 //! {personality, tools, memory} → dialect → {wire, config} → {telemetry, error, outbound}`; `tests/tidy.rs` holds them to it.
 
 #![forbid(unsafe_code)]
@@ -33,8 +34,10 @@ pub mod demo;
 
 pub mod server;
 
-pub mod api;
+pub mod admin;
 pub mod proxy;
+
+pub mod api;
 
 pub mod turn;
 

@@ -11,7 +11,8 @@ const LAYERS: [&[&str]; 10] = [
     &["main"],
     &["cli", "demo"],
     &["server"],
-    &["proxy", "api"],
+    &["proxy", "admin"],
+    &["api"],
     &["turn"],
     &["snapshot"],
     &["personality", "tools", "memory"],
@@ -21,7 +22,8 @@ const LAYERS: [&[&str]; 10] = [
 ];
 
 /// Crates that few modules may name, so that few change when they do.
-const CRATES: [(&str, &[&str]); 5] = [
+const CRATES: [(&str, &[&str]); 6] = [
+    ("hyper", &["admin"]),
     ("pingora", &["proxy", "server"]),
     ("prometheus", &["telemetry", "server"]),
     ("opentelemetry", &["telemetry"]),

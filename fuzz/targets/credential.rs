@@ -8,18 +8,16 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use yychat_fuzz::{config, error};
 
-#[path = "../../src/proxy/edge/credential.rs"]
+#[path = "../../src/snapshot/credential.rs"]
 mod credential;
 #[path = "../../src/snapshot/keys.rs"]
 mod keys;
-mod snapshot {
-    pub use crate::keys::{Caller, KeyRing};
-}
+use keys::{Caller, KeyRing};
 
 const KEYS: [(&str, &str); 3] = [("sk-a", "one"), ("sk-ab", "two"), ("Bearer x", "three")];
 
-static RING: LazyLock<keys::KeyRing> = LazyLock::new(|| {
-    keys::KeyRing::new(&KEYS.map(|(key, tenant)| config::model::Key {
+static RING: LazyLock<KeyRing> = LazyLock::new(|| {
+    KeyRing::new(&KEYS.map(|(key, tenant)| config::model::Key {
         name: tenant.into(),
         key: key.into(),
         tenant: tenant.into(),

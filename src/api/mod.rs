@@ -1,14 +1,13 @@
 //! The gateway's own endpoints, as plain HTTP services: no socket, no pingora.
 //!
-//! [`public`] answers beside the OpenAI-compatible API, for callers whose key is proven;
-//! [`admin`] answers on a listener of its own.
+//! [`public`] answers beside the OpenAI-compatible API, for callers whose key is proven. Some of
+//! them the admin listener has too.
 
-mod admin;
 mod memories;
-mod performance;
+pub mod performance;
 mod personalities;
 mod preview;
-mod reply;
+pub mod reply;
 mod tools;
 
 use std::sync::Arc;
@@ -16,7 +15,6 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
-pub use admin::{Admin, admin};
 pub use preview::Source as PreviewSource;
 use reply::no_such_endpoint;
 
@@ -64,7 +62,7 @@ pub fn public(preview: preview::Source, metrics: Arc<Metrics>) -> Router {
 }
 
 /// What users said, on either listener.
-fn memory_routes(memory: Option<Arc<Memory>>) -> Router {
+pub fn memory_routes(memory: Option<Arc<Memory>>) -> Router {
     Router::new()
         .route(
             "/v1/memories",

@@ -62,7 +62,7 @@ pub struct Context {
     pub tries: Option<Tries>,
     pub attempt: Option<Attempt>,
     /// Holds the drain at shutdown, and the gauge, until the context is dropped.
-    _in_flight: Option<InFlight>,
+    in_flight: InFlight,
 }
 
 /// A request in the count for as long as it lives.
@@ -141,10 +141,7 @@ impl Context {
             failure: None,
             tries: None,
             attempt: None,
-            _in_flight: shared
-                .live
-                .as_ref()
-                .map(|live| InFlight::new(&shared.metrics, live)),
+            in_flight: InFlight::new(&shared.metrics, &shared.live),
         }
     }
 
@@ -162,9 +159,8 @@ impl Context {
     /// Notes that the answer is a stream, which is counted until the context is dropped.
     pub fn begin_stream(&mut self) {
         self.streamed = true;
-        if let Some(in_flight) = &mut self._in_flight
-            && !in_flight.is_stream
-        {
+        let in_flight = &mut self.in_flight;
+        if !in_flight.is_stream {
             in_flight.is_stream = true;
             in_flight.metrics.live_streams.inc();
         }

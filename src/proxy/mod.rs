@@ -42,8 +42,7 @@ use crate::telemetry::Metrics;
 use crate::telemetry::traces::Tracer;
 use crate::turn::HiddenRounds;
 
-/// What both listeners share.
-#[derive(Clone)]
+/// What a gateway works with.
 pub struct Shared {
     pub snapshots: Arc<snapshot::Store>,
     pub metrics: Arc<Metrics>,
@@ -53,42 +52,33 @@ pub struct Shared {
     pub memory: Option<Arc<Memory>>,
     /// Tool turns that clients have still to go on with.
     pub hidden_rounds: Arc<HiddenRounds>,
-    /// The live requests, which are counted and which the drain waits for. Absent where neither
-    /// is wanted, as for whoever watches the dashboard.
-    pub live: Option<TaskTracker>,
+    /// The live requests, which are counted and which the drain waits for.
+    pub live: TaskTracker,
 }
 
-/// Which listener a gateway serves.
-pub enum Surface {
-    /// The OpenAI-compatible API, with the gateway's own endpoints beside it.
-    Api(Local),
-    /// Metrics, health and the dashboard; nothing is proxied.
-    Admin(Local),
-}
-
-/// Serves the requests of one listener.
+/// Serves the OpenAI-compatible API, with the gateway's own endpoints beside it.
 pub struct Gateway {
     shared: Shared,
-    surface: Surface,
+    local: Local,
     dialer: Arc<Dialer>,
     overload: Overload,
     health: Health,
 }
 
 impl Gateway {
-    /// A gateway for `surface`. Opens nothing yet.
-    pub fn new(shared: Shared, surface: Surface, conf: &ServerConf) -> Self {
+    /// A gateway; `local` are its own endpoints. Opens nothing yet.
+    pub fn new(shared: Shared, local: Local, conf: &ServerConf) -> Self {
         let health = Health::new(shared.metrics.clone());
         Self {
             shared,
-            surface,
+            local,
             health,
             dialer: Arc::new(Dialer::new(ConnectorOptions::from_server_conf(conf))),
             overload: Overload::default(),
         }
     }
 
-    /// What both listeners share.
+    /// What it works with.
     pub fn shared(&self) -> &Shared {
         &self.shared
     }

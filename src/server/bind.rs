@@ -17,6 +17,8 @@ use crate::error::Fault;
 pub struct Bound {
     api: SocketAddr,
     admin: SocketAddr,
+    /// Taken by whoever serves it.
+    admin_listener: Option<TcpListener>,
     fds: ListenFds,
     /// The same sockets, for a process that takes this one's place; `None` where none can.
     kept: Option<Vec<TcpListener>>,
@@ -95,7 +97,6 @@ impl Bound {
     ///
     /// As [`Bound::bind`].
     pub fn take_over(server: &Server, inherited: Inherited) -> Result<Self, Fault> {
-        let mut fds = Fds::new();
         let mut kept = Vec::new();
         let mut listeners = inherited.listeners.into_iter();
         let mut listen = |key: &str, address: SocketAddr| {
@@ -113,12 +114,16 @@ impl Bound {
             listener.set_nonblocking(true).map_err(fault)?;
             let bound = listener.local_addr().map_err(fault)?;
             kept.push(listener.try_clone().map_err(fault)?);
-            fds.add(bound.to_string(), listener.into_raw_fd());
-            Ok(bound)
+            Ok((bound, listener))
         };
+        let (api, api_listener) = listen("server.listen", server.listen)?;
+        let (admin, admin_listener) = listen("server.admin_listen", server.admin_listen)?;
+        let mut fds = Fds::new();
+        fds.add(api.to_string(), api_listener.into_raw_fd());
         Ok(Self {
-            api: listen("server.listen", server.listen)?,
-            admin: listen("server.admin_listen", server.admin_listen)?,
+            api,
+            admin,
+            admin_listener: Some(admin_listener),
             fds: Arc::new(Mutex::new(fds)),
             kept: Some(kept),
             predecessor: inherited.predecessor,
@@ -145,7 +150,12 @@ impl Bound {
         self.admin
     }
 
-    /// The sockets, as pingora takes over those that are open already.
+    /// The admin listener itself.
+    pub(super) fn take_admin_listener(&mut self) -> Option<TcpListener> {
+        self.admin_listener.take()
+    }
+
+    /// The API's socket, as pingora takes over one that is open already.
     pub(super) fn fds(&self) -> ListenFds {
         self.fds.clone()
     }

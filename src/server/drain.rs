@@ -82,17 +82,16 @@ impl Drain {
     pub fn first<S>(&self, service: S, fds: ListenFds) -> Drained<S> {
         Drained {
             service,
-            fds,
+            fds: Some(fds),
             close: self.close_first.subscribe(),
         }
     }
 
-    /// Lets `service` listen on the sockets `fds` until the drain is over, or another process
-    /// answers there.
-    pub fn last<S>(&self, service: S, fds: ListenFds) -> Drained<S> {
+    /// Lets `service` listen until the drain is over, or another process answers there.
+    pub fn last<S>(&self, service: S) -> Drained<S> {
         Drained {
             service,
-            fds,
+            fds: None,
             close: self.close_last.subscribe(),
         }
     }
@@ -148,10 +147,11 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Lingering<A> {
     }
 }
 
-/// A service that listens on sockets bound before, and closes when the drain says so.
+/// A service that listens on sockets bound before, its own or those given, and closes when the
+/// drain says so.
 pub struct Drained<S> {
     service: S,
-    fds: ListenFds,
+    fds: Option<ListenFds>,
     close: ShutdownWatch,
 }
 
@@ -164,7 +164,7 @@ impl<S: Service> Service for Drained<S> {
         listeners_per_fd: usize,
     ) {
         self.service
-            .start_service(Some(self.fds.clone()), self.close.clone(), listeners_per_fd)
+            .start_service(self.fds.clone(), self.close.clone(), listeners_per_fd)
             .await;
     }
 

@@ -1,5 +1,6 @@
 //! Wiring: listeners, services, signals, drain, upgrade.
 
+mod admin;
 mod bind;
 mod channel;
 mod drain;
@@ -28,6 +29,7 @@ use tower::ServiceExt;
 pub use bind::{Bound, Inherited};
 pub use signals::{Order, Shutdown, Signals};
 
+use crate::admin::{Admin, router};
 use crate::api;
 use crate::config::model::{Config, Server as Listen};
 use crate::error::Fault;
@@ -36,10 +38,11 @@ use crate::memory::embedding::{self, Embedder};
 use crate::memory::extraction::{self, Extraction};
 use crate::proxy::listener::Guard;
 use crate::proxy::local::Local;
-use crate::proxy::{Gateway, Shared, Surface, system_has_authorities};
+use crate::proxy::{Gateway, Shared, system_has_authorities};
 use crate::snapshot::{Outcome, Store, Watcher};
 use crate::telemetry::{Filing, Metrics, logs};
 use crate::turn::HiddenRounds;
+use admin::AdminService;
 use drain::{Drain, Lingering};
 use orders::{Orders, notify};
 use predecessor::Predecessor;
@@ -99,43 +102,26 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         tracer: tracer.clone(),
         memory: memory.clone(),
         hidden_rounds: hidden_rounds.clone(),
-        live: Some(live.clone()),
+        live: live.clone(),
     };
-    let api = Surface::Api(local(
-        api::owns,
-        api::public(
-            api::PreviewSource {
-                memory: memory.clone(),
-                hidden_rounds,
-            },
-            metrics.clone(),
-        ),
-    ));
-    let gateway = Gateway::new(shared.clone(), api, &conf);
-    let mut api_service = service("api", gateway, &conf, &drain);
+    let preview = api::PreviewSource {
+        memory: memory.clone(),
+        hidden_rounds,
+    };
+    let own = local(api::owns, api::public(preview, metrics.clone()));
+    let mut api_service = service(Gateway::new(shared, own, &conf), &conf, &drain);
     api_service.threads = Some(config.server.workers);
     listen(&mut api_service, &config.server, &bound)?;
 
-    let admin = Surface::Admin(local(
-        |_| true,
-        api::admin(api::Admin {
-            snapshots: store.clone(),
-            metrics: metrics.clone(),
-            memory: memory.clone(),
-            draining: draining.clone(),
-            started: std::time::Instant::now(),
-            figures: Arc::default(),
-        }),
-    ));
-    // Whoever watches the dashboard does not hold up the drain.
-    let unwatched = Shared {
-        live: None,
-        ..shared
-    };
-    let gateway = Gateway::new(unwatched, admin, &conf);
-    let mut admin_service = service("admin", gateway, &conf, &drain);
-    admin_service.threads = Some(1);
-    admin_service.add_tcp(&bound.admin().to_string());
+    let admin = router(Admin {
+        snapshots: store.clone(),
+        metrics: metrics.clone(),
+        memory: memory.clone(),
+        draining: draining.clone(),
+        started: std::time::Instant::now(),
+        figures: Arc::default(),
+    });
+    let admin_service = AdminService::new(bound.take_admin_listener(), admin, store.clone());
 
     let connect_tools = {
         let (store, handle) = (store.clone(), background.handle().clone());
@@ -162,7 +148,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
     server.bootstrap();
     server.add_service(drain.first(api_service, bound.fds()));
     // Whoever asks during the drain is told that it drains.
-    server.add_service(drain.last(admin_service, bound.fds()));
+    server.add_service(drain.last(admin_service));
     let reload = move || {
         reloaded(store.reload_anyway());
     };
@@ -286,16 +272,16 @@ fn local(owns: fn(&str) -> bool, router: axum::Router) -> Local {
 }
 
 fn service(
-    name: &str,
     gateway: Gateway,
     conf: &Arc<ServerConf>,
     drain: &Drain,
 ) -> Service<Lingering<Guard<HttpProxy<Gateway>>>> {
-    let shared = gateway.shared().clone();
+    let shared = gateway.shared();
+    let (store, metrics) = (shared.snapshots.clone(), shared.metrics.clone());
     let mut proxy = HttpProxy::new(gateway, conf.clone());
     proxy.handle_init_modules();
-    let guard = Guard::new(proxy, shared.snapshots, shared.metrics);
-    Service::new(name.to_owned(), drain.lingering(guard))
+    let guard = Guard::new(proxy, store, metrics);
+    Service::new("api".to_owned(), drain.lingering(guard))
 }
 
 fn listen<A>(service: &mut Service<A>, server: &Listen, bound: &Bound) -> Result<(), Fault> {

@@ -3,10 +3,14 @@
 //! A generation is made whole, beside the one in force, and put in its place by one swap, or not
 //! at all. A request takes the generation in force once and keeps it to its end.
 
+mod credential;
+mod finder;
 mod keys;
 mod store;
 mod watch;
 
+pub use credential::prove;
+pub use finder::KeyFinder;
 pub use keys::{Caller, KeyRing, Unproven};
 pub use store::{Outcome, Status, Store};
 pub use watch::Watcher;

@@ -194,6 +194,33 @@ fn other_sites_and_strangers_are_kept_out_of_the_admin_listener() {
 }
 
 #[test]
+fn the_admin_listener_bounds_what_it_reads_and_serves_one_request_after_another() {
+    let proxy = Setup::new().upstream(&Upstream::ok(), "").start();
+    let mut client = Client::connect(proxy.admin);
+    client.send("HEAD /livez HTTP/1.1\r\nHost: a\r\n\r\n");
+    let head = client.response_to("HEAD");
+    assert_eq!(
+        (head.status(), head.head.get("content-length")),
+        (200, Some("3"))
+    );
+    assert_eq!(client.exchange(get("/livez", &[])).text(), "ok\n");
+    let wrong =
+        client.exchange("POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+    wrong.error(405);
+    assert_eq!(wrong.head.get("allow"), Some("GET,HEAD"));
+    let many: String = (0..200).map(|n| format!("X-{n}: a\r\n")).collect();
+    let refused =
+        Client::connect(proxy.admin).exchange(format!("GET /livez HTTP/1.1\r\n{many}\r\n"));
+    assert_eq!(refused.status(), 431);
+    let body = vec![b' '; (1 << 20) + 1];
+    let large = post("/v1/memories", &["Host: localhost"], &body);
+    let large = String::from_utf8(large)
+        .expect("text")
+        .replace("Host: gateway.test\r\n", "");
+    Client::connect(proxy.admin).exchange(large).error(413);
+}
+
+#[test]
 fn a_preview_is_what_the_upstream_gets_to_the_byte() {
     let upstream = Upstream::ok();
     let setup = Setup::new()

@@ -3,14 +3,13 @@
 use http::{Method, StatusCode};
 use pingora::proxy::Session;
 
-use super::credential::prove;
 use super::guard::Guarded;
 use super::path;
 use crate::error::ApiError;
+use crate::proxy::Gateway;
 use crate::proxy::context::{Context, Route};
 use crate::proxy::exchange::fail::Failure;
-use crate::proxy::{Gateway, Surface};
-use crate::snapshot::{Caller, Snapshot};
+use crate::snapshot::{Caller, Snapshot, prove};
 use crate::telemetry::Ledger;
 
 /// Notes when the request began, proves the caller's key and finds the route.
@@ -23,28 +22,12 @@ pub fn admit(
         context.ledger = Ledger::new(guarded.first_byte());
     }
     bound(session, &context.snapshot);
-    if gateway
-        .shared
-        .live
-        .as_ref()
-        .is_some_and(|live| live.is_closed())
-    {
+    if gateway.shared.live.is_closed() {
         // This process drains: the client's next request is another's.
         session.set_keepalive(None);
     }
     let request = session.req_header();
     let path = request.uri.path();
-    let local = match &gateway.surface {
-        Surface::Api(local) => local,
-        Surface::Admin(_) => {
-            context.route = Route::Local;
-            let caller = match is_users_own(path) {
-                true => prove(&request.headers, &context.snapshot.keys)?,
-                false => Caller::anonymous(),
-            };
-            return Ok((Route::Local, caller));
-        }
-    };
     if path != "/v1" && !path.starts_with("/v1/") {
         return Err(ApiError::not_found(format!(
             "There is nothing at `{path}`. The API is under /v1/: set your client's base_url to \
@@ -75,18 +58,13 @@ pub fn admit(
             .into());
         }
         Route::Chat
-    } else if local.owns(path) {
+    } else if gateway.local.owns(path) {
         Route::Local
     } else {
         path::expect_resolved(path)?;
         Route::PassThrough
     };
     Ok((context.route, caller))
-}
-
-/// Whether a path of the admin listener shows what users said, for which it takes their app's key.
-fn is_users_own(path: &str) -> bool {
-    path.starts_with("/v1/memories") || path.starts_with("/v1/conversations")
 }
 
 /// Bounds what pingora leaves unbounded on the client's side.

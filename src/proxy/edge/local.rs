@@ -10,9 +10,9 @@ use pingora::proxy::Session;
 
 use super::body;
 use super::respond::{self, LocalResponse};
+use crate::proxy::Gateway;
 use crate::proxy::context::Context;
 use crate::proxy::exchange::fail::Failure;
-use crate::proxy::{Gateway, Surface};
 use crate::snapshot::Caller;
 
 type Answering = Pin<Box<dyn Future<Output = LocalResponse> + Send>>;
@@ -57,8 +57,7 @@ pub async fn serve(
     let mut request = request(session, body);
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(context.snapshot.clone());
-    let (Surface::Api(local) | Surface::Admin(local)) = &gateway.surface;
-    let response = (local.answer)(request).await;
+    let response = (gateway.local.answer)(request).await;
     respond::local(session, context, response)
         .await
         .map_err(|error| Failure::client(&error))

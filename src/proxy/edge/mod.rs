@@ -3,7 +3,6 @@
 
 pub mod admit;
 pub mod body;
-pub mod credential;
 pub mod framing;
 pub mod guard;
 pub mod listener;

@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { PHASES } from '../../../src/api/page/draw.js';
-import { columns, KEPT, merge, shift } from '../../../src/api/page/history.js';
-import { duration, percent, setLanguage, span, WORDS } from '../../../src/api/page/words.js';
+import { PHASES } from '../../../src/admin/page/draw.js';
+import { columns, KEPT, merge, shift } from '../../../src/admin/page/history.js';
+import { duration, percent, setLanguage, span, WORDS } from '../../../src/admin/page/words.js';
 import { ring } from './fixture.mjs';
 
-const PAGE = new URL('../../../src/api/page/', import.meta.url);
+const PAGE = new URL('../../../src/admin/page/', import.meta.url);
 const read = (name) => readFileSync(new URL(name, PAGE), 'utf8');
 
 test('a shift is found where it was, with its phase and what came with it', () => {

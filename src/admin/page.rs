@@ -16,7 +16,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 macro_rules! files {
     ($($path:literal $name:literal $kind:ident),+ $(,)?) => {
-        [$(($path, $kind, include_str!(concat!("../page/", $name)))),+]
+        [$(($path, $kind, include_str!(concat!("page/", $name)))),+]
     };
 }
 const FILES: [(&str, &str, &str); 10] = files![

@@ -1,8 +1,13 @@
-//! The admin listener: `/metrics`, `/livez`, `/readyz`, and the dashboard page with what it shows.
+//! The admin listener, a small app of its own: `/metrics`, `/livez`, `/readyz`, and the dashboard
+//! page with what it shows.
+//!
+//! A request is judged by [`guard`], made ready by [`entry`], and answered by its endpoint.
 
-mod origin;
+mod entry;
+mod guard;
 mod overview;
 mod page;
+mod serve;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,13 +19,14 @@ use axum::routing::get;
 use axum::{Router, middleware};
 use http::{StatusCode, header};
 
-use super::{memory_routes, performance, reply};
+use crate::api::{memory_routes, performance, reply};
 use crate::memory::{Embedding, Extracted, Fact, Memory};
 use crate::snapshot::Store;
 use crate::telemetry::Metrics;
 use crate::tools::{Health, State as PluginState};
 
 pub use overview::Figures;
+pub use serve::serve;
 
 /// What the admin endpoints look at.
 #[derive(Clone)]
@@ -38,7 +44,8 @@ pub struct Admin {
 }
 
 /// The endpoints of the admin listener.
-pub fn admin(admin: Admin) -> Router {
+pub fn router(admin: Admin) -> Router {
+    let store = admin.snapshots.clone();
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -54,7 +61,8 @@ pub fn admin(admin: Admin) -> Router {
             performance::Of::Everyone,
         ))
         .merge(memory_routes(admin.memory))
-        .layer(middleware::from_fn(origin::guard))
+        .layer(middleware::from_fn_with_state(store, entry::enter))
+        .layer(middleware::from_fn(guard::guard))
 }
 
 /// 200 `ok` while requests are taken, 503 `draining` after that. A broken edit does not make the

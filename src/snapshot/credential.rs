@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
+use super::{Caller, KeyRing, Unproven};
 use crate::error::ApiError;
-use crate::snapshot::{Caller, KeyRing, Unproven};
 
 /// The gateway's key, where `Authorization` holds the caller's own upstream key.
 const GATEWAY_KEY: HeaderName = HeaderName::from_static("x-yychat-api-key");
