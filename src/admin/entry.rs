@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -48,6 +48,9 @@ fn is_users_own(path: &str) -> bool {
 }
 
 async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
+    if body.size_hint().lower() > BODY as u64 {
+        return Err(too_large());
+    }
     let reading = timeout(BODY_TIME, Limited::new(body, BODY).collect());
     let read = reading.await.map_err(|_| {
         ApiError::new(
@@ -57,10 +60,14 @@ async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
     })?;
     read.map(|body| body.to_bytes())
         .map_err(|error| match error.is::<LengthLimitError>() {
-            true => ApiError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("The request body is larger than the {BODY} bytes that are taken here."),
-            ),
+            true => too_large(),
             false => ApiError::bad_request("The request body broke off."),
         })
+}
+
+fn too_large() -> ApiError {
+    ApiError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("The request body is larger than the {BODY} bytes that are taken here."),
+    )
 }
