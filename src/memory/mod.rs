@@ -7,6 +7,7 @@
 //! extract store's queue → extraction (prompt, model) → writer → store; off by default
 //! ```
 //!
+//! [`said`] tells what was said from what was put around it,
 //! [`scope`] says whose a record is, [`record`] what it is, [`store`] what is asked of a store,
 //! [`embedded`] the one that needs nothing installed, [`postgres`] the one that many gateways
 //! share. Nothing above a store takes itself for its only user.
@@ -24,6 +25,7 @@ mod postgres;
 mod question;
 mod recall;
 pub mod record;
+mod said;
 pub mod scope;
 mod similar;
 mod standing;
@@ -57,6 +59,7 @@ pub use postgres::Postgres;
 pub use question::Question;
 pub use recall::{Outcome, Recall, RecallQuery, Recalled};
 pub use record::{Line, Record, Source};
+pub use said::{answer_words, user_words};
 pub use scope::{Scope, valid_id};
 pub use standing::Place;
 pub use stats::{Embedding, Extracted, Fact, Stats};

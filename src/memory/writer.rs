@@ -15,6 +15,7 @@ use super::embedding::Fresh;
 use super::extraction::Feed;
 use super::extraction::learnt::Learnt;
 use super::record::{MAX_TEXT_BYTES, Reason, Record, Source};
+use super::said::{answer_words, user_words};
 use super::scope::Scope;
 use super::similar::{Shingles, fingerprint};
 use super::stats::{Counters, Extracted, Fact};
@@ -326,19 +327,19 @@ impl Writer {
     /// What a turn leaves to be stored.
     async fn records(&self, turn: &Turn, plan: &mut Plan) -> Result<Vec<Record>, StoreError> {
         let sides = [
-            ("user", &turn.user_text, 0),
-            ("assistant", &turn.assistant_text, 1),
+            ("user", user_words(&turn.user_text), 0),
+            ("assistant", answer_words(&turn.assistant_text), 1),
         ];
         let mut records = Vec::new();
         for (role, text, later) in sides {
-            if is_short(text) {
+            if is_short(&text) {
                 continue;
             }
-            if role == "assistant" && repeats(text, &turn.recalled) {
+            if role == "assistant" && repeats(&text, &turn.recalled) {
                 self.counters.repeated();
                 continue;
             }
-            let text = cut(text).to_owned();
+            let text = cut(&text).to_owned();
             // One millisecond apart, so that the answer stands behind its question.
             let mut record = Record::new(&turn.scope, role, text, Source::Chat, turn.now + later);
             if let Some(conversation) = &turn.conversation {

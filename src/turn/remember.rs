@@ -200,7 +200,7 @@ fn query(memory: &Memory, config: &model::Memory, request: &Request) -> RecallQu
     let before = before.filter(|message| said(message.role));
     let before = before.take(CONTEXT_TURNS);
     let last = last_user.map(|at| &messages[at]);
-    let text = |message| request.text(message).into_owned();
+    let text = |message: &Message| words(message.role, request.text(message)).into_owned();
     RecallQuery {
         question: known.question(last.into_iter().chain(before.clone()).map(raw), || {
             Question::new(
@@ -211,10 +211,25 @@ fn query(memory: &Memory, config: &model::Memory, request: &Request) -> RecallQu
         already_sent: messages
             .iter()
             .filter(|message| said(message.role))
-            .map(|message| known.fingerprint(raw(message), || request.text(message)))
+            .map(|message| {
+                let read = || words(message.role, request.text(message));
+                known.fingerprint(raw(message), read)
+            })
             .collect(),
         limit: config.recall_limit,
         deadline: config.recall_deadline,
         now: Timestamp::now().as_millisecond(),
+    }
+}
+
+/// What was said in a message of this role.
+fn words(role: Role, text: Cow<'_, str>) -> Cow<'_, str> {
+    let words = match role {
+        Role::User => memory::user_words(&text),
+        _ => memory::answer_words(&text),
+    };
+    match words {
+        Cow::Borrowed(words) if words.len() == text.len() => text,
+        words => Cow::Owned(words.into_owned()),
     }
 }
