@@ -54,6 +54,7 @@ impl Prepared {
             "cuts": cuts.collect::<Vec<_>>(),
             "memory": {
                 "outcome": remembered.outcome.map_or("off", |outcome| outcome.name()),
+                "reason": remembered.why_off(),
                 "cached": remembered.cached,
                 "records": remembered.recalled.iter().map(|it| self.record(it)).collect::<Vec<_>>(),
             },

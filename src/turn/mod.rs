@@ -3,9 +3,10 @@
 //! The proxy sends what [`Prepared::compose`] gives; a preview shows the same. Both call this, so a
 //! preview cannot lie.
 
-mod ask;
 mod explain;
 mod hidden_rounds;
+mod identity;
+mod options;
 mod remember;
 mod tools;
 
@@ -13,9 +14,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
 
-use self::ask::Ask;
 pub use self::hidden_rounds::HiddenRounds;
+use self::identity::Trust;
+use self::options::Options;
 pub use self::remember::Remembered;
 pub use self::tools::{Continuation, Offer, name_calls};
 use crate::config::model;
@@ -64,9 +67,13 @@ pub async fn prepare(
     let snapshot = asked.snapshot;
     ledger.enter(Phase::Compose);
     let request = Request::parse(body, snapshot.config.limits.json_depth)?;
-    let ask = Ask::read(asked.headers, &request)?;
+    let trust = Trust {
+        now: Timestamp::now().as_second(),
+        ..Trust::default()
+    };
+    let options = Options::read(asked.headers, &request, trust)?;
     ledger.enter(Phase::Personality);
-    let persona = choose(snapshot, ask.personality.as_deref())?;
+    let persona = choose(snapshot, options.personality.as_deref())?;
     let mut injection = Injection::default();
     if let Some(persona) = &persona {
         let mode = snapshot.config.personality.mode;
@@ -74,11 +81,11 @@ pub async fn prepare(
     }
     ledger.enter(Phase::Memory);
     let config = &snapshot.config.memory;
-    let whose = (&*asked.caller.tenant, &ask);
+    let whose = (&*asked.caller.tenant, &options);
     let remembered = Remembered::recall(asked.memory, config, whose, &request).await;
     remembered.inject(&mut injection, config.placement);
     ledger.enter(Phase::Tools);
-    let offer = Offer::choose(snapshot, ask.use_tools, persona.as_deref(), &request);
+    let offer = Offer::choose(snapshot, options.use_tools, persona.as_deref(), &request);
     injection.tools = offer.injection();
     injection.restored = asked.hidden_rounds.restore(&asked.caller.tenant, &request);
     ledger.enter(Phase::Compose);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::ask::Ask;
+use super::options::Options;
 use crate::config::model;
 use crate::dialect::{Answer, Injection, MemoryText, MemoryUse, Message, Placement, Request, Role};
 use crate::memory::block::Block;
@@ -17,11 +17,41 @@ use crate::snapshot::Snapshot;
 /// Turns before the last user message that help to say what it is about.
 const CONTEXT_TURNS: usize = 4;
 
+/// Why memory is off for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Off {
+    /// It names neither user nor conversation.
+    NoIdentity,
+    /// What it names can be neither.
+    UnfitIdentity,
+    /// Its chat is not to be kept.
+    Temporary,
+    /// It says so.
+    Request,
+    /// The configuration says so.
+    Disabled,
+}
+
+impl Off {
+    /// As `x-yychat-memory` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoIdentity => "no-identity",
+            Self::UnfitIdentity => "unfit-identity",
+            Self::Temporary => "temporary",
+            Self::Request => "request",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
 /// What memory did for one request, and what it will keep of it.
 #[derive(Default)]
 pub struct Remembered {
     /// `None`: memory is off for this request.
     pub outcome: Option<Outcome>,
+    /// Why, where it is.
+    off: Option<Off>,
     /// Whether the ranking came from the cache.
     pub cached: bool,
     /// What was found, the best first.
@@ -42,16 +72,20 @@ impl Remembered {
     pub async fn recall(
         memory: Option<&Memory>,
         config: &model::Memory,
-        (tenant, ask): (&str, &Ask),
+        (tenant, options): (&str, &Options),
         request: &Request,
     ) -> Self {
-        let scope = Scope::of(tenant, ask.user.as_deref(), ask.conversation.as_deref());
-        let (Some(memory), Some(scope), true) = (
-            memory,
-            scope,
-            config.enabled && ask.memory != MemoryUse::Off,
-        ) else {
-            return Self::default();
+        let Some(memory) = memory.filter(|_| config.enabled) else {
+            return Self::off(Off::Disabled);
+        };
+        let identity = &options.identity;
+        let using = options.memory.unwrap_or(MemoryUse::Full);
+        let scope = match identity.scope(tenant) {
+            _ if identity.is_temporary => return Self::off(Off::Temporary),
+            _ if using == MemoryUse::Off => return Self::off(Off::Request),
+            None if identity.is_unfit => return Self::off(Off::UnfitIdentity),
+            None => return Self::off(Off::NoIdentity),
+            Some(scope) => scope,
         };
         let query = query(memory, config, request);
         let recall = memory.recall(&scope, &query).await;
@@ -69,8 +103,8 @@ impl Remembered {
             outcome: Some(recall.outcome),
             cached: recall.cached,
             earlier: earlier.await,
-            save: (ask.memory == MemoryUse::Full).then_some(scope),
-            conversation: ask.conversation.clone(),
+            save: (using == MemoryUse::Full).then_some(scope),
+            conversation: identity.conversation.clone(),
             ..Self::default()
         };
         let mut earlier = remembered.earlier.iter();
@@ -85,6 +119,18 @@ impl Remembered {
         }
         remembered.recalled = recall.records;
         remembered
+    }
+
+    fn off(why: Off) -> Self {
+        Self {
+            off: Some(why),
+            ..Self::default()
+        }
+    }
+
+    /// Why memory is off, where it is.
+    pub fn why_off(&self) -> Option<&'static str> {
+        self.off.map(Off::name)
     }
 
     /// Puts the blocks into the request.
@@ -138,12 +184,15 @@ impl Remembered {
         self.save.is_some() && matches!(config.save, model::Save::Both | model::Save::Assistant)
     }
 
-    /// The value of `x-yychat-memory`: `hit;count=3;bytes=512`, `miss`, `off`, …, and behind it
-    /// `;earlier_bytes=2048` where blocks of earlier requests stand.
+    /// The value of `x-yychat-memory`: `hit;count=3;bytes=512`, `miss`, `off;reason=request`, …, and
+    /// behind it `;earlier_bytes=2048` where blocks of earlier requests stand.
     pub fn header(&self) -> Cow<'static, str> {
         let Block { bytes, records, .. } = &*self.block;
         let mut header: Cow<_> = match self.outcome {
-            None => "off".into(),
+            None => match self.why_off() {
+                Some(why) => format!("off;reason={why}").into(),
+                None => "off".into(),
+            },
             Some(Outcome::Hit) => format!("hit;count={};bytes={bytes}", records.len()).into(),
             Some(outcome) => outcome.name().into(),
         };

@@ -17,10 +17,14 @@ fn reads_every_field_it_knows() {
     .expect("a valid request");
     assert_eq!(request.model().as_deref(), Some("gpt-4"));
     assert!(request.stream());
-    assert_eq!(request.user().as_deref(), Some("u"));
-    assert_eq!(request.metadata_user_id().as_deref(), Some("m"));
+    assert_eq!(request.member("user"), Some(br#""u""#.as_slice()));
+    let metadata = br#"{"user_id":"m","x":1}"#.as_slice();
+    assert_eq!(request.member("metadata"), Some(metadata));
     assert_eq!(request.personality_id().as_deref(), Some("p"));
-    assert_eq!(request.conversation_id().as_deref(), Some("c"));
+    assert_eq!(
+        request.member("conversation_id"),
+        Some(br#""c""#.as_slice())
+    );
     assert_eq!(request.use_tools(), Some(false));
     assert_eq!(request.memory(), Some(MemoryUse::Readonly));
     assert_eq!(
@@ -40,7 +44,6 @@ fn null_is_absent() {
     .expect("a valid request");
     assert_eq!(request.model(), None);
     assert!(!request.stream());
-    assert_eq!(request.metadata_user_id(), None);
     assert_eq!(request.use_tools(), None);
     assert_eq!(request.memory(), None);
     assert_eq!(request.tool_choice(), None);
@@ -176,31 +179,6 @@ fn refuses_what_it_cannot_act_upon_and_names_it() {
             "must be an array",
         ),
         (
-            r#"{"messages":[],"user":7}"#,
-            Some("user"),
-            "must be a string",
-        ),
-        (
-            r#"{"messages":[],"metadata":[]}"#,
-            Some("metadata"),
-            "must be an object",
-        ),
-        (
-            r#"{"messages":[],"metadata":{"user_id":7}}"#,
-            Some("metadata.user_id"),
-            "must be a string",
-        ),
-        (
-            r#"{"messages":[],"metadata":{"user_id":"a","user_id":"b"}}"#,
-            Some("metadata.user_id"),
-            "twice",
-        ),
-        (
-            r#"{"messages":[],"metadata":{"User_ID":"a"}}"#,
-            Some("User_ID"),
-            "write `user_id`",
-        ),
-        (
             r#"{"messages":[],"use_tools":1}"#,
             Some("use_tools"),
             "must be true or false",
@@ -219,11 +197,6 @@ fn refuses_what_it_cannot_act_upon_and_names_it() {
             r#"{"messages":[],"messages":[]}"#,
             Some("messages"),
             "twice, again at byte 15",
-        ),
-        (
-            r#"{"user":null,"messages":[],"\u0075ser":"x"}"#,
-            Some("user"),
-            "twice",
         ),
         (
             r#"{"messages":[],"client_id":1,"client_id":1}"#,
@@ -295,4 +268,45 @@ fn other_fields_may_be_anything_and_repeat() {
     let json = r#"{"x":1,"x":2,"Temperature":"warm","metadata":{"Team":1,"Team":2},"messages":[
         {"role":"user","name":1,"name":2,"content":[{"Detail":1,"Detail":2}]}]}"#;
     assert!(parse(json).is_ok());
+}
+
+#[test]
+fn what_only_tells_who_speaks_may_be_anything() {
+    for (members, name, wanted) in [
+        (r#""user": 7 "#, "user", Some("7")),
+        (
+            r#""user":"a","\u0075ser" : {"id":1}"#,
+            "user",
+            Some(r#"{"id":1}"#),
+        ),
+        (r#""User":"a""#, "user", None),
+        (r#""metadata":[]"#, "metadata", Some("[]")),
+        (
+            r#""metadata":{"user_id":1,"user_id":2,"User_ID":3}"#,
+            "metadata",
+            Some(r#"{"user_id":1,"user_id":2,"User_ID":3}"#),
+        ),
+        (r#""conversation_id":42"#, "conversation_id", Some("42")),
+        (
+            r#""conversation_id":1,"conversation_id":[]"#,
+            "conversation_id",
+            Some("[]"),
+        ),
+        (
+            r#""safety_identifier":false"#,
+            "safety_identifier",
+            Some("false"),
+        ),
+        (
+            r#""prompt_cache_key":"k""#,
+            "prompt_cache_key",
+            Some(r#""k""#),
+        ),
+        (r#""response_format":{}"#, "response_format", Some("{}")),
+        (r#""x":1"#, "x", None),
+    ] {
+        let request = parse(&format!(r#"{{"messages":[],{members}}}"#)).expect(members);
+        let member = request.member(name);
+        assert_eq!(member, wanted.map(str::as_bytes), "{members}");
+    }
 }

@@ -11,7 +11,11 @@ pub(in crate::dialect::chat) enum Field {
     ParallelToolCalls,
     Functions,
     User,
+    SafetyIdentifier,
     Metadata,
+    ClientMetadata,
+    PromptCacheKey,
+    ResponseFormat,
     PersonalityId,
     ConversationId,
     UseTools,
@@ -23,7 +27,7 @@ pub(in crate::dialect::chat) enum Field {
 }
 
 impl Field {
-    const NAMES: [(&str, Self); 17] = [
+    const NAMES: [(&str, Self); 21] = [
         ("messages", Self::Messages),
         ("model", Self::Model),
         ("stream", Self::Stream),
@@ -32,7 +36,11 @@ impl Field {
         ("parallel_tool_calls", Self::ParallelToolCalls),
         ("functions", Self::Functions),
         ("user", Self::User),
+        ("safety_identifier", Self::SafetyIdentifier),
         ("metadata", Self::Metadata),
+        ("client_metadata", Self::ClientMetadata),
+        ("prompt_cache_key", Self::PromptCacheKey),
+        ("response_format", Self::ResponseFormat),
         ("personality_id", Self::PersonalityId),
         ("conversation_id", Self::ConversationId),
         ("use_tools", Self::UseTools),
@@ -65,6 +73,21 @@ impl Field {
                 | Self::EnableVoice
                 | Self::MessageId
                 | Self::ClientId
+        )
+    }
+
+    /// Whether it may be anything, and be there twice: it is only looked at, to tell who speaks and
+    /// to what purpose, and what it must be is the upstream's to say.
+    pub fn is_noted(self) -> bool {
+        matches!(
+            self,
+            Self::User
+                | Self::SafetyIdentifier
+                | Self::Metadata
+                | Self::ClientMetadata
+                | Self::PromptCacheKey
+                | Self::ResponseFormat
+                | Self::ConversationId
         )
     }
 

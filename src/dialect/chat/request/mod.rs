@@ -35,10 +35,7 @@ pub(super) struct Fields {
     pub tools: Tools,
     tool_choice: Option<Span>,
     functions: Option<Container>,
-    user: Option<Text>,
-    metadata_user_id: Option<Text>,
     personality_id: Option<Text>,
-    conversation_id: Option<Text>,
     use_tools: Option<bool>,
     memory: Option<MemoryUse>,
     choices: Option<Span>,
@@ -160,6 +157,7 @@ pub(super) struct Member {
     pub before: usize,
     /// From the key's opening quote to the end of the value.
     pub span: Span,
+    pub value: Span,
     /// Start of the next key; of the last member, its own end.
     pub after: usize,
 }
@@ -192,24 +190,18 @@ impl Request {
         self.fields.stream.unwrap_or(false)
     }
 
-    /// `user`.
-    pub fn user(&self) -> Option<Cow<'_, str>> {
-        self.decode(self.fields.user)
-    }
-
-    /// `metadata.user_id`.
-    pub fn metadata_user_id(&self) -> Option<Cow<'_, str>> {
-        self.decode(self.fields.metadata_user_id)
+    /// The raw JSON of a top-level member that the gateway knows, such as `user`; the last one
+    /// where there are several, as most readers of JSON have it.
+    pub fn member(&self, name: &str) -> Option<&[u8]> {
+        let field = Field::parse(name.as_bytes())?;
+        let mut members = self.members.iter().rev();
+        let found = members.find(|member| member.field == field)?;
+        Some(&self.body[found.value.range()])
     }
 
     /// `personality_id`.
     pub fn personality_id(&self) -> Option<Cow<'_, str>> {
         self.decode(self.fields.personality_id)
-    }
-
-    /// `conversation_id`.
-    pub fn conversation_id(&self) -> Option<Cow<'_, str>> {
-        self.decode(self.fields.conversation_id)
     }
 
     /// `use_tools`; `None` leaves it to the configuration.

@@ -59,14 +59,19 @@ impl<'a> Reader<'a> {
             if let Some(last) = self.members.last_mut().filter(|m| m.index + 1 == index) {
                 last.after = start;
             }
-            let name = self.name(key, |name| Field::parse(name).is_some())?;
+            let name = self.name(key, |name| {
+                Field::parse(name).is_some_and(|field| field.is_extension() || !field.is_noted())
+            })?;
             let Some(field) = Field::parse(&name) else {
                 self.scanner.skip()?;
                 continue;
             };
-            if self.members.iter().any(|member| member.field == field) {
+            let is_known = |member: &Member| member.field == field;
+            if !field.is_noted() && self.members.iter().any(is_known) {
                 return Err(twice(format_args!("{}", field.name()), start));
             }
+            self.scanner.peek()?;
+            let value = self.scanner.offset();
             self.value(field)?;
             let end = self.scanner.offset();
             self.members.push(Member {
@@ -74,6 +79,7 @@ impl<'a> Reader<'a> {
                 index,
                 before: object.tail,
                 span: Span { start, end },
+                value: Span { start: value, end },
                 after: end,
             });
         }
@@ -93,17 +99,22 @@ impl<'a> Reader<'a> {
             }
             Field::Choices => self.fields.choices = Some(self.scanner.skip()?),
             Field::Functions => self.fields.functions = self.array(format_args!("functions"))?,
-            Field::User => self.fields.user = self.string(format_args!("user"))?,
-            Field::Metadata => self.metadata()?,
             Field::PersonalityId => {
                 self.fields.personality_id = self.string(format_args!("personality_id"))?;
             }
-            Field::ConversationId => {
-                self.fields.conversation_id = self.string(format_args!("conversation_id"))?;
-            }
             Field::UseTools => self.fields.use_tools = self.boolean(format_args!("use_tools"))?,
             Field::Memory => self.fields.memory = self.memory()?,
-            Field::ParallelToolCalls | Field::EnableVoice | Field::MessageId | Field::ClientId => {
+            Field::ParallelToolCalls
+            | Field::User
+            | Field::SafetyIdentifier
+            | Field::Metadata
+            | Field::ClientMetadata
+            | Field::PromptCacheKey
+            | Field::ResponseFormat
+            | Field::ConversationId
+            | Field::EnableVoice
+            | Field::MessageId
+            | Field::ClientId => {
                 self.scanner.skip()?;
             }
         }
@@ -133,29 +144,6 @@ impl<'a> Reader<'a> {
                 Err(bad_request(message, "memory"))
             }
         }
-    }
-
-    fn metadata(&mut self) -> Result<()> {
-        match self.scanner.peek()? {
-            Kind::Object => {}
-            Kind::Null => {
-                self.scanner.skip()?;
-                return Ok(());
-            }
-            kind => return Err(self.wrong_type(format_args!("metadata"), "an object", kind)),
-        }
-        let path = format_args!("metadata.user_id");
-        let mut seen = false;
-        let mut object = self.scanner.open()?;
-        while let Some(key) = self.scanner.next_key(&mut object)? {
-            if self.name(key, |name| name == b"user_id")?[..] == *b"user_id" {
-                once(&mut seen, path, key)?;
-                self.fields.metadata_user_id = self.string(path)?;
-            } else {
-                self.scanner.skip()?;
-            }
-        }
-        Ok(())
     }
 
     fn messages(&mut self) -> Result<(Container, Vec<Message>)> {

@@ -1,0 +1,310 @@
+//! Who is speaking, and in which conversation.
+//!
+//! Clients name both in many ways, and most name neither. Of each kind the first name that fits is
+//! believed, inside the tenant that the key proves:
+//!
+//! - **user**: `X-YYChat-User-Id`, body `user`, Open WebUI's signed token or its
+//!   `X-OpenWebUI-User-Id`, `x-sm-user-id`, `x-resource-id`, body `safety_identifier`,
+//!   `metadata.user_id`, then the key's own user.
+//! - **conversation**: `X-YYChat-Conversation-Id`, body `conversation_id`, then what front ends,
+//!   agents and APIs call a chat, a thread or a session.
+//!
+//! A session is never a user. Only the first two names of a conversation make it a memory's scope
+//! where nobody is named: the others may be the same for strangers, so they group turns and no
+//! more.
+
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderName};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::memory::{Scope, valid_id};
+
+/// What a request says of itself beside its messages.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    pub headers: &'a HeaderMap,
+    /// The raw JSON of a top-level member of the body, by name.
+    pub member: &'a dyn Fn(&str) -> Option<&'a [u8]>,
+}
+
+/// What a key and the configuration add to what a request says.
+#[derive(Clone, Copy, Default)]
+pub struct Trust<'a> {
+    /// The key's own user, for requests that name nobody.
+    pub user: Option<&'a str>,
+    /// What Open WebUI signs its users' tokens with.
+    pub secret: Option<&'a SecretString>,
+    /// Unix seconds.
+    pub now: i64,
+}
+
+/// Who speaks in one request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    pub user: Option<String>,
+    /// Groups turns.
+    pub conversation: Option<String>,
+    /// Whether the conversation may be a memory's scope.
+    is_own_conversation: bool,
+    /// Whether a name was given that can be none, and no other that can.
+    pub is_unfit: bool,
+    /// Whether nothing may be kept of the conversation.
+    pub is_temporary: bool,
+}
+
+static OWN_USER: HeaderName = HeaderName::from_static("x-yychat-user-id");
+static OPEN_WEBUI_USER: HeaderName = HeaderName::from_static("x-openwebui-user-id");
+static OPEN_WEBUI_TOKEN: HeaderName = HeaderName::from_static("x-openwebui-user-jwt");
+static USERS: [HeaderName; 2] = [
+    HeaderName::from_static("x-sm-user-id"),
+    HeaderName::from_static("x-resource-id"),
+];
+static OWN_CONVERSATION: HeaderName = HeaderName::from_static("x-yychat-conversation-id");
+static OPEN_WEBUI_CHAT: HeaderName = HeaderName::from_static("x-openwebui-chat-id");
+static CONVERSATIONS: [HeaderName; 10] = [
+    HeaderName::from_static("x-sm-conversation-id"),
+    HeaderName::from_static("x-thread-id"),
+    HeaderName::from_static("x-conversation-id"),
+    HeaderName::from_static("x-session-id"),
+    HeaderName::from_static("x-session-affinity"),
+    HeaderName::from_static("thread-id"),
+    HeaderName::from_static("session-id"),
+    // Codex, before the two above.
+    HeaderName::from_static("conversation_id"),
+    HeaderName::from_static("session_id"),
+    HeaderName::from_static("x-claude-code-session-id"),
+];
+
+impl Identity {
+    /// Reads who speaks. Nothing in it refuses a request: a name that can be none counts as none.
+    pub fn read(sources: Sources<'_>, trust: Trust<'_>) -> Self {
+        let mut identity = Self::default();
+        identity.find_user(sources, trust);
+        identity.find_conversation(sources);
+        identity
+    }
+
+    /// Whose memory it is; `None` for nobody's.
+    pub fn scope(&self, tenant: &str) -> Option<Scope> {
+        let conversation = self.conversation.as_deref();
+        let conversation = conversation.filter(|_| self.is_own_conversation);
+        Scope::of(tenant, self.user.as_deref(), conversation)
+    }
+
+    fn find_user(&mut self, sources: Sources<'_>, trust: Trust<'_>) {
+        let Sources { headers, member } = sources;
+        let account = |raw| Name::of_json(raw).and_then(account);
+        let names: [&dyn Fn() -> Name; 7] = [
+            &|| Name::of_header(headers, &OWN_USER),
+            &|| account(member("user")),
+            &|| signed(headers, trust),
+            &|| Name::of_header(headers, &OPEN_WEBUI_USER),
+            &|| Name::of_headers(headers, &USERS),
+            &|| account(member("safety_identifier")),
+            &|| account(inner(member("metadata"), "user_id")),
+        ];
+        self.user = self.first(names);
+        // Whoever was meant by a name that is none, it was not the key's own user.
+        if self.user.is_none() && !self.is_unfit {
+            self.user = trust.user.map(str::to_owned);
+        }
+    }
+
+    fn find_conversation(&mut self, sources: Sources<'_>) {
+        let Sources { headers, member } = sources;
+        let chat = Name::of_header(headers, &OPEN_WEBUI_CHAT);
+        let own: [&dyn Fn() -> Name; 2] =
+            [&|| Name::of_header(headers, &OWN_CONVERSATION), &|| {
+                Name::of_json(member("conversation_id"))
+            }];
+        self.is_temporary = is_temporary(&chat) || is_temporary(&own[0]());
+        self.conversation = self.first(own);
+        self.is_own_conversation = self.conversation.is_some();
+        if self.is_own_conversation {
+            return;
+        }
+        let names: [&dyn Fn() -> Name; 6] = [
+            &|| chat.clone(),
+            &|| Name::of_headers(headers, &CONVERSATIONS),
+            &|| session(member("metadata")),
+            &|| conversation(member("conversation")),
+            &|| {
+                let metadata = member("client_metadata");
+                let thread = Name::of_json(inner(metadata, "thread_id"));
+                thread.or(|| Name::of_json(inner(metadata, "session_id")))
+            },
+            &|| Name::of_json(member("prompt_cache_key")),
+        ];
+        let is_unfit = self.is_unfit;
+        self.conversation = self.first(names);
+        // That there is no group is no reason for anything.
+        self.is_unfit = is_unfit;
+    }
+
+    /// The first name that fits; notes where there is none but one that does not.
+    fn first<const N: usize>(&mut self, names: [&dyn Fn() -> Name; N]) -> Option<String> {
+        let mut is_unfit = false;
+        for name in names {
+            match name() {
+                Name::Absent => {}
+                Name::Fit(name) => return Some(name),
+                Name::Unfit => is_unfit = true,
+            }
+        }
+        self.is_unfit |= is_unfit;
+        None
+    }
+}
+
+/// A name as a request gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Name {
+    /// None is given, or an empty one.
+    Absent,
+    Fit(String),
+    /// One is given that is no text, too long or holds control characters.
+    Unfit,
+}
+
+impl Name {
+    fn of(text: Cow<'_, str>) -> Self {
+        if text.trim().is_empty() {
+            return Self::Absent;
+        }
+        match valid_id("id", text.as_bytes()) {
+            Ok(_) => Self::Fit(text.into_owned()),
+            Err(_) => Self::Unfit,
+        }
+    }
+
+    fn of_json(raw: Option<&[u8]>) -> Self {
+        match raw {
+            None | Some(b"null") => Self::Absent,
+            Some(raw) => {
+                serde_json::from_slice(raw).map_or(Self::Unfit, |Text(text)| Self::of(text))
+            }
+        }
+    }
+
+    /// Clients that cannot put other scripts into a header percent-encode them. Two names that
+    /// differ, as where a proxy adds its own to the client's, are none.
+    fn of_header(headers: &HeaderMap, name: &HeaderName) -> Self {
+        let mut values = headers.get_all(name).iter();
+        let Some(value) = values.next() else {
+            return Self::Absent;
+        };
+        if values.any(|other| other != value) {
+            return Self::Unfit;
+        }
+        let decoded = percent_encoding::percent_decode(value.as_bytes().trim_ascii());
+        decoded.decode_utf8().map_or(Self::Unfit, Self::of)
+    }
+
+    fn of_headers(headers: &HeaderMap, names: &[HeaderName]) -> Self {
+        let mut names = names.iter();
+        let mut found = Self::Absent;
+        while let (false, Some(name)) = (matches!(found, Self::Fit(_)), names.next()) {
+            found = match Self::of_header(headers, name) {
+                Self::Absent => found,
+                other => other,
+            };
+        }
+        found
+    }
+
+    fn and_then(self, then: impl FnOnce(String) -> Self) -> Self {
+        match self {
+            Self::Fit(name) => then(name),
+            other => other,
+        }
+    }
+
+    fn or(self, other: impl FnOnce() -> Self) -> Self {
+        match self {
+            Self::Fit(_) => self,
+            _ => other(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// What Claude Code puts into `metadata.user_id`, and what passes it on elsewhere.
+#[derive(Deserialize)]
+struct ClaudeCode {
+    device_id: Option<String>,
+    account_uuid: Option<String>,
+    session_id: Option<String>,
+}
+
+impl ClaudeCode {
+    /// From its JSON, or the older `user_…_account_…_session_…`.
+    fn read(text: &str) -> Option<Self> {
+        if text.starts_with('{') {
+            let read: Self = serde_json::from_str(text).ok()?;
+            let is_its_own = read.device_id.is_some() || read.account_uuid.is_some();
+            return is_its_own.then_some(read);
+        }
+        let (device, rest) = text.strip_prefix("user_")?.split_once("_account_")?;
+        let (account, session) = rest.split_once("_session_")?;
+        Some(Self {
+            device_id: Some(device.to_owned()),
+            account_uuid: Some(account.to_owned()),
+            session_id: Some(session.to_owned()),
+        })
+    }
+}
+
+/// Of Claude Code's the account alone: a device is nobody, and a session changes.
+fn account(text: String) -> Name {
+    match ClaudeCode::read(&text) {
+        Some(claude) => Name::of(claude.account_uuid.unwrap_or_default().into()),
+        None => Name::Fit(text),
+    }
+}
+
+/// The session in Claude Code's `metadata.user_id`.
+fn session(metadata: Option<&[u8]>) -> Name {
+    let Name::Fit(text) = Name::of_json(inner(metadata, "user_id")) else {
+        return Name::Absent;
+    };
+    let session = ClaudeCode::read(&text).and_then(|claude| claude.session_id);
+    Name::of(session.unwrap_or_default().into())
+}
+
+/// Responses' `conversation`: an id, or an object with one.
+fn conversation(raw: Option<&[u8]>) -> Name {
+    let id = inner(raw, "id");
+    Name::of_json(if id.is_some() { id } else { raw })
+}
+
+/// The user that Open WebUI has signed for. Without the secret nobody can tell who it is, so that
+/// the token names nobody.
+fn signed(headers: &HeaderMap, trust: Trust<'_>) -> Name {
+    Name::of_header(headers, &OPEN_WEBUI_TOKEN).and_then(|token| {
+        let secret = trust.secret;
+        let user = secret.and_then(|secret| token::verify(&token, secret, trust.now));
+        user.map_or(Name::Unfit, |user| Name::of(user.into()))
+    })
+}
+
+/// Open WebUI calls a chat that it does not keep `local:` and something; once it was `local`.
+fn is_temporary(chat: &Name) -> bool {
+    matches!(chat, Name::Fit(chat) if chat == "local" || chat.starts_with("local:"))
+}
+
+/// A member of an object; `None` where `raw` is none.
+fn inner<'a>(raw: Option<&'a [u8]>, name: &str) -> Option<&'a [u8]> {
+    use std::collections::BTreeMap;
+    let members: BTreeMap<Cow<'a, str>, &'a RawValue> = serde_json::from_slice(raw?).ok()?;
+    members.get(name).map(|value| value.get().as_bytes())
+}
