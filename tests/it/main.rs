@@ -19,6 +19,7 @@ mod failures;
 mod faults;
 mod framing;
 mod health;
+mod identity;
 mod isolation;
 mod observe;
 mod overload;
