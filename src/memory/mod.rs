@@ -32,6 +32,7 @@ mod standing;
 mod stats;
 pub mod store;
 mod transfer;
+pub mod usage;
 mod writer;
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod read;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::fs::{File, OpenOptions};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,6 +35,7 @@ use uuid::Uuid;
 use super::embedding::vector::Vector;
 use super::record::Record;
 use super::scope::Scope;
+use super::usage::{Day, Row};
 use super::store::{
     Audit, Backlog, Change, Changed, Elsewhere, Loaded, MemoryStore, Page, Pending, Position,
     Selection, StoreError,
@@ -491,6 +493,28 @@ impl MemoryStore for Embedded {
     async fn backlog(&self) -> Result<Backlog, StoreError> {
         self.blocking(|inner| inner.run(Access::Read, queue::backlog))
             .await
+    }
+
+    async fn add_usage(&self, rows: Vec<Row>) -> Result<(), StoreError> {
+        self.blocking(move |inner| {
+            inner.run(Access::Write, |database| {
+                let mut transaction = database.begin_write()?;
+                transaction.set_durability(Durability::Immediate)?;
+                usage::add(&transaction, &rows)?;
+                Ok(transaction.commit()?)
+            })
+        })
+        .await
+    }
+
+    async fn usage(&self, tenant: Option<&str>, days: (Day, Day)) -> Result<Vec<Row>, StoreError> {
+        let tenant = tenant.map(str::to_owned);
+        self.blocking(move |inner| {
+            inner.run(Access::Read, |database| {
+                usage::read(database, tenant.as_deref(), days, &|what| inner.alarm(what))
+            })
+        })
+        .await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {

@@ -18,6 +18,7 @@ mod schema;
 mod target;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod write;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +40,7 @@ use uuid::Uuid;
 use super::embedding::vector::Vector;
 use super::record::Record;
 use super::scope::Scope;
+use super::usage::{Day, Row};
 use super::store::{
     Audit, Backlog, Change, Changed, Elsewhere, Loaded, MemoryStore, Page, Pending, Position,
     Selection, StoreError,
@@ -318,6 +320,21 @@ impl MemoryStore for Postgres {
     async fn backlog(&self) -> Result<Backlog, StoreError> {
         self.run(ANSWER, |client, _| Box::pin(queue::backlog(client)))
             .await
+    }
+
+    async fn add_usage(&self, rows: Vec<Row>) -> Result<(), StoreError> {
+        self.run(ANSWER, move |client, _| {
+            Box::pin(async move { usage::add(client, &rows).await })
+        })
+        .await
+    }
+
+    async fn usage(&self, tenant: Option<&str>, days: (Day, Day)) -> Result<Vec<Row>, StoreError> {
+        let tenant = tenant.map(str::to_owned);
+        self.run(ANSWER, move |client, _| {
+            Box::pin(async move { usage::read(client, tenant.as_deref(), days).await })
+        })
+        .await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
