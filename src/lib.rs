@@ -41,6 +41,8 @@ pub mod api;
 
 pub mod turn;
 
+pub mod quota;
+
 pub mod snapshot;
 
 pub mod memory;

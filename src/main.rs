@@ -45,6 +45,8 @@ enum Command {
     Check,
     /// Prints what a chat request would become, and why; sends nothing
     Explain(cli::explain::Command),
+    /// Shows what keys used, by model and day
+    Usage(cli::usage::Command),
     /// Shows it at work with no key and no model, then stays up to be tried
     Demo,
 }
@@ -64,6 +66,10 @@ fn main() -> ExitCode {
             cli::explain::run(&store, &command)
         }
         Command::Memory(command) => memory(sources, command),
+        Command::Usage(command) => {
+            let (store, _) = Store::open(sources)?;
+            cli::usage::run(&store, &command)
+        }
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,6 +14,7 @@ const LAYERS: [&[&str]; 11] = [
     &["proxy", "admin"],
     &["api"],
     &["turn"],
+    &["quota"],
     &["snapshot"],
     &["personality", "tools", "memory"],
     &["dialect"],

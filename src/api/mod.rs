@@ -9,6 +9,7 @@ mod personalities;
 mod preview;
 pub mod reply;
 mod tools;
+mod usage;
 
 use std::sync::Arc;
 

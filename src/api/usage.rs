@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Query, State};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -44,7 +45,10 @@ async fn usage(
         None => By::default(),
     };
     let tenant = (of == Of::Tenant).then_some(&*who.tenant);
-    let rows = ledger.read(tenant, days).await?;
+    let rows = ledger.read(tenant, days).await.map_err(|error| {
+        let what = format!("Usage cannot be read: {error}.");
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, what)
+    })?;
     let data = report(&rows, by, of == Of::Everyone);
     Ok(Json(json!({ "object": "list", "data": data })))
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use super::memory::of_store;
 use crate::error::{Fault, Faults};
 use crate::memory::Memory;
 use crate::outbound;
@@ -71,7 +70,7 @@ pub fn run(configuration: &Store, command: &Command) -> Result<(), Faults> {
         None => {
             let ledger = Ledger::new(Some(Arc::new(Memory::open(&config.memory, None)?)));
             let rows = runtime.block_on(ledger.read(command.tenant.as_deref(), days));
-            report(&rows.map_err(|error| of_store(error.into()))?, by, true)
+            report(&rows.map_err(|error| Fault::new("memory", error.to_string(), ""))?, by, true)
         }
     };
     if let Some(tenant) = &command.tenant {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::budget::{Limit, Unit};
-use super::prices::Tokens;
+use crate::config::prices::Tokens;
 use super::{Account, Spent};
 use crate::config::model::Period;
 use crate::memory::Memory;

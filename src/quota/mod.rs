@@ -17,7 +17,6 @@ mod breaker;
 pub mod budget;
 mod ledger;
 mod means;
-pub mod prices;
 mod process;
 mod quota;
 pub mod report;
@@ -31,10 +30,10 @@ use std::time::Duration;
 pub use account::Account;
 pub use budget::{Cost, Limit, Unit};
 pub use ledger::Ledger;
-pub use prices::{Prices, Tokens};
 pub use quota::{Expected, Quota};
 pub use reservation::Reservation;
 
+pub use crate::config::prices::{Prices, Tokens};
 use crate::config::model::{Period, Rate};
 
 /// How long a reservation stands without being renewed: what a gateway that dies has reserved is

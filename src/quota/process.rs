@@ -89,15 +89,6 @@ impl Process {
             counts.used.insert((unit, per), (window(per, now), total));
         }
     }
-
-    /// Moves the end of a reservation.
-    pub fn renew(&self, account: &Account, id: u128, lease: Duration, now: Timestamp) {
-        let mut accounts = self.accounts.lock();
-        let held = accounts.get_mut(account);
-        if let Some((_, end)) = held.and_then(|counts| counts.leases.get_mut(&id)) {
-            *end = ends(now, lease);
-        }
-    }
 }
 
 impl Counts {

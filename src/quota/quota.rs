@@ -24,6 +24,8 @@ use crate::config::model::{OnFailure, Rate};
 use crate::error::ApiError;
 use crate::telemetry::Metrics;
 
+/// How long a reservation stands that ends with this process at the latest.
+const HELD: Duration = Duration::from_secs(24 * 3_600);
 /// How often live reservations are renewed.
 const RENEWED: Duration = LEASE.checked_div(3).expect("a third of a minute");
 /// How long settling and renewing may take: no request waits for them.
@@ -191,6 +193,7 @@ impl Quota {
                 OnFailure::Closed => return Err(out_of_reach()),
             }
         }
+        let ask = &Ask { lease: HELD, ..*ask };
         match self.process.admit(ask, Timestamp::now()) {
             Decision::Unknown => {
                 let spent = self.ledger.spent(ask.account, ask.limits).await;
@@ -333,6 +336,17 @@ impl Quota {
             tracing::error!(why, "shared store is out of reach");
         }
         self.metrics.shared_up.set(0);
+    }
+
+    /// Asks the shared store whether it is there, and says so where it is not.
+    pub async fn greet(&self) {
+        let Some(shared) = &self.shared else { return };
+        let Some(valkey) = shared.valkey() else { return };
+        match timeout(BEHIND, valkey.ping()).await {
+            Ok(Ok(())) => tracing::info!("shared store reached"),
+            Ok(Err(error)) => self.failed(shared, &error.to_string()),
+            Err(_) => self.failed(shared, "no answer in time"),
+        }
     }
 
     /// Renews what is reserved in the shared store, for as long as it is polled.

@@ -16,6 +16,7 @@ pub use store::{Outcome, Status, Store};
 pub use watch::Watcher;
 
 use crate::config::model::{Config, Upstream};
+use crate::config::prices::Prices;
 use crate::personality::Personalities;
 use crate::tools::Toolbox;
 
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub personalities: Personalities,
     pub keys: KeyRing,
     pub tools: Toolbox,
+    /// Of `prices.toml`.
+    pub prices: Prices,
 }
 
 impl Snapshot {

@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::{KeyRing, Snapshot};
-use crate::config::model::Config;
+use crate::config::model::{Allowance, Config, Key};
+use crate::config::prices::Prices;
 use crate::config::{self, Loaded, Sources};
 use crate::error::{Fault, Faults};
 use crate::personality::Personalities;
@@ -59,6 +60,9 @@ pub enum Outcome {
 const BESIDE: [&str; 2] = ["auxiliary.toml", "prices.toml"];
 
 type Fingerprint = [u8; 32];
+
+/// What tokens cost, beside the configuration file.
+const PRICES: &str = "prices.toml";
 
 /// Reads of files that change while they are read, in one reload.
 const MOST_READS: usize = 8;
@@ -225,15 +229,35 @@ fn build(
     if let (Some(personalities), Some(tools)) = (&personalities, &tools) {
         faults.0.extend(unknown_tools(personalities, tools));
     }
-    match (personalities, tools) {
-        (Some(personalities), Some(tools)) if faults.0.is_empty() => Ok(Snapshot {
+    let prices = faults.take(prices(sources, &config));
+    match (personalities, tools, prices) {
+        (Some(personalities), Some(tools), Some(prices)) if faults.0.is_empty() => Ok(Snapshot {
             generation,
             keys: KeyRing::new(&config.auth.keys),
             config,
             personalities,
             tools,
+            prices,
         }),
         _ => Err(faults),
+    }
+}
+
+/// What tokens cost; a budget in dollars needs some.
+fn prices(sources: &Sources, config: &Config) -> Result<Prices, Faults> {
+    let file = config::beside(sources, PRICES);
+    let prices = Prices::load(&file)?;
+    let in_dollars = |key: &&Key| {
+        let mut budgets = key.budgets.iter();
+        budgets.any(|budget| matches!(budget.allowance, Allowance::Usd(_)))
+    };
+    match config.auth.keys.iter().find(in_dollars) {
+        Some(key) if prices.is_empty() => {
+            let what = format!("the key `{}` has a budget in dollars, and no model a price", key.name);
+            let mend = "add [[prices]] with `model`, `input` and `output`, in dollars a million tokens";
+            Err(Fault::new(&file, what, mend).into())
+        }
+        _ => Ok(prices),
     }
 }
 
@@ -245,6 +269,7 @@ fn paths(sources: &Sources, config: &Config) -> Vec<PathBuf> {
         file.unwrap_or_else(|| config::DEFAULT_FILE.into()),
         config.personality.dir.clone(),
         config.tools.dir.clone(),
+        config::beside(sources, PRICES),
     ];
     paths.extend(BESIDE.map(|name| config::beside(sources, name)));
     paths

@@ -64,6 +64,18 @@ struct Row {
 }
 
 impl Prices {
+    /// Reads `file`; where there is none, there are no prices.
+    ///
+    /// # Errors
+    ///
+    /// A fault for each row that cannot be a price, with its place.
+    pub fn load(file: &Path) -> Result<Self, Faults> {
+        match file.try_exists() {
+            Ok(false) => Ok(Self::default()),
+            _ => Self::parse(file, &super::file::read(file)?),
+        }
+    }
+
     /// Reads the text of `file`.
     ///
     /// # Errors
@@ -113,12 +125,6 @@ impl Prices {
             + count(cached) * price.cached_input
             + count(tokens.output) * price.output;
         Some(rounded(micro))
-    }
-
-    /// Whether every model that `pattern` may name has a price; a pattern of many is taken at its
-    /// word.
-    pub fn know(&self, model: &str) -> bool {
-        self.0.iter().any(|price| price.model.is_match(model))
     }
 
     /// Whether there are none.
