@@ -70,7 +70,11 @@ pub fn run(configuration: &Store, command: &Command) -> Result<(), Faults> {
         None => {
             let ledger = Ledger::new(Some(Arc::new(Memory::open(&config.memory, None)?)));
             let rows = runtime.block_on(ledger.read(command.tenant.as_deref(), days));
-            report(&rows.map_err(|error| Fault::new("memory", error.to_string(), ""))?, by, true)
+            report(
+                &rows.map_err(|error| Fault::new("memory", error.to_string(), ""))?,
+                by,
+                true,
+            )
         }
     };
     if let Some(tenant) = &command.tenant {
@@ -94,7 +98,14 @@ async fn ask(admin: SocketAddr, command: &Command) -> Option<Vec<Line>> {
     url.query_pairs_mut().append_pair("by", &command.by);
     let client = outbound::trusting(&url, None).ok()?.build().ok()?;
     let asking = client.get(url).timeout(ANSWER).send();
-    let answer: Value = asking.await.ok()?.error_for_status().ok()?.json().await.ok()?;
+    let answer: Value = asking
+        .await
+        .ok()?
+        .error_for_status()
+        .ok()?
+        .json()
+        .await
+        .ok()?;
     serde_json::from_value(answer.get("data")?.clone()).ok()
 }
 
@@ -135,8 +146,15 @@ const COLUMNS: usize = 9;
 /// The head, and a row for each line.
 fn rows(lines: &[Line]) -> impl Iterator<Item = [String; COLUMNS]> {
     let head = [
-        "day", "tenant", "key", "model", "requests", "input_tokens", "cached_tokens",
-        "output_tokens", "usd",
+        "day",
+        "tenant",
+        "key",
+        "model",
+        "requests",
+        "input_tokens",
+        "cached_tokens",
+        "output_tokens",
+        "usd",
     ];
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let body = lines.iter().map(move |line| {

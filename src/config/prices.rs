@@ -205,11 +205,23 @@ mod tests {
     #[test]
     fn what_is_no_price_is_a_fault_that_names_it() {
         for (text, said) in [
-            ("[[prices]]\nmodel = \"a\"\ninput = -1\noutput = 2\n", "`input` is no price"),
-            ("[[prices]]\nmodel = \"a[\"\ninput = 1\noutput = 2\n", "no glob"),
-            ("[[prices]]\nmodel = \"a\"\ninput = 1\noutput = nan\n", "`output` is no price"),
+            (
+                "[[prices]]\nmodel = \"a\"\ninput = -1\noutput = 2\n",
+                "`input` is no price",
+            ),
+            (
+                "[[prices]]\nmodel = \"a[\"\ninput = 1\noutput = 2\n",
+                "no glob",
+            ),
+            (
+                "[[prices]]\nmodel = \"a\"\ninput = 1\noutput = nan\n",
+                "`output` is no price",
+            ),
             ("[[prices]]\nmodel = \"a\"\ninput = 1\n", "output"),
-            ("[[prices]]\nmodel = \"a\"\ninput = 1\noutput = 1\nper = 3\n", "per"),
+            (
+                "[[prices]]\nmodel = \"a\"\ninput = 1\noutput = 1\nper = 3\n",
+                "per",
+            ),
         ] {
             let faults = prices(text).expect_err(text);
             assert!(faults.to_string().contains(said), "{faults}");

@@ -173,7 +173,11 @@ mod tests {
         ];
         for (period, end) in ends {
             assert_eq!(window_end(period, now), at(end), "{period:?}");
-            assert_eq!(window(period, at(end)), window(period, now) + 1, "{period:?}");
+            assert_eq!(
+                window(period, at(end)),
+                window(period, now) + 1,
+                "{period:?}"
+            );
         }
         assert_eq!(
             window_end(Period::Month, at("2026-12-31T00:00:00Z")),

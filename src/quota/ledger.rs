@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::budget::{Limit, Unit};
-use crate::config::prices::Tokens;
 use super::{Account, Spent};
 use crate::config::model::Period;
+use crate::config::prices::Tokens;
 use crate::memory::Memory;
 use crate::memory::usage::{Day, Row, Used};
 

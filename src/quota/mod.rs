@@ -33,8 +33,8 @@ pub use ledger::Ledger;
 pub use quota::{Expected, Quota};
 pub use reservation::Reservation;
 
-pub use crate::config::prices::{Prices, Tokens};
 use crate::config::model::{Period, Rate};
+pub use crate::config::prices::{Prices, Tokens};
 
 /// How long a reservation stands without being renewed: what a gateway that dies has reserved is
 /// back after that.

@@ -34,7 +34,9 @@ impl Process {
         let Some(counts) = accounts.get_mut(ask.account) else {
             return Decision::Unknown;
         };
-        counts.leases.retain(|_, (_, ends)| *ends > now.as_millisecond());
+        counts
+            .leases
+            .retain(|_, (_, ends)| *ends > now.as_millisecond());
         let arrival = match ask.rate.map(|rate| counts.arrival(rate, now)) {
             None => None,
             Some(Ok(arrival)) => Some(arrival),
@@ -57,7 +59,9 @@ impl Process {
             counts.arrival = arrival;
         }
         if !ask.limits.is_empty() {
-            counts.leases.insert(ask.id, (ask.cost, ends(now, ask.lease)));
+            counts
+                .leases
+                .insert(ask.id, (ask.cost, ends(now, ask.lease)));
         }
         Decision::Admitted { tokens_left: left }
     }
@@ -85,7 +89,9 @@ impl Process {
         };
         counts.leases.remove(&ask.id);
         for &Limit { unit, per, .. } in ask.limits {
-            let total = counts.used(unit, per, now).saturating_add(ask.cost.of(unit));
+            let total = counts
+                .used(unit, per, now)
+                .saturating_add(ask.cost.of(unit));
             counts.used.insert((unit, per), (window(per, now), total));
         }
     }

@@ -160,7 +160,10 @@ impl Quota {
             }
             Decision::OverBudget(which) => {
                 self.metrics.budget_refused.inc();
-                Err(over_budget(&reservation.account, &reservation.limits[which]))
+                Err(over_budget(
+                    &reservation.account,
+                    &reservation.limits[which],
+                ))
             }
             Decision::OverRate(wait) => Err(over_rate(&reservation.account, wait)),
             // `decide` seeds it.
@@ -193,7 +196,10 @@ impl Quota {
                 OnFailure::Closed => return Err(out_of_reach()),
             }
         }
-        let ask = &Ask { lease: HELD, ..*ask };
+        let ask = &Ask {
+            lease: HELD,
+            ..*ask
+        };
         match self.process.admit(ask, Timestamp::now()) {
             Decision::Unknown => {
                 let spent = self.ledger.spent(ask.account, ask.limits).await;
@@ -341,7 +347,9 @@ impl Quota {
     /// Asks the shared store whether it is there, and says so where it is not.
     pub async fn greet(&self) {
         let Some(shared) = &self.shared else { return };
-        let Some(valkey) = shared.valkey() else { return };
+        let Some(valkey) = shared.valkey() else {
+            return;
+        };
         match timeout(BEHIND, valkey.ping()).await {
             Ok(Ok(())) => tracing::info!("shared store reached"),
             Ok(Err(error)) => self.failed(shared, &error.to_string()),
@@ -356,7 +364,9 @@ impl Quota {
             tokio::time::sleep(RENEWED).await;
             let live: Vec<_> = {
                 let live = self.live.lock();
-                live.iter().map(|(id, account)| (*id, account.clone())).collect()
+                live.iter()
+                    .map(|(id, account)| (*id, account.clone()))
+                    .collect()
             };
             for (id, account) in live {
                 let Some(valkey) = shared.valkey().filter(|_| shared.breaker.is_closed()) else {

@@ -39,7 +39,11 @@ impl FromStr for By {
             model: false,
             day: false,
         };
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        for part in text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
             match part {
                 "key" => by.key = true,
                 "model" => by.model = true,
@@ -102,17 +106,19 @@ pub fn report(rows: &[Row], by: By, of_all: bool) -> Vec<Line> {
         ];
         sums.entry(name).or_default().add(row.used);
     }
-    let lines = sums.into_iter().map(|([day, tenant, key, model], used)| Line {
-        tenant,
-        key,
-        model,
-        day,
-        requests: used.requests,
-        input_tokens: used.input,
-        cached_tokens: used.cached,
-        output_tokens: used.output,
-        usd: dollars(used.micro_usd),
-    });
+    let lines = sums
+        .into_iter()
+        .map(|([day, tenant, key, model], used)| Line {
+            tenant,
+            key,
+            model,
+            day,
+            requests: used.requests,
+            input_tokens: used.input,
+            cached_tokens: used.cached,
+            output_tokens: used.output,
+            usd: dollars(used.micro_usd),
+        });
     lines.collect()
 }
 
@@ -150,18 +156,27 @@ mod tests {
             row("b", "m", "2026-11-28", 100),
         ];
         let lines = report(&rows, "key".parse().expect("known"), false);
-        let told: Vec<_> = lines.iter().map(|line| (line.key.as_deref(), line.input_tokens)).collect();
+        let told: Vec<_> = lines
+            .iter()
+            .map(|line| (line.key.as_deref(), line.input_tokens))
+            .collect();
         assert_eq!(told, [(Some("a"), 11), (Some("b"), 100)]);
         assert_eq!(lines[0].model, None);
         assert!((lines[0].usd - 3.0).abs() < f64::EPSILON);
         assert_eq!(report(&rows, By::default(), true).len(), 3);
-        assert_eq!("hour".parse::<By>(), Err("`hour` is none of `key`, `model`, `day`".into()));
+        assert_eq!(
+            "hour".parse::<By>(),
+            Err("`hour` is none of `key`, `model`, `day`".into())
+        );
     }
 
     #[test]
     fn days_that_are_none_are_named() {
         assert!(days(Some("2026-13-01"), None).is_err());
         let (from, to) = days(None, Some("2026-11-28")).expect("days");
-        assert_eq!((from.to_string(), to.to_string()), ("2026-10-29".into(), "2026-11-28".into()));
+        assert_eq!(
+            (from.to_string(), to.to_string()),
+            ("2026-10-29".into(), "2026-11-28".into())
+        );
     }
 }

@@ -38,7 +38,9 @@ impl Reservation {
     /// Charges what was used and gives the rest back.
     pub fn settle(mut self, tokens: Tokens, micro_usd: u64) {
         self.settled = true;
-        self.quota.means.note(&self.account, &self.model, tokens.output);
+        self.quota
+            .means
+            .note(&self.account, &self.model, tokens.output);
         let cost = Cost {
             tokens: tokens.total(),
             micro_usd,
@@ -48,7 +50,9 @@ impl Reservation {
 
     fn end(&self, cost: Cost) {
         if self.id != 0 {
-            self.quota.clone().settle(self.account.clone(), self.id, (cost, self.limits.clone()));
+            self.quota
+                .clone()
+                .settle(self.account.clone(), self.id, (cost, self.limits.clone()));
         }
     }
 }

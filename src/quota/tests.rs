@@ -52,7 +52,15 @@ impl Drop for Server {
 
 fn launch(name: &str, folder: &TempDir) -> std::io::Result<Child> {
     Command::new(name)
-        .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
+        .args([
+            "--port",
+            "0",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--unixsocket",
+        ])
         .arg(folder.path().join("socket"))
         .arg("--dir")
         .arg(folder.path())
@@ -63,7 +71,10 @@ fn launch(name: &str, folder: &TempDir) -> std::io::Result<Child> {
 /// Either implementation.
 enum Accounts {
     Process(Process),
-    Valkey(Box<Valkey>, #[expect(dead_code, reason = "ends with the test")] Server),
+    Valkey(
+        Box<Valkey>,
+        #[expect(dead_code, reason = "ends with the test")] Server,
+    ),
 }
 
 impl Accounts {
@@ -154,13 +165,21 @@ async fn what_is_reserved_counts_until_it_is_settled_by_what_was_used() {
         accounts.seed(&account, &[]).await;
         assert_eq!(accounts.admit(&first).await, admitted(40));
         // There is room left, so it goes in, though its guess is larger.
-        assert_eq!(accounts.admit(&ask(&account, 2, 60, &limits)).await, admitted(0));
+        assert_eq!(
+            accounts.admit(&ask(&account, 2, 60, &limits)).await,
+            admitted(0)
+        );
         let third = ask(&account, 3, 1, &limits);
         assert_eq!(accounts.admit(&third).await, Decision::OverBudget(0));
         accounts.settle(&settlement(&first, 10)).await;
         assert_eq!(accounts.admit(&third).await, admitted(29));
-        accounts.settle(&settlement(&ask(&account, 2, 60, &limits), 90)).await;
-        assert_eq!(accounts.admit(&ask(&account, 4, 1, &limits)).await, Decision::OverBudget(0));
+        accounts
+            .settle(&settlement(&ask(&account, 2, 60, &limits), 90))
+            .await;
+        assert_eq!(
+            accounts.admit(&ask(&account, 4, 1, &limits)).await,
+            Decision::OverBudget(0)
+        );
     }
 }
 
@@ -172,9 +191,15 @@ async fn the_budget_that_is_used_up_is_named_and_nothing_is_taken_of_the_others(
         accounts.seed(&account, &[]).await;
         let first = ask(&account, 1, 10, &limits);
         assert_eq!(accounts.admit(&first).await, admitted(990));
-        assert_eq!(accounts.admit(&ask(&account, 2, 10, &limits)).await, Decision::OverBudget(1));
+        assert_eq!(
+            accounts.admit(&ask(&account, 2, 10, &limits)).await,
+            Decision::OverBudget(1)
+        );
         let tokens_alone = &limits[..1];
-        assert_eq!(accounts.admit(&ask(&account, 3, 10, tokens_alone)).await, admitted(980));
+        assert_eq!(
+            accounts.admit(&ask(&account, 3, 10, tokens_alone)).await,
+            admitted(980)
+        );
     }
 }
 
@@ -189,7 +214,10 @@ async fn an_account_begins_with_what_the_ledger_says_and_is_seeded_once() {
         };
         accounts.seed(&account, &[spent(70)]).await;
         accounts.seed(&account, &[spent(0)]).await;
-        assert_eq!(accounts.admit(&ask(&account, 1, 10, &limits)).await, admitted(20));
+        assert_eq!(
+            accounts.admit(&ask(&account, 1, 10, &limits)).await,
+            admitted(20)
+        );
     }
 }
 
@@ -203,11 +231,19 @@ async fn a_reservation_whose_lease_has_ended_is_given_back() {
             ..ask(&account, 1, 100, &limits)
         };
         assert_eq!(accounts.admit(&ended).await, admitted(0));
-        assert_eq!(accounts.admit(&ask(&account, 2, 100, &limits)).await, admitted(0));
+        assert_eq!(
+            accounts.admit(&ask(&account, 2, 100, &limits)).await,
+            admitted(0)
+        );
         // What it used is charged all the same, by whoever is left to tell.
         accounts.settle(&settlement(&ended, 30)).await;
-        accounts.settle(&settlement(&ask(&account, 2, 100, &limits), 0)).await;
-        assert_eq!(accounts.admit(&ask(&account, 3, 50, &limits)).await, admitted(20));
+        accounts
+            .settle(&settlement(&ask(&account, 2, 100, &limits), 0))
+            .await;
+        assert_eq!(
+            accounts.admit(&ask(&account, 3, 50, &limits)).await,
+            admitted(20)
+        );
     }
 }
 

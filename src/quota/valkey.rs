@@ -61,13 +61,17 @@ impl Valkey {
         let [account, leases, held] = keys(ask.account);
         let mut call = self.admit.prepare_invoke();
         call.key(account).key(leases).key(held);
-        call.arg(id(ask.id)).arg(ask.cost.tokens).arg(ask.cost.micro_usd);
+        call.arg(id(ask.id))
+            .arg(ask.cost.tokens)
+            .arg(ask.cost.micro_usd);
         call.arg(millis(ask.lease));
         let rate = ask.rate.map(|rate| (micros(rate.period), rate.burst.get()));
         let (period, burst) = rate.unwrap_or_default();
         call.arg(period).arg(burst);
         for limit in ask.limits {
-            call.arg(limit.unit.name()).arg(name(limit.per)).arg(limit.amount);
+            call.arg(limit.unit.name())
+                .arg(name(limit.per))
+                .arg(limit.amount);
         }
         let answer = self.invoke(&call).await?;
         decision(&answer).ok_or_else(|| unexpected(&answer))
@@ -78,7 +82,9 @@ impl Valkey {
         let [account, leases, held] = keys(ask.account);
         let mut call = self.settle.prepare_invoke();
         call.key(account).key(leases).key(held);
-        call.arg(id(ask.id)).arg(ask.cost.tokens).arg(ask.cost.micro_usd);
+        call.arg(id(ask.id))
+            .arg(ask.cost.tokens)
+            .arg(ask.cost.micro_usd);
         for limit in ask.limits {
             call.arg(limit.unit.name()).arg(name(limit.per));
         }
@@ -95,7 +101,9 @@ impl Valkey {
         let mut call = self.seed.prepare_invoke();
         call.key(account);
         for spent in used {
-            call.arg(spent.unit.name()).arg(name(spent.per)).arg(spent.amount);
+            call.arg(spent.unit.name())
+                .arg(name(spent.per))
+                .arg(spent.amount);
         }
         self.invoke(&call).await.map(drop)
     }
@@ -116,7 +124,10 @@ impl Valkey {
     /// Asks whether it is there.
     pub async fn ping(&self) -> Result<(), RedisError> {
         let mut connection = self.connection.clone();
-        redis::cmd("PING").query_async::<Value>(&mut connection).await.map(drop)
+        redis::cmd("PING")
+            .query_async::<Value>(&mut connection)
+            .await
+            .map(drop)
     }
 
     async fn invoke(&self, call: &ScriptInvocation<'_>) -> Result<Value, RedisError> {
@@ -184,5 +195,10 @@ fn first(answer: &Value) -> Option<&[u8]> {
 
 fn unexpected(answer: &Value) -> RedisError {
     let what = format!("{answer:?}");
-    (redis::ErrorKind::UnexpectedReturnType, "the script gave", what).into()
+    (
+        redis::ErrorKind::UnexpectedReturnType,
+        "the script gave",
+        what,
+    )
+        .into()
 }

@@ -6,6 +6,7 @@ mod channel;
 mod drain;
 mod orders;
 mod predecessor;
+mod quota;
 mod signals;
 mod successor;
 mod traces;
@@ -89,6 +90,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
     let predecessor = released(&mut bound, &background, config)?;
     let memory = minds.remember(config, predecessor.is_some())?;
     let hidden_rounds: Arc<HiddenRounds> = Arc::default();
+    let quota = quota::start(config, memory.clone(), &metrics, background.handle());
     let live = TaskTracker::new();
     let drain = Drain::new(
         live.clone(),
@@ -102,13 +104,17 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         tracer: tracer.clone(),
         memory: memory.clone(),
         hidden_rounds: hidden_rounds.clone(),
+        quota: quota.clone(),
         live: live.clone(),
     };
     let preview = api::PreviewSource {
         memory: memory.clone(),
         hidden_rounds,
     };
-    let own = local(api::owns, api::public(preview, metrics.clone()));
+    let own = local(
+        api::owns,
+        api::public(preview, metrics.clone(), quota.ledger().clone()),
+    );
     let mut api_service = service(Gateway::new(shared, own, &conf), &conf, &drain);
     api_service.threads = Some(config.server.workers);
     listen(&mut api_service, &config.server, &bound)?;
@@ -117,6 +123,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         snapshots: store.clone(),
         metrics: metrics.clone(),
         memory: memory.clone(),
+        quota: quota.clone(),
         draining: draining.clone(),
         started: std::time::Instant::now(),
         figures: Arc::default(),
@@ -172,6 +179,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
             drain,
         }),
     });
+    background.block_on(quota.ledger().flush());
     if let Some(memory) = memory {
         background.block_on(finish_saving(&memory, &succession));
     }

@@ -253,8 +253,12 @@ fn prices(sources: &Sources, config: &Config) -> Result<Prices, Faults> {
     };
     match config.auth.keys.iter().find(in_dollars) {
         Some(key) if prices.is_empty() => {
-            let what = format!("the key `{}` has a budget in dollars, and no model a price", key.name);
-            let mend = "add [[prices]] with `model`, `input` and `output`, in dollars a million tokens";
+            let what = format!(
+                "the key `{}` has a budget in dollars, and no model a price",
+                key.name
+            );
+            let mend =
+                "add [[prices]] with `model`, `input` and `output`, in dollars a million tokens";
             Err(Fault::new(&file, what, mend).into())
         }
         _ => Ok(prices),

@@ -40,11 +40,11 @@ use uuid::Uuid;
 use super::embedding::vector::Vector;
 use super::record::Record;
 use super::scope::Scope;
-use super::usage::{Day, Row};
 use super::store::{
     Audit, Backlog, Change, Changed, Elsewhere, Loaded, MemoryStore, Page, Pending, Position,
     Selection, StoreError,
 };
+use super::usage::{Day, Row};
 use crate::error::Fault;
 use failure::Failure;
 use link::{Link, State};
