@@ -15,10 +15,11 @@
 mod account;
 mod breaker;
 pub mod budget;
+mod desk;
 mod ledger;
 mod means;
 mod process;
-mod quota;
+
 pub mod report;
 mod reservation;
 #[cfg(test)]
@@ -29,8 +30,8 @@ use std::time::Duration;
 
 pub use account::Account;
 pub use budget::{Cost, Limit, Unit};
+pub use desk::{Expected, Quota};
 pub use ledger::Ledger;
-pub use quota::{Expected, Quota};
 pub use reservation::Reservation;
 
 use crate::config::model::{Period, Rate};

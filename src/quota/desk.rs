@@ -41,10 +41,13 @@ pub struct Quota {
     /// Reservations in the shared store, which live as long as their requests.
     live: Mutex<HashMap<u128, Account>>,
     /// What was used while the shared store was away, by account.
-    owed: Mutex<HashMap<Account, (Cost, Arc<[Limit]>)>>,
+    owed: Mutex<HashMap<Account, Charge>>,
     /// Does what no request waits for.
     runtime: Handle,
 }
+
+/// What an account used, and the budgets that it counts against.
+type Charge = (Cost, Arc<[Limit]>);
 
 struct Shared {
     url: SecretString,
@@ -265,12 +268,7 @@ impl Quota {
     }
 
     /// Ends a reservation and charges what was used; nobody waits for it.
-    pub(super) fn settle(
-        self: Arc<Self>,
-        account: Account,
-        id: u128,
-        (cost, limits): (Cost, Arc<[Limit]>),
-    ) {
+    pub(super) fn settle(self: Arc<Self>, account: Account, id: u128, (cost, limits): Charge) {
         let settlement = Settlement {
             account: &account,
             id,
@@ -291,7 +289,7 @@ impl Quota {
     }
 
     /// Charges an account in the shared store; what cannot be charged now is owed.
-    async fn charge(&self, account: Account, id: u128, (cost, limits): (Cost, Arc<[Limit]>)) {
+    async fn charge(&self, account: Account, id: u128, (cost, limits): Charge) {
         let Some(shared) = &self.shared else { return };
         let settlement = Settlement {
             account: &account,
