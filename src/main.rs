@@ -118,6 +118,10 @@ fn check(sources: Sources) -> Result<(), Faults> {
     for warning in warnings {
         println!("warning: {warning}");
     }
+    let broken = snapshot.broken();
+    if !broken.0.is_empty() {
+        return Err(broken);
+    }
     println!(
         "ok: {} upstreams, {} personalities, {} plugins",
         snapshot.config.upstreams.len(),

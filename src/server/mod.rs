@@ -369,6 +369,9 @@ fn show_generation(store: &Store, metrics: &Metrics, outcome: Outcome) {
     metrics
         .config_last_good
         .set(i64::from(status.is_last_good()));
+    metrics
+        .personalities_broken
+        .set(i64::try_from(status.broken.0.len()).unwrap_or(i64::MAX));
     metrics.config_reload(match outcome {
         Outcome::Applied => "applied",
         Outcome::Unchanged => "unchanged",

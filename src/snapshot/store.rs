@@ -38,6 +38,9 @@ pub struct Status {
     /// What was wrong with the files on disk when they were last read; empty when they are in
     /// force.
     pub faults: Faults,
+    /// What is wrong with single personalities of the generation in force: of each the last good
+    /// one serves, or none.
+    pub broken: Faults,
     /// When a reload was last refused.
     pub refused: Option<SystemTime>,
     /// Keys that changed on disk and wait for a restart.
@@ -76,6 +79,12 @@ impl Store {
         let loaded = config::load(&sources)?;
         let warnings = loaded.warnings.clone();
         let snapshot = build(loaded, &sources, None)?;
+        let broken = snapshot.broken();
+        let warnings = [
+            warnings,
+            snapshot.personalities.warnings().cloned().collect(),
+        ]
+        .concat();
         let store = Self {
             started: snapshot.config.clone(),
             current: ArcSwap::from_pointee(snapshot),
@@ -83,6 +92,7 @@ impl Store {
                 generation: 1,
                 loaded: SystemTime::now(),
                 faults: Faults::default(),
+                broken,
                 refused: None,
                 waiting: Vec::new(),
             }),
@@ -161,11 +171,22 @@ impl Store {
             );
         }
         let generation = next.generation;
+        let broken = next.broken();
+        let known = self.status();
+        let new = broken
+            .0
+            .iter()
+            .filter(|fault| !known.broken.0.contains(fault));
+        new.for_each(|fault| tracing::error!(%fault, "personality broken"));
+        for warning in next.personalities.warnings() {
+            tracing::warn!(%warning, "personality");
+        }
         self.current.store(Arc::new(next));
         self.status.store(Arc::new(Status {
             generation,
             loaded: SystemTime::now(),
             faults: Faults::default(),
+            broken,
             refused: None,
             waiting,
         }));
@@ -188,9 +209,14 @@ impl Store {
 }
 
 impl Status {
-    /// Whether the files on disk are in force.
+    /// Whether the files on disk are in force, all of them.
     pub fn is_last_good(&self) -> bool {
-        self.faults.0.is_empty()
+        self.faults.0.is_empty() && self.broken.0.is_empty()
+    }
+
+    /// What is wrong with the files on disk.
+    pub fn wrong(&self) -> impl Iterator<Item = &Fault> {
+        self.faults.0.iter().chain(&self.broken.0)
     }
 
     /// A few lines for a person.
@@ -198,7 +224,10 @@ impl Status {
         let mut text = format!("generation {}\n", self.generation);
         // Writing to a String does not fail.
         if !self.is_last_good() {
-            let _ = write!(text, "broken edit, not applied:\n{}\n", self.faults);
+            text.push_str("broken edit, not applied:\n");
+            for fault in self.wrong() {
+                let _ = writeln!(text, "{fault}");
+            }
         }
         if !self.waiting.is_empty() {
             let _ = writeln!(text, "waits for a restart: {}", self.waiting.join(", "));
@@ -215,9 +244,9 @@ fn build(
 ) -> Result<Snapshot, Faults> {
     let config = loaded.config;
     let generation = previous.map_or(1, |previous| previous.generation + 1);
-    let had_some = previous.is_some_and(|previous| previous.personalities.iter().len() > 0);
     let mut faults = Faults::default();
-    let personalities = faults.take(personalities(&config.personality.dir, had_some));
+    let before = previous.map(|previous| &previous.personalities);
+    let personalities = faults.take(personalities(&config.personality.dir, before));
     if let Some(personalities) = &personalities {
         let origin = loaded.file.as_deref().unwrap_or(Path::new("environment"));
         faults
@@ -226,9 +255,6 @@ fn build(
     }
     let previous = previous.map(|previous| &previous.tools);
     let tools = faults.take(tools(&config.tools.dir, &sources.env, previous));
-    if let (Some(personalities), Some(tools)) = (&personalities, &tools) {
-        faults.0.extend(unknown_tools(personalities, tools));
-    }
     let prices = faults.take(prices(sources, &config));
     match (personalities, tools, prices) {
         (Some(personalities), Some(tools), Some(prices)) if faults.0.is_empty() => Ok(Snapshot {
@@ -281,12 +307,13 @@ fn paths(sources: &Sources, config: &Config) -> Vec<PathBuf> {
 
 /// The folder that is there by default may be absent from the start; one that was named, or that
 /// goes away while it serves, is a fault.
-fn personalities(dir: &Path, had_some: bool) -> Result<Personalities, Faults> {
+fn personalities(dir: &Path, previous: Option<&Personalities>) -> Result<Personalities, Faults> {
     let is_default = dir == Path::new(config::DEFAULT_PERSONALITIES);
+    let had_some = previous.is_some_and(|previous| previous.iter().len() > 0);
     if is_default && !had_some && matches!(dir.try_exists(), Ok(false)) {
         return Ok(Personalities::default());
     }
-    Personalities::load(dir)
+    Personalities::load(dir, previous)
 }
 
 /// As with personalities.
@@ -315,31 +342,17 @@ fn unknown_defaults(config: &Config, personalities: &Personalities, origin: &Pat
     );
     let defaults = std::iter::once(everybodys).chain(of_keys);
     let unknown = defaults.filter_map(|(key, id)| {
-        let id = id.filter(|id| !id.is_empty() && personalities.get(id).is_none())?;
+        let is_known = |id: &str| {
+            // One that is broken costs itself alone.
+            personalities.get(id).is_some() || personalities.why_not(id).is_some()
+        };
+        let id = id.filter(|id| !id.is_empty() && !is_known(id))?;
         let dir = config.personality.dir.display();
         Some(Fault::new(
             origin,
             format!("{key} names `{id}`, which no personality has"),
             format!("add it to {dir}, or name another"),
         ))
-    });
-    unknown.collect()
-}
-
-/// Personalities may only allow tools that some plugin has.
-fn unknown_tools(personalities: &Personalities, tools: &Toolbox) -> Vec<Fault> {
-    let allowed = personalities.iter().flat_map(|persona| {
-        let tools = persona.allowed_tools.as_deref().unwrap_or_default();
-        tools.iter().map(move |tool| (persona, &tool.tool_name))
-    });
-    let unknown = allowed.filter_map(|(persona, name)| {
-        let mend = match tools.check_name(name) {
-            Ok(()) => return None,
-            Err(Some(meant)) => format!("did you mean `{meant}`?"),
-            Err(None) => "take it out, or add a plugin that has it".to_owned(),
-        };
-        let what = format!("`allowed_tools` names `{name}`, which no plugin has");
-        Some(Fault::new(&persona.origin, what, mend))
     });
     unknown.collect()
 }

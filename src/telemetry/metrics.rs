@@ -39,6 +39,8 @@ pub struct Metrics {
     config_reloads: IntCounterVec,
     /// `yychat_config_last_good`
     pub config_last_good: IntGauge,
+    /// `yychat_personalities_broken`
+    pub personalities_broken: IntGauge,
     upstream_errors: IntCounterVec,
     /// `yychat_auth_failures_total`
     pub auth_failures: IntCounter,
@@ -127,7 +129,12 @@ impl Metrics {
             config_last_good: gauge(
                 &registry,
                 "yychat_config_last_good",
-                "1 when the files on disk are in force, 0 when an older generation serves",
+                "1 when the files on disk are in force, 0 when older ones serve",
+            ),
+            personalities_broken: gauge(
+                &registry,
+                "yychat_personalities_broken",
+                "Faults of personality files: of each the last good version serves, or none",
             ),
             upstream_errors: counters(
                 &registry,

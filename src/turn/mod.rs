@@ -13,7 +13,7 @@ mod tools;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use jiff::Timestamp;
 
 pub use self::hidden_rounds::HiddenRounds;
@@ -165,14 +165,7 @@ fn choose(snapshot: &Snapshot, asked: Option<&str>) -> Result<Option<Arc<Persona
     let Some(id) = asked.or(default) else {
         return Ok(None);
     };
-    snapshot.personalities.get(id).map(Some).ok_or_else(|| {
-        ApiError::new(
-            StatusCode::NOT_FOUND,
-            format!("There is no personality `{id}`. GET /v1/personalities lists those there are."),
-        )
-        .param("personality_id")
-        .code("personality_not_found")
-    })
+    snapshot.personalities.find(id).map(Some)
 }
 
 fn apply(
@@ -183,6 +176,7 @@ fn apply(
 ) {
     let assembled = persona.assemble(&AssembleContext {
         user_name: None,
+        now: Timestamp::now().to_zoned(TimeZone::UTC),
         history: request,
     });
     injection.persona = Some(dialect::Persona {

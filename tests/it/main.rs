@@ -23,6 +23,7 @@ mod identity;
 mod isolation;
 mod observe;
 mod overload;
+mod personalities;
 mod recall_cache;
 mod reload;
 mod routing;

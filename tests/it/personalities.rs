@@ -1,0 +1,119 @@
+//! Personality files as people have them: odd ones, broken ones, ones from a Mac.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::client::get;
+use crate::support::{Proxy, Setup, Upstream, chat, eventually};
+
+const BROKEN: &[u8] = b"{\n\"system_prompt\":,\n}";
+
+fn status_of(proxy: &Proxy, personality: &str) -> (u16, String) {
+    let body = format!(r#"{{"personality_id":"{personality}","messages":[]}}"#);
+    let answer = proxy.chat(&body);
+    (answer.status(), answer.text())
+}
+
+#[test]
+fn a_broken_file_keeps_nothing_else_from_starting() {
+    let upstream = Upstream::ok();
+    let setup = Setup::new()
+        .upstream(&upstream, "")
+        .config("personality.default = \"ada\"")
+        .persona("bob", "You are Bob.")
+        .file("conf/personalities/ada.json", BROKEN);
+    let proxy = setup.start();
+    assert_eq!(status_of(&proxy, "bob").0, 200);
+    for asked in ["ada", ""] {
+        let (status, said) = status_of(&proxy, asked);
+        let error: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(status, 404, "{said}");
+        assert_eq!(error["error"]["code"], "personality_not_found");
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(
+            message.contains("`ada` cannot be used: ada.json:2: "),
+            "{message}"
+        );
+    }
+    let shown = proxy.exchange(get("/v1/personalities/ada", &[])).text();
+    assert!(shown.contains("ada.json:2"), "{shown}");
+    assert!(proxy.readyz_says("ada.json:2").starts_with("ok\n"));
+    assert_eq!(proxy.metric("yychat_personalities_broken"), 1.0);
+    let page: Value = serde_json::from_str(&proxy.admin("/status").text()).unwrap();
+    let told = page["generation"]["broken"][0].as_str().unwrap();
+    assert!(told.contains("ada.json:2"), "{told}");
+
+    let file = proxy.root().join("conf/personalities/ada.json");
+    fs::write(&file, r#"{"system_prompt":"You are Ada."}"#).unwrap();
+    eventually("it is mended", || {
+        (status_of(&proxy, "ada").0 == 200).then_some(())
+    });
+    assert_eq!(proxy.metric("yychat_personalities_broken"), 0.0);
+    // From now on there is a last good one.
+    fs::write(&file, BROKEN).unwrap();
+    proxy.readyz_says("ada.json:2");
+    assert_eq!(status_of(&proxy, "ada").0, 200);
+}
+
+#[test]
+fn an_unknown_tool_costs_the_personality_that_tool_alone() {
+    let upstream = Upstream::ok();
+    let setup = Setup::new().upstream(&upstream, "").file(
+        "conf/personalities/ada.json",
+        br#"{"system_prompt":"x","allowed_tools":["sextant"]}"#,
+    );
+    let proxy = setup.start();
+    assert_eq!(status_of(&proxy, "ada").0, 200);
+    proxy.readyz_says("`allowed_tools` names `sextant`, which no plugin has");
+}
+
+#[test]
+fn a_check_fails_for_a_broken_file() {
+    let upstream = Upstream::ok();
+    let setup = Setup::new()
+        .upstream(&upstream, "")
+        .file("conf/personalities/ada.json", BROKEN);
+    fs::write(setup.path("conf/yychat.toml"), setup.text()).unwrap();
+    let checked = Command::new(env!("CARGO_BIN_EXE_yychat"))
+        .arg("check")
+        .current_dir(setup.path(""))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(
+        !checked.status.success() && said.contains("ada.json:2"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_id_is_found_in_a_body_and_in_a_header_however_it_is_composed() {
+    let (composed, decomposed) = (
+        "\u{bbfc}\u{c9c0}",
+        "\u{1106}\u{1175}\u{11ab}\u{110c}\u{1175}",
+    );
+    let upstream = Upstream::ok();
+    let setup = Setup::new()
+        .upstream(&upstream, "")
+        .config(&format!("personality.default = \"{decomposed}\""))
+        .file(
+            &format!("conf/personalities/{decomposed}.json"),
+            br#"{"system_prompt":"You are Minji."}"#,
+        );
+    let proxy = setup.start();
+    for id in [composed, decomposed, ""] {
+        assert_eq!(status_of(&proxy, id).0, 200);
+    }
+    for id in [composed, decomposed] {
+        let answer = proxy.exchange(chat(r#"{"messages":[]}"#, &[("X-YYChat-Personality", id)]));
+        assert_eq!(answer.status(), 200);
+    }
+    assert!(
+        upstream
+            .requests()
+            .iter()
+            .all(|sent| sent.text().contains("You are Minji."))
+    );
+}
