@@ -76,8 +76,7 @@ pub async fn prepare(
     let persona = choose(snapshot, options.personality.as_deref())?;
     let mut injection = Injection::default();
     if let Some(persona) = &persona {
-        let mode = snapshot.config.personality.mode;
-        apply(&mut injection, persona, mode, &request);
+        apply(&mut injection, persona, &snapshot.config, &request);
     }
     ledger.enter(Phase::Memory);
     let config = &snapshot.config.memory;
@@ -168,20 +167,15 @@ fn choose(snapshot: &Snapshot, asked: Option<&str>) -> Result<Option<Arc<Persona
     snapshot.personalities.find(id).map(Some)
 }
 
-fn apply(
-    injection: &mut Injection,
-    persona: &Persona,
-    mode: model::PersonaMode,
-    request: &Request,
-) {
+fn apply(injection: &mut Injection, persona: &Persona, config: &model::Config, request: &Request) {
     let assembled = persona.assemble(&AssembleContext {
         user_name: None,
-        now: Timestamp::now().to_zoned(TimeZone::UTC),
+        now: Timestamp::now().to_zoned(config.memory.time_zone.clone()),
         history: request,
     });
     injection.persona = Some(dialect::Persona {
         fragments: assembled.fragments,
-        mode: match mode {
+        mode: match config.personality.mode {
             model::PersonaMode::Prepend => dialect::PersonaMode::Prepend,
             model::PersonaMode::Append => dialect::PersonaMode::Append,
             model::PersonaMode::Replace => dialect::PersonaMode::Replace,

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::client::get;
+use crate::support::client::{Client, get};
 use crate::support::{Proxy, Setup, Upstream, chat, eventually};
 
 const BROKEN: &[u8] = b"{\n\"system_prompt\":,\n}";
@@ -41,7 +41,9 @@ fn a_broken_file_keeps_nothing_else_from_starting() {
     assert!(shown.contains("ada.json:2"), "{shown}");
     assert!(proxy.readyz_says("ada.json:2").starts_with("ok\n"));
     assert_eq!(proxy.metric("yychat_personalities_broken"), 1.0);
-    let page: Value = serde_json::from_str(&proxy.admin("/status").text()).unwrap();
+    let own_name = format!("GET /status HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.admin);
+    let page = Client::connect(proxy.admin).exchange(own_name);
+    let page: Value = serde_json::from_str(&page.text()).unwrap();
     let told = page["generation"]["broken"][0].as_str().unwrap();
     assert!(told.contains("ada.json:2"), "{told}");
 
@@ -50,7 +52,9 @@ fn a_broken_file_keeps_nothing_else_from_starting() {
     eventually("it is mended", || {
         (status_of(&proxy, "ada").0 == 200).then_some(())
     });
-    assert_eq!(proxy.metric("yychat_personalities_broken"), 0.0);
+    eventually("the metric says so too", || {
+        (proxy.metric("yychat_personalities_broken") == 0.0).then_some(())
+    });
     // From now on there is a last good one.
     fs::write(&file, BROKEN).unwrap();
     proxy.readyz_says("ada.json:2");
@@ -107,7 +111,8 @@ fn an_id_is_found_in_a_body_and_in_a_header_however_it_is_composed() {
         assert_eq!(status_of(&proxy, id).0, 200);
     }
     for id in [composed, decomposed] {
-        let answer = proxy.exchange(chat(r#"{"messages":[]}"#, &[("X-YYChat-Personality", id)]));
+        let named = format!("X-YYChat-Personality: {id}");
+        let answer = proxy.exchange(chat(&[&named], r#"{"messages":[]}"#));
         assert_eq!(answer.status(), 200);
     }
     assert!(
