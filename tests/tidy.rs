@@ -306,18 +306,20 @@ fn files_are_short_enough_to_read() {
 }
 
 #[test]
-fn what_the_readme_names_exists() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("a README");
+fn what_the_pages_name_exists() {
+    let pages = ["README.md", "CONTRIBUTING.md", "docs/configuration.md"];
+    let pages = pages.map(|page| fs::read_to_string(root().join(page)).expect("a page"));
+    let pages = pages.join("\n");
     let mut broken = Vec::new();
-    let scripts = words_after(&readme, "scripts/");
-    assert!(!scripts.is_empty(), "the README names no script");
+    let scripts = words_after(&pages, "scripts/");
+    assert!(!scripts.is_empty(), "the pages name no script");
     for script in scripts {
         if !root().join("scripts").join(&script).is_file() {
             broken.push(format!("scripts/{script}"));
         }
     }
     let help = help(&[]);
-    let commands: BTreeSet<_> = words_after(&readme, "`yychat ").into_iter().collect();
+    let commands: BTreeSet<_> = words_after(&pages, "`yychat ").into_iter().collect();
     let commands = commands.iter().filter(|name| !name.is_empty());
     let mut known = help.clone();
     for command in commands {
@@ -327,12 +329,12 @@ fn what_the_readme_names_exists() {
         }
         known.push_str(&self::help(&[command]));
     }
-    for flag in words_after(&readme, "`--") {
+    for flag in words_after(&pages, "`--") {
         if !known.contains(&format!("--{flag}")) {
             broken.push(format!("--{flag}"));
         }
     }
-    assert_none(broken, "the README names what is not there");
+    assert_none(broken, "a page names what is not there");
 }
 
 /// The words, dashes included, that follow each place where `mark` stands.
