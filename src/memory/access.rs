@@ -173,8 +173,12 @@ fn not_found() -> ApiError {
 }
 
 fn refused(error: StoreError) -> ApiError {
-    let message = format!("{error}; nothing was written: try again later");
-    unavailable(message)
+    if matches!(error, StoreError::Internal(_)) {
+        let message = format!("{error}; nothing was written");
+        let status = http::StatusCode::INTERNAL_SERVER_ERROR;
+        return ApiError::new(status, message).code("memory_failed");
+    }
+    unavailable(format!("{error}; nothing was written: try again later"))
 }
 
 fn too_late() -> ApiError {

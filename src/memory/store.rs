@@ -20,6 +20,9 @@ pub enum StoreError {
     /// What is stored cannot be read; it has been set aside, and asking again finds a fresh store.
     #[error("the memory store was corrupt and has been set aside: {0}")]
     Corrupt(String),
+    /// A fault of the program's own, which this call met. Asking again meets it again.
+    #[error("memory failed by a fault of yychat's own, please report it: {0}")]
+    Internal(String),
 }
 
 /// One change to a scope.

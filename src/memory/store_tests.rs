@@ -6,7 +6,7 @@ use proptest::test_runner::TestRunner;
 use uuid::Uuid;
 
 use super::embedding::vector::Vector;
-use super::record::{MAX_TEXT_BYTES, Reason, Record, Source};
+use super::record::{Line, MAX_TEXT_BYTES, Reason, Record, Source};
 use super::scope::Scope;
 use super::store::{Audit, Backlog, Change, Changed, MemoryStore, Pending, SET_ASIDE, Selection};
 use super::usage::{Row, Used};
@@ -461,4 +461,50 @@ pub async fn usage_is_summed_by_key_model_and_day_and_read_by_tenant_and_days(
     let last = (day("2026-11-28"), day("2026-11-28"));
     let acme = store.usage(Some("acme"), last).await.unwrap();
     assert_eq!((acme.len(), acme[0].used.input), (1, 8));
+}
+
+/// Where the first version's stores are: one of each kind, with the same in it.
+pub fn first_version(name: &str) -> std::path::PathBuf {
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/memory");
+    fixtures.join(name)
+}
+
+/// Looks at a store that the first version has written, and writes to it.
+pub async fn is_carried_over(store: &impl MemoryStore) {
+    let lines = std::fs::read_to_string(first_version("first.jsonl")).unwrap();
+    let lines = lines.lines().map(|line| {
+        let line: Line = serde_json::from_str(line).unwrap();
+        line.into_record("none", 0).unwrap()
+    });
+    let mut expected: Vec<_> = lines.collect();
+    let (mut found, _) = store.scan(None, 100).await.unwrap();
+    expected.sort_by_key(|record| record.id);
+    found.sort_by_key(|record| record.id);
+    assert_eq!(found, expected);
+    let ada = Scope::of("default", Some("ada"), None).unwrap();
+    let loaded = store.load(&ada).await.unwrap();
+    assert_eq!((loaded.version, loaded.vectors.len()), (2, 2));
+    let queued = store.backlog().await.unwrap();
+    assert_eq!((queued.waiting, queued.set_aside), (1, 1));
+    let sound = async |records| {
+        let audit = store.audit().await.unwrap();
+        assert_eq!((audit.corrupt, audit.orphans, audit.miscounted), (0, 0, 0));
+        assert_eq!(audit.records, records);
+    };
+    sound(9).await;
+    let new = Record::new(
+        &ada,
+        "user",
+        "Said to a later version.".into(),
+        Source::Chat,
+        1,
+    );
+    let changed = store.apply(vec![Change::Put(new.clone())]).await.unwrap();
+    assert_eq!(changed[0].version, 3);
+    let found = store.get("default", new.id).await.unwrap();
+    assert_eq!(found, Some(new));
+    let all = Selection::Scope(ada);
+    assert_eq!(store.delete("default", &all).await.unwrap().0, 7);
+    assert_eq!(store.backlog().await.unwrap(), Backlog::default());
+    sound(3).await;
 }

@@ -1,16 +1,17 @@
 //! What becomes of writes and reads when the disk fails, with faults put between redb and a file.
 
 use std::io;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::StorageBackend;
+use redb::backends::FileBackend;
 
 use super::*;
 use crate::memory::record::Source;
 
 /// How the disk fails at present.
 #[derive(Debug, Default)]
-struct Disk {
+struct Faults {
     /// The file cannot grow.
     full: AtomicBool,
     /// Writes are refused.
@@ -19,7 +20,7 @@ struct Disk {
     unsynced: AtomicBool,
 }
 
-impl Disk {
+impl Faults {
     fn faults(&self) -> [&AtomicBool; 3] {
         [&self.full, &self.broken, &self.unsynced]
     }
@@ -34,7 +35,7 @@ impl Disk {
 #[derive(Debug)]
 struct Faulty {
     file: FileBackend,
-    disk: Arc<Disk>,
+    disk: Arc<Faults>,
 }
 
 fn refuse(fault: &AtomicBool, kind: io::ErrorKind) -> io::Result<()> {
@@ -71,15 +72,19 @@ impl StorageBackend for Faulty {
     }
 }
 
-fn open(folder: &Path, disk: &Arc<Disk>) -> Embedded {
-    let disk = disk.clone();
-    Embedded::open_with(folder, true, move |builder, file| {
+fn open(folder: &Path, disk: &Arc<Faults>) -> Embedded {
+    let faults = disk.clone();
+    let open = move |builder: &redb::Builder, file| {
         builder.create_with_backend(Faulty {
             file: FileBackend::new(file)?,
-            disk: disk.clone(),
+            disk: faults.clone(),
         })
-    })
-    .unwrap()
+    };
+    let disk = Disk {
+        open: Box::new(open),
+        ..Disk::default()
+    };
+    Embedded::open_with(folder, true, disk).unwrap()
 }
 
 fn scope() -> Scope {
@@ -104,7 +109,7 @@ async fn ids(store: &Embedded) -> Vec<Uuid> {
 async fn a_write_that_the_disk_refuses_is_not_acknowledged_and_the_store_goes_on() {
     for fault in 0..3 {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Arc::new(Disk::default());
+        let disk = Arc::new(Faults::default());
         let store = open(folder.path(), &disk);
         let before = record(1, 10);
         put(&store, &before).await.unwrap();
@@ -141,7 +146,7 @@ async fn a_write_that_the_disk_refuses_is_not_acknowledged_and_the_store_goes_on
 #[tokio::test]
 async fn a_store_opened_after_a_failure_without_closing_has_what_was_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = Arc::new(Disk::default());
+    let disk = Arc::new(Faults::default());
     let store = open(folder.path(), &disk);
     let before = record(1, 10);
     put(&store, &before).await.unwrap();

@@ -145,9 +145,17 @@ impl Postgres {
             }
             result
         });
-        let result = working.await;
-        let result = result.unwrap_or_else(|e| Err(Failure::Unavailable(e.to_string())));
-        result.map_err(|failure| StoreError::Unavailable(failure.to_string()))
+        match working.await {
+            Ok(result) => result.map_err(|failure| StoreError::Unavailable(failure.to_string())),
+            Err(error) if error.is_panic() => {
+                tracing::error!(
+                    %error,
+                    "memory store call failed by a fault of yychat's own, please report it"
+                );
+                Err(StoreError::Internal(error.to_string()))
+            }
+            Err(error) => Err(StoreError::Unavailable(error.to_string())),
+        }
     }
 }
 
