@@ -43,9 +43,12 @@ pub struct Hold {
 
 /// How redb takes a file and how a folder is synced; tests put faults between.
 pub struct Disk {
-    pub open: Box<dyn Fn(&Builder, File) -> Result<Database, DatabaseError> + Send + Sync>,
-    pub sync_folder: Box<dyn Fn(&Path) -> io::Result<()> + Send + Sync>,
+    pub open: Box<Open>,
+    pub sync_folder: Box<SyncFolder>,
 }
+
+type Open = dyn Fn(&Builder, File) -> Result<Database, DatabaseError> + Send + Sync;
+type SyncFolder = dyn Fn(&Path) -> io::Result<()> + Send + Sync;
 
 impl Default for Disk {
     fn default() -> Self {
