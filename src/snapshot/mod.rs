@@ -9,7 +9,7 @@ mod keys;
 mod store;
 mod watch;
 
-pub use credential::prove;
+pub use credential::{PROTOCOL_KEY, prove};
 pub use finder::KeyFinder;
 pub use keys::{Caller, KeyRing, Unproven};
 pub use store::{Outcome, Status, Store};
@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub config: Config,
     pub personalities: Personalities,
     pub keys: KeyRing,
+    /// Finds the gateway's own keys in what would leave it.
+    pub finder: KeyFinder,
     pub tools: Toolbox,
     /// Of `prices.toml`.
     pub prices: Prices,

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::{KeyRing, Snapshot};
+use super::{KeyFinder, KeyRing, Snapshot};
 use crate::config::model::{Allowance, Config, Key};
 use crate::config::prices::Prices;
 use crate::config::{self, Loaded, Sources};
@@ -260,6 +260,7 @@ fn build(
         (Some(personalities), Some(tools), Some(prices)) if faults.0.is_empty() => Ok(Snapshot {
             generation,
             keys: KeyRing::new(&config.auth.keys),
+            finder: KeyFinder::of(&config),
             config,
             personalities,
             tools,

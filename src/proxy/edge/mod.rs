@@ -10,3 +10,4 @@ pub mod local;
 pub mod overload;
 pub mod path;
 pub mod respond;
+pub mod strip;

@@ -103,10 +103,7 @@ async fn attempt(
     composed: &Composed,
 ) -> Result<Result<Box<Connection>, UpstreamError>, Failure> {
     let Chat {
-        gateway,
-        snapshot,
-        caller,
-        ..
+        gateway, snapshot, ..
     } = chat;
     let timeouts = &snapshot.config.timeouts;
     loop {
@@ -126,7 +123,6 @@ async fn attempt(
         let header = ChatHeader {
             client: session.req_header(),
             upstream,
-            caller,
             trace: context.trace.as_ref(),
             length: composed.length,
         };

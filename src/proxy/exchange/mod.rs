@@ -1,5 +1,6 @@
 //! One request and its answer, between the two sides.
 
+pub mod credentials;
 pub mod fail;
 pub mod finish;
 pub mod headers;
