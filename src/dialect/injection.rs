@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::wire::json::Span;
 use crate::wire::{Escaped, splice};
 
 /// A body ready to be sent.
@@ -36,6 +37,8 @@ pub struct Injection {
     /// Whether the client's `tool_choice` is taken out: one that asks for a call has had it, and
     /// would ask for another without end.
     pub free_choice: bool,
+    /// What of the model's name is the gateway's and is taken out.
+    pub model_suffix: Option<Span>,
 }
 
 /// A personality's text and its place.

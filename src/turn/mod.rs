@@ -17,7 +17,6 @@ use http::HeaderMap;
 use jiff::Timestamp;
 
 pub use self::hidden_rounds::HiddenRounds;
-use self::identity::Trust;
 use self::options::Options;
 pub use self::remember::Remembered;
 pub use self::tools::{Continuation, Offer, name_calls};
@@ -67,14 +66,14 @@ pub async fn prepare(
     let snapshot = asked.snapshot;
     ledger.enter(Phase::Compose);
     let request = Request::parse(body, snapshot.config.limits.json_depth)?;
-    let trust = Trust {
-        now: Timestamp::now().as_second(),
-        ..Trust::default()
-    };
-    let options = Options::read(asked.headers, &request, trust)?;
+    let options = Options::read(&asked, &request)?;
+    permit(asked.caller, options.model.as_deref())?;
     ledger.enter(Phase::Personality);
     let persona = choose(snapshot, options.personality.as_deref())?;
-    let mut injection = Injection::default();
+    let mut injection = Injection {
+        model_suffix: options.model_suffix,
+        ..Injection::default()
+    };
     if let Some(persona) = &persona {
         apply(&mut injection, persona, &snapshot.config, &request);
     }
@@ -89,7 +88,7 @@ pub async fn prepare(
     injection.restored = asked.hidden_rounds.restore(&asked.caller.tenant, &request);
     ledger.enter(Phase::Compose);
     Ok(Prepared {
-        model: request.model().map(|model| model.into_owned()),
+        model: options.model,
         request,
         injection,
         persona,
@@ -99,7 +98,7 @@ pub async fn prepare(
 }
 
 impl Prepared {
-    /// `model` as the client named it.
+    /// `model` as upstreams know it.
     pub fn model(&self) -> Option<&str> {
         self.model.as_deref()
     }
@@ -157,11 +156,23 @@ impl Prepared {
     }
 }
 
-/// The personality asked for, else the default. One that is unknown is an error, never none: a
-/// persona may be what keeps an assistant within its bounds.
-fn choose(snapshot: &Snapshot, asked: Option<&str>) -> Result<Option<Arc<Persona>>, ApiError> {
-    let default = snapshot.config.personality.default.as_deref();
-    let Some(id) = asked.or(default) else {
+/// Whether the key may ask for the model. Of others it is told what it would be told of one that
+/// there is not.
+fn permit(caller: &Caller, model: Option<&str>) -> Result<(), ApiError> {
+    match model {
+        Some(model) if !caller.may_use(model) => Err(ApiError::not_found(format!(
+            "There is no model `{model}` for this key. GET /v1/models lists those there are."
+        ))
+        .param("model")
+        .code("model_not_found")),
+        _ => Ok(()),
+    }
+}
+
+/// The personality of that id. One that is unknown is an error, never none: a persona may be what
+/// keeps an assistant within its bounds.
+fn choose(snapshot: &Snapshot, id: Option<&str>) -> Result<Option<Arc<Persona>>, ApiError> {
+    let Some(id) = id else {
         return Ok(None);
     };
     snapshot.personalities.find(id).map(Some)

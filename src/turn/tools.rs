@@ -20,11 +20,11 @@ impl Offer {
     /// upstreams do not take beside `tools`.
     pub fn choose(
         snapshot: &Snapshot,
-        wanted: Option<bool>,
+        is_wanted: bool,
         persona: Option<&Persona>,
         request: &Request,
     ) -> Self {
-        if !wanted.unwrap_or(snapshot.config.tools.enabled)
+        if !is_wanted
             || request.has_functions()
             || request.wants_several()
             || request.tool_choice() == Some(br#""none""#)

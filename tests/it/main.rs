@@ -22,6 +22,7 @@ mod health;
 mod identity;
 mod isolation;
 mod observe;
+mod options;
 mod overload;
 mod personalities;
 mod recall_cache;

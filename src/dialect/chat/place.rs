@@ -31,6 +31,9 @@ fn place<'a>(request: &'a Request, injection: &Injection) -> Splice<'a, Source> 
     placing.messages(injection);
     placing.tools(&injection.tools);
     placing.cut_members(injection);
+    if let Some(suffix) = injection.model_suffix {
+        placing.splice.cut(suffix.range());
+    }
     placing.splice
 }
 

@@ -120,6 +120,7 @@ impl Wanted {
             extra_messages: self.extra.iter().map(bytes).collect(),
             strict_roles: self.strict_roles,
             free_choice: self.free_choice,
+            model_suffix: None,
             restored: Vec::new(),
         }
     }

@@ -65,6 +65,22 @@ impl Text {
         }
     }
 
+    /// The literal from its last `@` on, however that is written.
+    pub(crate) fn from_last_at(self, json: &[u8]) -> Option<Span> {
+        const ESCAPED: &[u8] = br"\u0040";
+        let end = self.span.end;
+        let (mut at, mut found) = (self.span.start, None);
+        while at < end {
+            let rest = &json[at..end];
+            if rest[0] == b'@' || rest.starts_with(ESCAPED) {
+                found = Some(at);
+            }
+            // What is escaped begins no escape of its own.
+            at += if rest[0] == b'\\' { 2 } else { 1 };
+        }
+        found.map(|start| Span { start, end })
+    }
+
     /// The decoded text as bytes: cheaper for the many short ones that are only compared.
     pub(crate) fn bytes(self, json: &[u8]) -> Cow<'_, [u8]> {
         if self.is_plain {

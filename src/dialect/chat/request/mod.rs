@@ -185,6 +185,11 @@ impl Request {
         self.decode(self.fields.model)
     }
 
+    /// Where `model` has what stands from its last `@` on.
+    pub fn model_suffix(&self) -> Option<Span> {
+        self.fields.model?.from_last_at(&self.body)
+    }
+
     /// `stream`, false where absent.
     pub fn stream(&self) -> bool {
         self.fields.stream.unwrap_or(false)
