@@ -2,11 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use yychat::cli;
 use yychat::config::model::LogFormat;
 use yychat::config::{self, Sources};
@@ -20,9 +21,15 @@ use yychat::telemetry::logs;
 // Takes the place of the system's `malloc`.
 use mimalloc as _;
 
+/// A build for others says its commit and target too: see `scripts/dist`.
+const VERSION: &str = match option_env!("YYCHAT_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// Long-term memory, a personality and tools for any OpenAI-compatible app.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version = VERSION, about)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -47,8 +54,18 @@ enum Command {
     Explain(cli::explain::Command),
     /// Shows what keys used, by model and day
     Usage(cli::usage::Command),
+    Init(cli::init::Command),
     /// Shows it at work with no key and no model, then stays up to be tried
     Demo,
+    /// Prints what completes commands and flags in a shell
+    Completions {
+        shell: clap_complete::Shell,
+    },
+    /// Writes the manual pages into a folder
+    #[command(hide = true)]
+    Man {
+        folder: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -61,6 +78,16 @@ fn main() -> ExitCode {
         Command::Run => run(sources),
         Command::Check => check(sources),
         Command::Demo => demo::run(sources),
+        Command::Init(command) => cli::init::run(&command, &sources.env),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "yychat", &mut script);
+            // Whoever reads half of it has what he wants.
+            let _ = std::io::stdout().write_all(&script);
+            Ok(())
+        }
+        Command::Man { folder } => clap_mangen::generate_to(Arguments::command(), &folder)
+            .map_err(|error| Fault::new(folder, error.to_string(), "name a folder").into()),
         Command::Explain(command) => {
             let (store, _) = Store::open(sources)?;
             cli::explain::run(&store, &command)

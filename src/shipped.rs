@@ -82,7 +82,10 @@ mod tests {
         found.retain(|path| !path.ends_with(".gitkeep"));
         assert!(!found.is_empty());
         for path in found {
-            assert!(text(&Path::new(ROOT).join(&path)).is_some(), "{path:?} is not shipped");
+            assert!(
+                text(&Path::new(ROOT).join(&path)).is_some(),
+                "{path:?} is not shipped"
+            );
         }
     }
 
@@ -90,12 +93,20 @@ mod tests {
     fn folders_are_listed_as_those_on_disk_are() {
         let names = |path: &str| {
             let entries = entries(&folder(path)).unwrap();
-            let names = entries.iter().map(|path| path.file_name().unwrap().to_owned());
-            names.map(|name| name.into_string().unwrap()).collect::<Vec<_>>()
+            let names = entries
+                .iter()
+                .map(|path| path.file_name().unwrap().to_owned());
+            names
+                .map(|name| name.into_string().unwrap())
+                .collect::<Vec<_>>()
         };
         assert_eq!(
             names("conf/personalities"),
-            ["friendly.json", "health_assistant.json", "professional.json"]
+            [
+                "friendly.json",
+                "health_assistant.json",
+                "professional.json"
+            ]
         );
         assert_eq!(names("plugins/gettime"), ["gettime.json", "plugin.toml"]);
         assert!(names("plugins").contains(&"calculator".to_owned()));

@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 12] = [
     &["personality", "tools", "memory"],
     &["dialect"],
     &["wire", "config"],
-    &["telemetry", "error", "outbound"],
+    &["telemetry", "error", "outbound", "shipped"],
 ];
 
 /// Crates that few modules may name, so that few change when they do.

@@ -1,5 +1,6 @@
-//! Commands that work on the store and not on requests.
+//! Commands beside the one that serves.
 
 pub mod explain;
+pub mod init;
 pub mod memory;
 pub mod usage;

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::persona::Persona;
 use super::{Broken, Personalities, card, loose, normal, png, shape, yychat};
 use crate::error::{Fault, Faults};
+use crate::shipped;
 
 /// Bytes of a personality file, and of a card unpacked from one, at most.
 pub(super) const MAX_BYTES: usize = 16 << 20;
@@ -128,8 +129,13 @@ fn files(dir: &Path) -> Result<Vec<(PathBuf, Kind)>, Fault> {
         )
     };
     let mut files = Vec::new();
-    for entry in fs::read_dir(dir).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
+    let entries = match shipped::entries(dir) {
+        Some(entries) => entries,
+        None => fs::read_dir(dir)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+            .map_err(unreadable)?,
+    };
+    for path in entries {
         let hidden = path
             .file_name()
             .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
@@ -183,6 +189,9 @@ fn no_card(path: &Path) -> Fault {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Fault> {
+    if let Some(text) = shipped::text(path) {
+        return Ok(text.into());
+    }
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))

@@ -37,6 +37,7 @@ pub use book::{BookHit, History, Reason};
 pub use persona::{AllowedTool, AssembleContext, Assembled, Format, Persona};
 
 use crate::error::{ApiError, Fault, Faults};
+use crate::shipped;
 
 /// Every persona of one generation, by id.
 #[derive(Debug, Default)]
@@ -107,6 +108,12 @@ impl Personalities {
     /// Every persona, sorted by id.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Persona>> {
         self.by_id.values()
+    }
+
+    /// Whether they are those of the program itself, or none at all.
+    pub fn are_shipped(&self) -> bool {
+        let all_of_them = self.iter().all(|persona| shipped::holds(&persona.origin));
+        all_of_them && self.broken.is_empty()
     }
 
     /// The files that give none.

@@ -4,6 +4,7 @@ mod admin;
 mod bind;
 mod channel;
 mod drain;
+mod introduction;
 mod orders;
 mod predecessor;
 mod quota;
@@ -45,6 +46,7 @@ use crate::telemetry::{Filing, Metrics, logs};
 use crate::turn::HiddenRounds;
 use admin::AdminService;
 use drain::{Drain, Lingering};
+use introduction::introduce;
 use orders::{Orders, notify};
 use predecessor::Predecessor;
 use successor::Succession;
@@ -156,10 +158,10 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
     server.add_service(drain.first(api_service, bound.fds()));
     // Whoever asks during the drain is told that it drains.
     server.add_service(drain.last(admin_service));
+    introduce(&store.load(), &bound);
     let reload = move || {
         reloaded(store.reload_anyway());
     };
-    tracing::info!(api = %bound.api(), admin = %bound.admin(), "listening");
     let succession = Arc::new(Succession::new(
         bound.kept(),
         memory.clone(),

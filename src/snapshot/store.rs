@@ -1,5 +1,6 @@
 //! The generation in force, and how another takes its place.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::config::prices::Prices;
 use crate::config::{self, Loaded, Sources};
 use crate::error::{Fault, Faults};
 use crate::personality::Personalities;
+use crate::shipped;
 use crate::tools::Toolbox;
 
 /// Holds the generation in force.
@@ -306,15 +308,12 @@ fn paths(sources: &Sources, config: &Config) -> Vec<PathBuf> {
     paths
 }
 
-/// The folder that is there by default may be absent from the start; one that was named, or that
-/// goes away while it serves, is a fault.
+/// Where the folder that is there by default is absent from the start, those of the program itself
+/// serve; one that was named, or that goes away while it serves, is a fault.
 fn personalities(dir: &Path, previous: Option<&Personalities>) -> Result<Personalities, Faults> {
-    let is_default = dir == Path::new(config::DEFAULT_PERSONALITIES);
-    let had_some = previous.is_some_and(|previous| previous.iter().len() > 0);
-    if is_default && !had_some && matches!(dir.try_exists(), Ok(false)) {
-        return Ok(Personalities::default());
-    }
-    Personalities::load(dir, previous)
+    let had_own = previous.is_some_and(|previous| !previous.are_shipped());
+    let dir = or_shipped(dir, config::DEFAULT_PERSONALITIES, had_own);
+    Personalities::load(&dir, previous)
 }
 
 /// As with personalities.
@@ -323,12 +322,17 @@ fn tools(
     variables: &BTreeMap<String, String>,
     previous: Option<&Toolbox>,
 ) -> Result<Toolbox, Faults> {
-    let is_default = dir == Path::new(config::DEFAULT_PLUGINS);
-    let had_some = previous.is_some_and(|previous| !previous.is_empty());
-    if is_default && !had_some && matches!(dir.try_exists(), Ok(false)) {
-        return Ok(Toolbox::default());
+    let had_own = previous.is_some_and(|previous| !previous.is_shipped());
+    let dir = or_shipped(dir, config::DEFAULT_PLUGINS, had_own);
+    Toolbox::load(&dir, variables, previous)
+}
+
+fn or_shipped<'a>(dir: &'a Path, default: &str, had_own: bool) -> Cow<'a, Path> {
+    let is_default = dir == Path::new(default);
+    match is_default && !had_own && matches!(dir.try_exists(), Ok(false)) {
+        true => Cow::Owned(shipped::folder(default)),
+        false => Cow::Borrowed(dir),
     }
-    Toolbox::load(dir, variables, previous)
 }
 
 /// Defaults may only name personalities that there are.

@@ -38,6 +38,7 @@ pub use call::{CallContext, CallResult, Outcome};
 pub use tool::{Kind, Tool, ToolInfo};
 
 use crate::error::Faults;
+use crate::shipped;
 use call::Failure;
 use manifest::Plugin;
 use tool::MAX_NAME_BYTES;
@@ -119,9 +120,10 @@ impl Toolbox {
         Ok(Self { plugins, table })
     }
 
-    /// Whether there is no plugin at all.
-    pub fn is_empty(&self) -> bool {
-        self.plugins.is_empty()
+    /// Whether the plugins are those of the program itself, or none at all.
+    pub fn is_shipped(&self) -> bool {
+        let mut plugins = self.plugins.iter();
+        plugins.all(|plugin| shipped::holds(&plugin.source))
     }
 
     /// Begins to connect to the MCP servers, on `runtime`. Those that were taken over from the

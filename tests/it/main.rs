@@ -20,6 +20,7 @@ mod faults;
 mod framing;
 mod health;
 mod identity;
+mod init;
 mod isolation;
 mod observe;
 mod options;
