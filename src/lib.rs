@@ -15,9 +15,8 @@
 //!    the first upstream that serves its model; the answer comes back byte for byte while an
 //!    observer reads a copy ([`proxy`]: `exchange`), or while the gateway's own tools are run
 //!    in the middle of it (`exchange::tool_loop`).
-//! 5. The gateway's own endpoints are plain HTTP services ([`api`]); everything else under `/v1/`
-//!    passes through ([`proxy`]: `exchange::pass_through`). Metrics, health and the dashboard are
-//!    an app of their own, on a listener of its own ([`admin`]).
+//! 5. The gateway's own endpoints are plain HTTP services ([`api`]). Everything else under `/v1/` takes the
+//!    same way to an upstream ([`proxy`]: `route`, `exchange::plain`), its body streaming.
 //! 6. Metrics, one log line and a trace are made of the phase ledger ([`telemetry`]).
 //!
 //! [`config`] is what operators write, [`server`] what wires it all together and passes it on to

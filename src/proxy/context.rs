@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::Shared;
 use super::edge::overload::Admission;
 use super::exchange::reader::Wanted;
-use super::upstream::health::{Attempt, Tries};
+use super::route::endpoint::{Endpoint, OTHER};
+use super::route::origins::Learning;
 use crate::dialect::Answer;
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::ring::{CHAT, REFUSED};
@@ -32,6 +33,8 @@ pub struct Context {
     pub trace: Option<Trace>,
     /// What kind of request it is. Set by `admit`; a label of metrics, so of a closed set.
     pub route: Route,
+    /// What the path asks for. Set by `admit`.
+    pub endpoint: Endpoint,
     /// Who asks. Set by `admit` once the key is proven; absent on refused requests.
     pub caller: Option<Caller>,
     /// Its place among the live requests, which it leaves when dropped. Set by `admit`.
@@ -40,9 +43,9 @@ pub struct Context {
     pub status: u16,
     /// Whether the answer is a stream of events. Set by `relay`.
     pub streamed: bool,
-    /// The model that was asked for. Set by `exchange`.
+    /// The model that was asked for. Set by `run` and `plain`.
     pub model: Option<String>,
-    /// The upstream that answered, or that was tried last. Set by `exchange` and `route`.
+    /// The upstream that answered, or that was tried last. Set by `leg`.
     pub upstream: Option<String>,
     /// The personality in force. Set by `exchange`; an id that the configuration knows.
     pub personality: Option<String>,
@@ -58,9 +61,11 @@ pub struct Context {
     pub tool_calls: usize,
     /// Why the request failed, for the log. Set by `fail`.
     pub failure: Option<String>,
-    /// The upstreams of the pass-through route, and the one being tried. Set by `pass_through`.
-    pub tries: Option<Tries>,
-    pub attempt: Option<Attempt>,
+    /// The ids that the answer names are remembered with its upstream. Set by `plain`; read by
+    /// `relay`.
+    pub learning: Option<Learning>,
+    /// The connection is HTTP no more, and gone. Set by `upgrade`.
+    pub is_upgraded: bool,
     /// Holds the drain at shutdown, and the gauge, until the context is dropped.
     in_flight: InFlight,
 }
@@ -97,10 +102,14 @@ impl Drop for InFlight {
 pub enum Route {
     /// `POST /v1/chat/completions`.
     Chat,
+    /// `POST /v1/responses`.
+    Responses,
+    /// `POST /v1/messages`.
+    Messages,
     /// An endpoint of the gateway's own.
     Local,
     /// Everything else under `/v1/`.
-    PassThrough,
+    Other,
     /// What was refused before it had a route.
     None,
 }
@@ -111,7 +120,9 @@ impl Route {
         match self {
             Route::Chat => CHAT,
             Route::Local => "local",
-            Route::PassThrough => "pass_through",
+            Route::Responses => "responses",
+            Route::Messages => "messages",
+            Route::Other => "other",
             Route::None => REFUSED,
         }
     }
@@ -126,6 +137,7 @@ impl Context {
             ledger: Ledger::new(Instant::now()),
             trace: None,
             route: Route::None,
+            endpoint: OTHER,
             caller: None,
             admission: None,
             status: 0,
@@ -139,8 +151,8 @@ impl Context {
             answer: None,
             tool_calls: 0,
             failure: None,
-            tries: None,
-            attempt: None,
+            learning: None,
+            is_upgraded: false,
             in_flight: InFlight::new(&shared.metrics, &shared.live),
         }
     }

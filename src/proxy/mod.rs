@@ -3,36 +3,42 @@
 //! ```text
 //! edge       listener: a connection is counted, guarded (guard, framing) and handed to pingora
 //!   │        admit: began when? whose key? is there room (overload)? which route?
-//!   ├─ chat ──────── exchange: read → prepare → compose → connect → send → wait → relay;
-//!   │                tool_loop in place of relay where the gateway's tools are on offer
 //!   ├─ local ─────── the gateway's own endpoints, through `Local`
-//!   └─ everything ── pingora's own loop: upstream_peer → upstream_request_filter → …
-//!   │                upstream: where they are and how they are reached, which are well
+//!   ├─ chat ──────── exchange: read → prepare → leg → relay; tool_loop in place of relay where the
+//!   │                gateway's tools are on offer
+//!   └─ everything ── exchange: look → leg, the body streaming → relay
+//!   │
+//! route      which upstreams a request is for: by model, dialect, id
+//! upstream   where they are and how they are reached, which are well
+//!   │
 //! finish     metrics and one log line, whatever happened; failures go through `fail`
 //! ```
 
 mod context;
 mod edge;
 mod exchange;
+mod route;
 mod upstream;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pingora::Error;
+use http::Method;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora::connectors::ConnectorOptions;
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
-use pingora::upstreams::peer::HttpPeer;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::context::{Context, Route};
 use self::edge::admit;
 use self::edge::overload::Overload;
 pub use self::edge::{listener, local};
-use self::exchange::{fail, finish, pass_through, run};
+use self::exchange::{fail, finish, plain, run};
 use self::local::Local;
+use self::route::origins::Origins;
 use self::upstream::dialer::Dialer;
 use self::upstream::health::Health;
 pub use self::upstream::trust::system_has_authorities;
@@ -42,6 +48,9 @@ use crate::snapshot;
 use crate::telemetry::Metrics;
 use crate::telemetry::traces::Tracer;
 use crate::turn::HiddenRounds;
+
+/// One request of a client, as pingora reads and answers it.
+type Session = ServerSession;
 
 /// What a gateway works with.
 pub struct Shared {
@@ -66,6 +75,9 @@ pub struct Gateway {
     dialer: Arc<Dialer>,
     overload: Overload,
     health: Health,
+    origins: Origins,
+    /// Idle connections of clients are let go.
+    let_go: CancellationToken,
 }
 
 impl Gateway {
@@ -78,6 +90,8 @@ impl Gateway {
             health,
             dialer: Arc::new(Dialer::new(ConnectorOptions::from_server_conf(conf))),
             overload: Overload::default(),
+            origins: Origins::new(),
+            let_go: CancellationToken::new(),
         }
     }
 
@@ -90,92 +104,69 @@ impl Gateway {
         &self.shared.metrics
     }
 
-    /// Serves a request whose route is not pingora's loop; `Ok(true)` when it is answered.
-    async fn serve(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
+    /// Waits for the next request of a connection; whether there is one.
+    async fn next_request(&self, session: &mut Session) -> bool {
+        let read = tokio::select! {
+            biased;
+            read = session.read_request() => read,
+            () = self.let_go.cancelled() => return false,
+        };
+        match read {
+            Ok(true) if session.req_header().method != Method::CONNECT => return true,
+            Ok(false) => return false,
+            // What follows a CONNECT is not HTTP, and nothing of ours.
+            Ok(true) => drop(session.respond_error(405).await),
+            Err(error) => {
+                tracing::debug!(%error, "a request could not be read");
+                drop(session.respond_error(400).await);
+            }
+        }
+        session.shutdown().await;
+        false
+    }
+
+    /// Serves one request. An error has been dealt with: the connection is to be dropped.
+    async fn serve(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
         let served = match admit::admit(self, session, context) {
-            Ok((Route::PassThrough, _)) => return Ok(false),
             Ok((Route::Chat, caller)) => run::run(self, session, context, &caller).await,
             Ok((Route::Local, caller)) => local::serve(self, session, context, caller).await,
             Ok((Route::None, _)) => Ok(()),
+            Ok((_, caller)) => plain::run(self, session, context, &caller).await,
             Err(failure) => Err(failure),
         };
         match served {
-            Ok(()) => Ok(true),
-            Err(failure) => fail::rescue(self, session, context, failure)
-                .await
-                .map(|()| true),
+            Ok(()) => Ok(()),
+            Err(failure) => fail::rescue(self, session, context, failure).await,
         }
     }
 }
 
 #[async_trait]
-impl ProxyHttp for Gateway {
-    type CTX = Context;
-
-    fn new_ctx(&self) -> Context {
-        Context::new(&self.shared)
+impl HttpServerApp for Gateway {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: Session,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if !self.next_request(&mut session).await {
+            return None;
+        }
+        if *shutdown.borrow() {
+            session.set_keepalive(None);
+        }
+        // Held until the last byte is written: the drain waits for it.
+        let mut context = Context::new(&self.shared);
+        let served = self.serve(&mut session, &mut context).await;
+        finish::finish(self, &mut context);
+        if served.is_err() || context.is_upgraded {
+            return None;
+        }
+        let settings = HttpPersistentSettings::for_session(&session);
+        let stream = session.finish().await.ok().flatten()?;
+        Some(ReusedHttpStream::from_reusable_stream(stream, settings))
     }
 
-    async fn request_filter(
-        &self,
-        session: &mut Session,
-        context: &mut Context,
-    ) -> pingora::Result<bool> {
-        self.serve(session, context).await
-    }
-
-    async fn upstream_peer(
-        &self,
-        session: &mut Session,
-        context: &mut Context,
-    ) -> pingora::Result<Box<HttpPeer>> {
-        pass_through::peer(self, session, context).await
-    }
-
-    async fn upstream_request_filter(
-        &self,
-        _session: &mut Session,
-        request: &mut RequestHeader,
-        context: &mut Context,
-    ) -> pingora::Result<()> {
-        pass_through::request(request, context)
-    }
-
-    async fn response_filter(
-        &self,
-        _session: &mut Session,
-        response: &mut ResponseHeader,
-        context: &mut Context,
-    ) -> pingora::Result<()> {
-        pass_through::response(response, context);
-        Ok(())
-    }
-
-    fn fail_to_connect(
-        &self,
-        _session: &mut Session,
-        _peer: &HttpPeer,
-        context: &mut Context,
-        error: Box<Error>,
-    ) -> Box<Error> {
-        pass_through::connect_failed(self, context, error)
-    }
-
-    async fn fail_to_proxy(
-        &self,
-        session: &mut Session,
-        error: &Error,
-        context: &mut Context,
-    ) -> FailToProxy {
-        fail::pass_through(self, session, context, error).await
-    }
-
-    async fn logging(&self, _session: &mut Session, _error: Option<&Error>, context: &mut Context) {
-        finish::finish(self, context);
-    }
-
-    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
-        // Failures are logged once, by `finish`, with the request's id.
-        true
+    async fn http_cleanup(&self) {
+        self.let_go.cancel();
     }
 }

@@ -19,7 +19,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
-use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::listening::Service;
@@ -54,8 +53,6 @@ use successor::Succession;
 /// Idle connections to upstreams that are kept, over all upstreams.
 const KEPT_CONNECTIONS: usize = 1024;
 
-/// Upstreams that one request may be tried on, on the pass-through route.
-const MOST_TRIES: usize = 16;
 /// How long the store may take to save what is queued at shutdown.
 const SAVING: Duration = Duration::from_secs(10);
 /// How long what is left of the traces may take at shutdown.
@@ -117,7 +114,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         api::owns,
         api::public(preview, metrics.clone(), quota.ledger().clone()),
     );
-    let mut api_service = service(Gateway::new(shared, own, &conf), &conf, &drain);
+    let mut api_service = service(Gateway::new(shared, own, &conf), &drain);
     api_service.threads = Some(config.server.workers);
     listen(&mut api_service, &config.server, &bound)?;
 
@@ -242,8 +239,6 @@ fn server_conf(config: &Config) -> Result<ServerConf, Fault> {
     let mut conf = ServerConf {
         threads: config.server.workers,
         upstream_keepalive_pool_size: KEPT_CONNECTIONS,
-        // The list of upstreams ends the tries.
-        max_retries: MOST_TRIES,
         // The drain is our own: by the time pingora is told to stop, nothing is live.
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(1),
@@ -281,16 +276,10 @@ fn local(owns: fn(&str) -> bool, router: axum::Router) -> Local {
     })
 }
 
-fn service(
-    gateway: Gateway,
-    conf: &Arc<ServerConf>,
-    drain: &Drain,
-) -> Service<Lingering<Guard<HttpProxy<Gateway>>>> {
+fn service(gateway: Gateway, drain: &Drain) -> Service<Lingering<Guard<Gateway>>> {
     let shared = gateway.shared();
     let (store, metrics) = (shared.snapshots.clone(), shared.metrics.clone());
-    let mut proxy = HttpProxy::new(gateway, conf.clone());
-    proxy.handle_init_modules();
-    let guard = Guard::new(proxy, store, metrics);
+    let guard = Guard::new(gateway, store, metrics);
     Service::new("api".to_owned(), drain.lingering(guard))
 }
 

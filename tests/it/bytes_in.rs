@@ -3,7 +3,7 @@
 use http::Request;
 use serde_json::{Value, json};
 
-use crate::support::client::{chunked, get};
+use crate::support::client::chunked;
 use crate::support::upstream::COMPLETION;
 use crate::support::wire::Framing;
 use crate::support::{Proxy, Setup, Upstream, chat, http2, post};
@@ -516,12 +516,18 @@ fn a_body_cut_short_reaches_no_upstream() {
     assert_eq!(upstream.connections(), 0);
 }
 
+/// Completions that were stored are listed, changed and deleted under the same path.
 #[test]
-fn chat_completions_take_post_alone() {
+fn what_is_no_new_completion_passes_through() {
     let upstream = Upstream::ok();
     let proxy = Proxy::before(&upstream);
-    proxy.exchange(get("/v1/chat/completions", &[])).error(405);
-    assert_eq!(upstream.connections(), 0);
+    let path = "/v1/chat/completions?model=m&limit=1";
+    for method in ["GET", "DELETE", "PUT"] {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(proxy.exchange(request).text(), COMPLETION, "{method}");
+        let head = upstream.requests().pop().expect("a request").head;
+        assert_eq!(head.first_line, format!("{method} {path} HTTP/1.1"));
+    }
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn an_unreachable_upstream_is_replaced_on_the_pass_through_route_too() {
         .upstream_at(&dead_url(), "")
         .upstream(&next, "")
         .start();
-    let answer = proxy.exchange(get("/v1/models", &[]));
+    let answer = proxy.exchange(get("/v1/files", &[]));
     assert_eq!(answer.text(), COMPLETION);
     assert_eq!(answer.head.get("x-yychat-upstream"), Some("u1"));
 }
@@ -144,7 +144,7 @@ fn an_upstream_that_does_not_answer_in_time_is_a_504() {
         .upstream(&upstream, "")
         .upstream(&second, "")
         .start();
-    for request in [chat(&[], CHAT), get("/v1/models", &[])] {
+    for request in [chat(&[], CHAT), get("/v1/files", &[])] {
         let error = proxy.exchange(request).error(504);
         assert_eq!(error["code"], "upstream_timeout");
         assert!(

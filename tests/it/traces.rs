@@ -157,7 +157,7 @@ fn a_client_that_sends_a_trace_decides_whether_it_is_sampled() {
     for span in &spans {
         assert_eq!(hex(&span.trace_id), PARENT[3..35], "{}", span.name);
     }
-    assert_eq!(spans[0].name, "GET pass_through");
+    assert_eq!(spans[0].name, "GET other");
     let sent = upstream.requests();
     let parents = sent.iter().map(|request| request.head.get("traceparent"));
     let parents: Vec<_> = parents.map(|parent| parent.expect("one")).collect();

@@ -180,7 +180,7 @@ pub enum KeyHeader {
 }
 
 /// `upstreams.http`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HttpVersion {
     Auto,

@@ -1,15 +1,13 @@
 //! Admission: who asks, whether there is room, and for which route.
 
-use http::{Method, StatusCode};
-use pingora::proxy::Session;
-
 use super::guard::Guarded;
 use super::path;
 use super::strip::strip;
 use crate::error::ApiError;
-use crate::proxy::Gateway;
 use crate::proxy::context::{Context, Route};
 use crate::proxy::exchange::fail::Failure;
+use crate::proxy::route::endpoint::Endpoint;
+use crate::proxy::{Gateway, Session};
 use crate::snapshot::{Caller, Snapshot, prove};
 use crate::telemetry::Ledger;
 
@@ -19,7 +17,7 @@ pub fn admit(
     session: &mut Session,
     context: &mut Context,
 ) -> Result<(Route, Caller), Failure> {
-    if let Some(guarded) = Guarded::of(session.as_downstream()) {
+    if let Some(guarded) = Guarded::of(session) {
         context.ledger = Ledger::new(guarded.first_byte());
     }
     bound(session, &context.snapshot);
@@ -49,20 +47,12 @@ pub fn admit(
         gateway.metrics().shed(shed.reason.name());
         shed.answer
     })?);
-    context.route = if path == "/v1/chat/completions" {
-        if request.method != Method::POST {
-            return Err(ApiError::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "Chat completions take POST.",
-            )
-            .into());
-        }
-        Route::Chat
-    } else if gateway.local.owns(path) {
+    context.endpoint = Endpoint::at(path);
+    context.route = if gateway.local.owns(path) {
         Route::Local
     } else {
         path::expect_resolved(path)?;
-        Route::PassThrough
+        context.endpoint.route(&request.method)
     };
     Ok((context.route, caller))
 }

@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{StatusCode, header};
-use pingora::protocols::http::ServerSession;
-use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 use pingora_timeout::timeout;
 
 use crate::config::model::Config;
 use crate::error::ApiError;
+use crate::proxy::Session;
 use crate::proxy::exchange::fail::Failure;
 
 /// A client that sends slower than this, averaged over the time since the body's first bytes, is cut off.
@@ -29,28 +28,18 @@ pub async fn read_json(session: &mut Session, config: &Config) -> Result<Bytes, 
 /// Reads the body, at most `server.body_limit` bytes of anything.
 pub async fn read(session: &mut Session, config: &Config) -> Result<Bytes, Failure> {
     let limit = config.server.body_limit;
-    let announced = session
-        .get_header(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let announced = announced(session);
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limit).into());
     }
-    invite(session).await?;
-    let mut pace = Pace::new(config.timeouts.body_idle);
+    let mut body = Body::new(session, config);
     // What a client announces it may not send: space is taken as bytes come, not on its word.
     let mut whole = BytesMut::new();
     let mut first = Bytes::new();
-    loop {
-        let read = read_some(session.as_downstream_mut(), config.timeouts.body_idle).await;
-        let read = read.map_err(|error| match error.etype() {
-            ErrorType::ReadTimedout => pace.stalled().into(),
-            _ => Failure::client(&error),
-        });
-        let Some(chunk) = read? else { break };
+    while let Some(chunk) = body.next(session).await? {
         if first.len() + whole.len() + chunk.len() > limit {
             return Err(too_large(limit).into());
         }
-        let length = chunk.len();
         if first.is_empty() && whole.is_empty() {
             first = chunk;
         } else {
@@ -60,10 +49,6 @@ pub async fn read(session: &mut Session, config: &Config) -> Result<Bytes, Failu
             }
             whole.extend_from_slice(&chunk);
         }
-        if session.as_downstream_mut().is_body_done() {
-            break;
-        }
-        pace.count(length)?;
     }
     Ok(if whole.is_empty() {
         first
@@ -72,11 +57,78 @@ pub async fn read(session: &mut Session, config: &Config) -> Result<Bytes, Failu
     })
 }
 
+/// How long the client says its body is.
+pub fn announced(session: &Session) -> Option<usize> {
+    let length = session.get_header(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+/// A request's body as it comes from the client. The default is one that has ended.
+#[derive(Debug)]
+pub struct Body {
+    pace: Pace,
+    idle: Duration,
+    /// Whether the client was told to send it.
+    invited: bool,
+    ended: bool,
+}
+
+impl Body {
+    /// The body of a request of which only the header was read.
+    pub fn new(session: &mut Session, config: &Config) -> Self {
+        let idle = config.timeouts.body_idle;
+        Self {
+            pace: Pace::new(idle),
+            idle,
+            invited: false,
+            ended: session.is_body_done(),
+        }
+    }
+
+    /// Whether all of it has come.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The next bytes; `None` at the end. Nothing is lost where this is given up. Refuses with
+    /// 408 a client that stalls.
+    pub async fn next(&mut self, session: &mut Session) -> Result<Option<Bytes>, Failure> {
+        if self.ended {
+            return Ok(None);
+        }
+        if !self.invited {
+            invite(session).await?;
+            self.invited = true;
+        }
+        let read = read_some(session, self.idle).await;
+        let chunk = read.map_err(|error| match error.etype() {
+            ErrorType::ReadTimedout => self.pace.stalled().into(),
+            _ => Failure::client(&error),
+        })?;
+        self.ended = chunk.is_none() || session.is_body_done();
+        if let (Some(chunk), false) = (&chunk, self.ended) {
+            self.pace.count(chunk.len())?;
+        }
+        Ok(chunk)
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self {
+            pace: Pace::new(Duration::ZERO),
+            idle: Duration::ZERO,
+            invited: true,
+            ended: true,
+        }
+    }
+}
+
 /// The next bytes of the body, waited for no longer than `within`.
-async fn read_some(client: &mut ServerSession, within: Duration) -> pingora::Result<Option<Bytes>> {
+async fn read_some(client: &mut Session, within: Duration) -> pingora::Result<Option<Bytes>> {
     match client {
         // It has the same bound itself, set where the request was admitted.
-        ServerSession::H1(h1) => h1.read_body_bytes().await,
+        Session::H1(h1) => h1.read_body_bytes().await,
         other => timeout(within, other.read_request_body())
             .await
             .unwrap_or_else(|_| Error::e_explain(ErrorType::ReadTimedout, "reading body")),
@@ -86,7 +138,7 @@ async fn read_some(client: &mut ServerSession, within: Duration) -> pingora::Res
 /// Reads on for a while what a refused client still sends.
 pub async fn drain(session: &mut Session) {
     // Whatever comes of it, the connection closes next.
-    let _ = timeout(DRAIN, session.as_downstream_mut().drain_request_body()).await;
+    let _ = timeout(DRAIN, session.drain_request_body()).await;
 }
 
 fn expect_json(session: &Session) -> Result<(), ApiError> {
@@ -129,7 +181,7 @@ async fn invite(session: &mut Session) -> Result<(), Failure> {
     let waits = session
         .get_header(header::EXPECT)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    if let (true, ServerSession::H1(h1)) = (waits, session.as_downstream_mut()) {
+    if let (true, Session::H1(h1)) = (waits, session) {
         // pingora 0.9.1 takes any response header written before the body has been read as the
         // final one, and gives up the connection for it.
         let keepalive = h1.get_keepalive_timeout();
@@ -142,6 +194,7 @@ async fn invite(session: &mut Session) -> Result<(), Failure> {
 }
 
 /// Keeps a client to a minimum rate, so that a body cannot take for ever a byte at a time.
+#[derive(Debug)]
 struct Pace {
     /// When the first of it had come.
     began: Option<Instant>,
@@ -181,7 +234,7 @@ impl Pace {
     }
 }
 
-fn too_large(limit: usize) -> ApiError {
+pub fn too_large(limit: usize) -> ApiError {
     ApiError::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         format!(

@@ -6,13 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pingora::proxy::Session;
 
 use super::body;
 use super::respond::{self, LocalResponse};
-use crate::proxy::Gateway;
 use crate::proxy::context::Context;
 use crate::proxy::exchange::fail::Failure;
+use crate::proxy::{Gateway, Session};
 use crate::snapshot::Caller;
 
 type Answering = Pin<Box<dyn Future<Output = LocalResponse> + Send>>;

@@ -5,10 +5,10 @@ use futures_util::StreamExt;
 use http::{StatusCode, header};
 use http_body_util::{BodyDataStream, BodyExt, combinators::UnsyncBoxBody};
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
 
 use super::guard::Guarded;
 use crate::error::ApiError;
+use crate::proxy::Session;
 use crate::proxy::context::Context;
 use crate::proxy::exchange::headers;
 
@@ -41,6 +41,18 @@ pub async fn error(
     whole(session, context, header, error.body()).await
 }
 
+/// Writes a whole answer in JSON.
+pub async fn json(
+    session: &mut Session,
+    context: &mut Context,
+    status: StatusCode,
+    body: Bytes,
+) -> pingora::Result<()> {
+    let mut header = ResponseHeader::build(status, Some(8))?;
+    header.insert_header(header::CONTENT_TYPE, "application/json")?;
+    whole(session, context, header, body).await
+}
+
 /// Writes a whole answer, its `Content-Length` included.
 async fn whole(
     session: &mut Session,
@@ -51,7 +63,6 @@ async fn whole(
     header.insert_header(header::CONTENT_LENGTH, body.len())?;
     context.status = header.status.as_u16();
     head(session, context, header).await?;
-    let session = session.as_downstream_mut();
     session.write_response_body(body, true).await
 }
 
@@ -75,7 +86,6 @@ pub async fn local(
     context.status = parts.status.as_u16();
     context.streamed = true;
     head(session, context, header).await?;
-    let session = session.as_downstream_mut();
     let mut chunks = BodyDataStream::new(body);
     loop {
         tokio::select! {
@@ -94,8 +104,7 @@ pub async fn head(
     context: &Context,
     mut header: ResponseHeader,
 ) -> pingora::Result<()> {
-    let client = session.as_downstream_mut();
-    let guard = Guarded::of(client).map(Guarded::shared);
+    let guard = Guarded::of(session).map(Guarded::shared);
     match &guard {
         // A line costs a fraction of what a field in pingora's two maps does.
         Some(guard) if !header.headers.keys().any(headers::is_own) => {
@@ -103,7 +112,7 @@ pub async fn head(
         }
         _ => sign(&mut header, context),
     }
-    let written = client.write_response_header(Box::new(header)).await;
+    let written = session.write_response_header(Box::new(header)).await;
     if let Some(guard) = guard {
         // What pingora did not write a header for is not for what it writes next.
         guard.set_fields(String::new());

@@ -21,12 +21,17 @@ const SHOWN_IN: [HeaderName; 4] = [
     HeaderName::from_static("x-goog-api-key"),
 ];
 
-/// The upstream's own key as a field; `None` where the client's credentials go on.
-pub struct Credentials(Option<(HeaderName, HeaderValue)>);
+/// What becomes of the client's credentials.
+pub struct Credentials {
+    /// The upstream's own key as a field.
+    own: Option<(HeaderName, HeaderValue)>,
+    are_kept: bool,
+}
 
 impl Credentials {
-    /// Those that `upstream` is sent for the client's request.
-    pub fn of(upstream: &Upstream, client: &RequestHeader) -> Self {
+    /// Those that `upstream` is sent for the client's request: where it has none of its own, the
+    /// caller's, if they may go there.
+    pub fn of(upstream: &Upstream, client: &RequestHeader, with_callers_key: bool) -> Self {
         let own = upstream.api_key.as_ref().map(|key| {
             match upstream.auth.unwrap_or_else(|| expected(client)) {
                 KeyHeader::Bearer => (header::AUTHORIZATION, secret("Bearer ", key)),
@@ -34,35 +39,28 @@ impl Credentials {
                 KeyHeader::ApiKey => (API_KEY, secret("", key)),
             }
         });
-        Self(own)
+        Self {
+            are_kept: own.is_none() && with_callers_key,
+            own,
+        }
     }
 
-    /// Whether a field of the client's makes room for the upstream's own key.
+    /// Whether a field of the client's stays here.
     pub fn replace(&self, name: &HeaderName) -> bool {
-        self.0.is_some() && SHOWN_IN.contains(name)
+        !self.are_kept && SHOWN_IN.contains(name)
     }
 
     /// The field of the upstream's own key.
     pub fn field(&self) -> Option<&(HeaderName, HeaderValue)> {
-        self.0.as_ref()
+        self.own.as_ref()
     }
 
-    /// Puts them into a request that is made of the client's.
-    pub fn put_into(self, request: &mut RequestHeader) -> pingora::Result<()> {
-        let Some((name, value)) = self.0 else {
-            return Ok(());
-        };
-        for shown in &SHOWN_IN {
-            request.remove_header(shown);
+    /// What goes on of a browser's protocols, where there is a key among them that does not.
+    pub fn protocols(&self, name: &HeaderName, value: &HeaderValue) -> Option<HeaderValue> {
+        if self.are_kept || name != header::SEC_WEBSOCKET_PROTOCOL {
+            return None;
         }
-        let protocols = request.headers.get(header::SEC_WEBSOCKET_PROTOCOL);
-        if let Some(kept) = protocols.and_then(without_key) {
-            request.remove_header(&header::SEC_WEBSOCKET_PROTOCOL);
-            if !kept.is_empty() {
-                request.insert_header(header::SEC_WEBSOCKET_PROTOCOL, kept)?;
-            }
-        }
-        request.insert_header(name, value)
+        HeaderValue::try_from(without_key(value)?).ok()
     }
 }
 

@@ -6,7 +6,7 @@
 use std::fmt::Display;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::credentials::Credentials;
@@ -30,29 +30,44 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-/// What a chat leg makes anew, or keeps to this hop.
-const NOT_FORWARDED: [HeaderName; 5] = [
+/// What is made anew for an upstream, or kept to this hop.
+const NOT_FORWARDED: [HeaderName; 4] = [
     header::HOST,
     header::CONTENT_LENGTH,
     header::EXPECT,
     header::PROXY_AUTHORIZATION,
-    // The gateway reads the answer that it passes on, for usage and for memory.
-    header::ACCEPT_ENCODING,
 ];
 
-/// The request header of a chat leg: POST on the upstream's own path, the client's fields that
-/// may go on, the right key, and an exact length.
+/// How the end of a request's body is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// There is none.
+    Bodyless,
+    /// So many bytes.
+    Length(usize),
+    /// Not before it has come.
+    Chunked,
+    /// The bytes after it are not HTTP any more, if the upstream agrees.
+    Upgrade,
+}
+
+/// The header section of a request to an upstream: the client's method on the upstream's own path,
+/// the client's fields that may go on, the right key, and the framing.
 #[derive(Clone, Copy)]
-pub struct ChatHeader<'a> {
+pub struct RequestHead<'a> {
     pub client: &'a RequestHeader,
     pub upstream: &'a Upstream,
     /// Its span becomes the parent of the upstream's.
     pub trace: Option<&'a Trace>,
-    /// Bytes of the body.
-    pub length: usize,
+    pub framing: Framing,
+    /// The gateway reads the answer that it passes on, so its coding is not for the client to
+    /// choose.
+    pub for_gateway: bool,
+    /// Whether the caller's own key goes to an upstream that has none of ours.
+    pub with_callers_key: bool,
 }
 
-impl ChatHeader<'_> {
+impl RequestHead<'_> {
     /// As HTTP/1 has it on the wire. Costs a fraction of what a map of fields does.
     pub fn to_wire(self) -> Result<BytesMut, Failure> {
         const USUAL: usize = 1024;
@@ -63,7 +78,8 @@ impl ChatHeader<'_> {
                 "its path holds a control character or a space",
             ));
         }
-        wire.extend_from_slice(b"POST ");
+        wire.extend_from_slice(self.client.method.as_str().as_bytes());
+        wire.extend_from_slice(b" ");
         wire.extend_from_slice(path.as_bytes());
         wire.extend_from_slice(b" HTTP/1.1\r\n");
         self.each(|name, value| {
@@ -73,16 +89,20 @@ impl ChatHeader<'_> {
             wire.extend_from_slice(b"\r\n");
             Ok(())
         })?;
+        if self.framing == Framing::Chunked {
+            wire.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
         wire.extend_from_slice(b"\r\n");
         Ok(wire)
     }
 
-    /// As pingora takes it.
+    /// As pingora takes it, which frames a body of unknown length itself.
     pub fn to_request(self) -> Result<Box<RequestHeader>, Failure> {
         let path = path::under(&self.client.uri, &self.upstream.base_url);
         let fields = self.client.headers.len() + 4;
+        let method = self.client.method.clone();
         let mut request =
-            RequestHeader::build(Method::POST, path.as_bytes(), Some(fields)).map_err(internal)?;
+            RequestHeader::build(method, path.as_bytes(), Some(fields)).map_err(internal)?;
         self.each(|name, value| {
             let name = Bytes::copy_from_slice(name);
             let appended = request.append_header(name, value.clone());
@@ -98,26 +118,32 @@ impl ChatHeader<'_> {
     ) -> Result<(), Failure> {
         let host = HeaderValue::try_from(host(self.upstream)).map_err(not_forwarded)?;
         put(b"Host", &host)?;
-        let credentials = Credentials::of(self.upstream, self.client);
+        let credentials = Credentials::of(self.upstream, self.client, self.with_callers_key);
         let nominated = nominated(&self.client.headers);
         let stays = |name: &HeaderName| {
             is_hop_by_hop(name, &nominated)
                 || is_own(name)
                 || NOT_FORWARDED.contains(name)
                 || credentials.replace(name)
+                || (self.for_gateway && name == header::ACCEPT_ENCODING)
                 || self.trace.is_some_and(|trace| is_replaced(name, trace))
         };
         // Of an HTTP/2 client there are none.
         let mut written = self.client.case_header_iter();
         for (name, value) in &self.client.headers {
             let written = written.next();
-            if !stays(name) {
-                let plain = name.as_str().as_bytes();
-                put(
-                    written.map_or(plain, |(written, _)| written.as_slice()),
-                    value,
-                )?;
+            if stays(name) {
+                continue;
             }
+            let kept = credentials.protocols(name, value);
+            if kept.as_ref().is_some_and(HeaderValue::is_empty) {
+                continue;
+            }
+            let plain = name.as_str().as_bytes();
+            put(
+                written.map_or(plain, |(written, _)| written.as_slice()),
+                kept.as_ref().unwrap_or(value),
+            )?;
         }
         if let Some((name, key)) = credentials.field() {
             put(name.as_str().as_bytes(), key)?;
@@ -125,7 +151,17 @@ impl ChatHeader<'_> {
         if let Some(parent) = self.trace.and_then(Trace::traceparent) {
             put(TRACEPARENT.as_bytes(), &parent)?;
         }
-        put(b"Content-Length", &self.length.into())
+        match self.framing {
+            Framing::Length(length) => put(b"Content-Length", &length.into()),
+            Framing::Upgrade => {
+                put(b"Connection", &HeaderValue::from_static("Upgrade"))?;
+                let protocols = self.client.headers.get_all(header::UPGRADE);
+                protocols
+                    .iter()
+                    .try_for_each(|protocol| put(b"Upgrade", protocol))
+            }
+            Framing::Bodyless | Framing::Chunked => Ok(()),
+        }
     }
 }
 
@@ -135,38 +171,6 @@ fn internal(error: Box<pingora::Error>) -> Failure {
 
 fn not_forwarded(why: impl Display) -> Failure {
     ApiError::bad_request(format!("The request cannot be forwarded: {why}")).into()
-}
-
-/// Points a pass-through request at its upstream; pingora strips hop-by-hop fields itself.
-pub fn pass_through_request(
-    request: &mut RequestHeader,
-    upstream: &Upstream,
-) -> pingora::Result<()> {
-    let own: Vec<_> = request
-        .headers
-        .keys()
-        .filter(|name| is_own(name))
-        .cloned()
-        .collect();
-    for name in own {
-        request.remove_header(&name);
-    }
-    Credentials::of(upstream, request).put_into(request)?;
-    request.insert_header(header::HOST, host(upstream))
-}
-
-/// Makes the gateway's span the parent of the upstream's. Without traces, the client's own fields
-/// go on as they came.
-pub fn hand_on(trace: &Trace, request: &mut RequestHeader) {
-    for name in [TRACEPARENT, TRACESTATE] {
-        if is_replaced(&HeaderName::from_static(name), trace) {
-            request.remove_header(name);
-        }
-    }
-    if let Some(parent) = trace.traceparent() {
-        // Name and value are of valid form.
-        let _ = request.insert_header(TRACEPARENT, parent);
-    }
 }
 
 /// Whether the client's field would contradict the gateway's `traceparent`.
@@ -180,23 +184,19 @@ pub fn response(upstream: &ResponseHeader) -> ResponseHeader {
     let mut header = upstream.clone();
     // One connection's HTTP version says nothing of the other's.
     header.set_version(http::Version::HTTP_11);
-    end_hop(&mut header);
-    header.remove_header(&header::TRANSFER_ENCODING);
-    header
-}
-
-/// Takes out the fields that are for the upstream's own connection, `Transfer-Encoding` apart,
-/// which whoever frames the body answers for.
-pub fn end_hop(header: &mut ResponseHeader) {
+    // What an upgrade is to is for both hops.
+    let is_upgrade = header.status == StatusCode::SWITCHING_PROTOCOLS;
+    let upgraded = |name: &HeaderName| is_upgrade && *name == header::UPGRADE;
     let nominated = nominated(&header.headers);
     let names = header.headers.keys();
     let dropped: Vec<_> = names
-        .filter(|name| is_hop_by_hop(name, &nominated) && *name != header::TRANSFER_ENCODING)
+        .filter(|name| is_hop_by_hop(name, &nominated) && !upgraded(name))
         .cloned()
         .collect();
     for name in dropped {
         header.remove_header(&name);
     }
+    header
 }
 
 /// `Host` of the upstream: with the port where it is not the scheme's own.

@@ -2,20 +2,21 @@
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 use pingora::protocols::http::client::HttpSession;
-use pingora::proxy::Session;
 
-use super::fail::{Failure, UpstreamError, UpstreamErrorKind};
+use super::fail::Failure;
 use super::headers;
-use super::leg::departure;
+use super::leg::Exchange;
 use super::reader::Reader;
-use super::run::Chat;
-use crate::proxy::Gateway;
-use crate::proxy::context::Context;
+use super::upload::Cut;
+use super::watch::departure;
+use crate::proxy::context::{Context, Route};
 use crate::proxy::edge::guard::Guarded;
 use crate::proxy::edge::respond;
-use crate::proxy::upstream::dialer::Connection;
+use crate::proxy::upstream::connection::Connection;
+use crate::proxy::upstream::error::{UpstreamError, UpstreamErrorKind};
+use crate::proxy::{Gateway, Session};
 use crate::telemetry::Phase;
 
 /// How long an answer is, as its header tells the client.
@@ -31,29 +32,34 @@ pub enum Length {
 
 /// Passes the answer on to its end. `read` is what of it was read before.
 pub async fn run(
-    chat: Chat<'_>,
+    exchange: Exchange<'_>,
     session: &mut Session,
     context: &mut Context,
     mut connection: Box<Connection>,
     read: Vec<Bytes>,
 ) -> Result<(), Failure> {
-    let gateway = chat.gateway;
-    let timeouts = &chat.snapshot.config.timeouts;
+    let gateway = exchange.gateway;
+    let timeouts = &exchange.snapshot.config.timeouts;
     context.ledger.enter(Phase::Stream);
     let mut first = match read.is_empty() {
         // Giving up a read of the body loses nothing: pingora keeps what it read.
         true => connection.session.read_response_body().now_or_never(),
         false => None,
     };
-    let guard = Guarded::of(session.as_downstream()).map(Guarded::shared);
+    let guard = Guarded::of(session).map(Guarded::shared);
     let cork = |corked| guard.iter().for_each(|guard| guard.cork(corked));
     // What has come with the header goes out with it, in one packet.
     cork(matches!(first, Some(Ok(Some(_)))));
     let succeeded = head(session, context, &connection, Length::Same).await;
     cork(false);
-    let mut reader = match succeeded? {
-        true => Reader::new(context.streamed, context.wanted()),
-        false => Reader::Blind,
+    let succeeded = succeeded?;
+    let mut reader = match context.route {
+        Route::Chat if succeeded => Reader::new(context.streamed, context.wanted()),
+        _ => Reader::Blind,
+    };
+    let mut learning = match succeeded {
+        true => context.learning.take(),
+        false => None,
     };
     connection
         .session
@@ -69,7 +75,11 @@ pub async fn run(
         pass_on(session, chunk.clone(), false).await?;
         context.ledger.mark_first_chunk();
         reader.feed(&chunk);
+        if let Some(learning) = &mut learning {
+            gateway.origins.see(learning, &chunk);
+        }
     }
+    connection.settle();
     finish_body(session, &mut connection).await?;
     context.ledger.enter(Phase::Other);
     context.answer = reader.finish();
@@ -81,19 +91,41 @@ pub async fn run(
     Ok(())
 }
 
-/// The next bytes of the answer, while the client is watched; `None` at its clean end.
+/// The next bytes of the answer, while the client is watched, or the rest of its body sent on;
+/// `None` at its clean end.
 pub async fn next_chunk(
     gateway: &Gateway,
     session: &mut Session,
     context: &Context,
     connection: &mut Connection,
 ) -> Result<Option<Bytes>, Failure> {
-    let chunk = tokio::select! {
-        biased;
-        chunk = connection.session.read_response_body() => chunk,
-        Some(why) = departure(session) => {
-            connection.session.shutdown().await;
-            return Err(Failure::ClientGone(why));
+    let chunk = loop {
+        let Connection {
+            session: upstream,
+            upload,
+            ..
+        } = &mut *connection;
+        let gone = async {
+            match upload {
+                Some(upload) => upload.go_on(session).await,
+                None => match departure(session).await {
+                    Some(why) => Err(Cut::Client(Failure::ClientGone(why))),
+                    None => std::future::pending().await,
+                },
+            }
+        };
+        tokio::select! {
+            biased;
+            chunk = upstream.read_response_body() => break chunk,
+            gone = gone => match gone {
+                Ok(()) => {}
+                // It may answer to its end all the same.
+                Err(Cut::Upstream(_)) => connection.give_up_sending(),
+                Err(Cut::Client(failure)) => {
+                    connection.session.shutdown().await;
+                    return Err(failure);
+                }
+            },
         }
     };
     chunk.map_err(|error| truncated(gateway, context, &error))
@@ -124,10 +156,11 @@ pub async fn head(
             let _ = header.insert_header(header::CONTENT_LENGTH, length);
         }
     }
-    let bodyless = matches!(
-        header.status,
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-    );
+    let bodyless = session.req_header().method == Method::HEAD
+        || matches!(
+            header.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
     if !bodyless && !header.headers.contains_key(header::CONTENT_LENGTH) {
         respond::frame(&mut header, session);
     }
@@ -142,11 +175,9 @@ pub async fn head(
 async fn finish_body(session: &mut Session, connection: &mut Connection) -> Result<(), Failure> {
     if let HttpSession::H2(h2) = &mut connection.session
         && let Ok(Some(trailers)) = h2.read_trailers().await
-        && session.as_downstream().is_http2()
+        && session.is_http2()
     {
-        let written = session
-            .as_downstream_mut()
-            .write_response_trailers(trailers);
+        let written = session.write_response_trailers(trailers);
         return written.await.map_err(|error| Failure::client(&error));
     }
     pass_on(session, Bytes::new(), true).await
@@ -155,7 +186,6 @@ async fn finish_body(session: &mut Session, connection: &mut Connection) -> Resu
 /// Writes a piece of the answer's body, the last one where it is the `end`.
 pub async fn pass_on(session: &mut Session, chunk: Bytes, end: bool) -> Result<(), Failure> {
     session
-        .as_downstream_mut()
         .write_response_body(chunk, end)
         .await
         .map_err(|error| Failure::client(&error))

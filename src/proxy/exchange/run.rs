@@ -4,25 +4,26 @@
 //! read → prepare → leg (compose, connect, send, wait) → relay or tool_loop → finish
 //! ```
 //!
-//! It runs inside `request_filter` with a connector of its own, because a body of any size has
-//! to be rewritten under an exact length and an answer may have to be continued by another leg.
+//! A body of any size is rewritten under an exact length, and an answer may be continued by another
+//! leg.
 
 use std::sync::Arc;
 
-use pingora::proxy::Session;
-
 use super::fail::Failure;
-use super::leg::leg;
+use super::headers::Framing;
+use super::leg::{Exchange, Outgoing, Part, leg, shown};
 use super::{relay, tool_loop};
-use crate::proxy::Gateway;
+use crate::config::model::{Dialect, Upstream};
 use crate::proxy::context::Context;
 use crate::proxy::edge::body;
+use crate::proxy::route::body::Look;
+use crate::proxy::route::choice::{Sought, choose, expect_allowed};
+use crate::proxy::upstream::connection::Connection;
+use crate::proxy::{Gateway, Session};
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::Phase;
-use crate::turn::{self, PrepareContext, Prepared};
+use crate::turn::{self, Continuation, PrepareContext, Prepared};
 
-/// Bytes of a model's name that are shown.
-const MODEL_LENGTH: usize = 200;
 /// Serves `POST /v1/chat/completions`.
 pub async fn run(
     gateway: &Gateway,
@@ -41,9 +42,7 @@ pub async fn run(
         headers: &session.req_header().headers,
     };
     let turn = turn::prepare(asked, body, &mut context.ledger).await?;
-    context.model = turn
-        .model()
-        .map(|model| model[..model.floor_char_boundary(MODEL_LENGTH)].to_owned());
+    context.model = turn.model().map(shown);
     context.personality = turn.personality_id().map(str::to_owned);
     let remembered = turn.remembered();
     context.memory = Some(remembered.header());
@@ -59,7 +58,7 @@ pub async fn run(
         turn: &turn,
         caller,
     };
-    let connection = leg(chat, session, context, None).await?;
+    let connection = ask(chat, session, context, None).await?;
     let answered = connection.is_success();
     if answered && let Some(memory) = &gateway.shared.memory {
         // Before the client can have read the answer and go on.
@@ -70,7 +69,7 @@ pub async fn run(
         // Boxed, since it needs far more room than the other, which most requests take.
         Box::pin(tool_loop::run(chat, session, context, connection)).await
     } else {
-        relay::run(chat, session, context, connection, Vec::new()).await
+        relay::run(chat.exchange(), session, context, connection, Vec::new()).await
     };
     if answered {
         remember(gateway, context, &turn);
@@ -97,4 +96,80 @@ pub struct Chat<'a> {
     pub snapshot: &'a Arc<Snapshot>,
     pub turn: &'a Prepared,
     pub caller: &'a Caller,
+}
+
+impl<'a> Chat<'a> {
+    /// What it has in common with every other route.
+    pub fn exchange(self) -> Exchange<'a> {
+        Exchange {
+            gateway: self.gateway,
+            snapshot: self.snapshot,
+            caller: self.caller,
+        }
+    }
+}
+
+/// One leg of a chat. `after` are the rounds of tool calls that came before.
+pub async fn ask(
+    chat: Chat<'_>,
+    session: &mut Session,
+    context: &mut Context,
+    after: Option<&Continuation>,
+) -> Result<Box<Connection>, Failure> {
+    let Chat { turn, caller, .. } = chat;
+    let upstreams = &chat.snapshot.config.upstreams;
+    let sought = Sought {
+        model: turn.model(),
+        dialect: Some(Dialect::Chat),
+        origin: None,
+    };
+    let places = choose(&chat.snapshot.config, caller, sought)?;
+    if turn.model().is_none() {
+        for place in &places {
+            let default = upstreams[*place].default_model.as_deref();
+            default.map_or(Ok(()), |model| expect_allowed(caller, model))?;
+        }
+    }
+    let compose = |upstream: &Upstream| {
+        let composed = turn.compose(upstream.strict_roles, after);
+        let part = Part {
+            pieces: composed.pieces,
+            framing: Framing::Length(composed.length),
+        };
+        match (turn.model(), &upstream.default_model) {
+            (None, Some(model)) => named(part, model),
+            _ => part,
+        }
+    };
+    let mut outgoing = Outgoing {
+        compose: &compose,
+        rest: None,
+        reads_answer: true,
+        with_callers_key: true,
+    };
+    let tries = chat.gateway.health.tries(chat.snapshot, places);
+    let connection = leg(chat.exchange(), session, context, tries, &mut outgoing).await?;
+    if context.model.is_none() {
+        let used = upstreams
+            .iter()
+            .find(|known| Some(&known.name) == context.upstream.as_ref());
+        context.model = used.and_then(|upstream| upstream.default_model.clone());
+    }
+    Ok(connection)
+}
+
+/// A body that names no model, with this one.
+fn named(part: Part, model: &str) -> Part {
+    let mut look = Look::at("application/json");
+    // It was read before, and names none.
+    let looked = part.pieces.iter().all(|piece| look.feed(piece).is_ok());
+    match look.put_in(model).filter(|_| looked) {
+        Some(edit) => {
+            let pieces = edit.make(&part.pieces);
+            let length = pieces.iter().map(bytes::Bytes::len).sum();
+            let framing = Framing::Length(length);
+            Part { pieces, framing }
+        }
+        None => part,
+    }
 }

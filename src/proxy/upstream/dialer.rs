@@ -1,143 +1,75 @@
-//! Where upstreams are and how they are reached: names, peers, connections.
+//! How upstreams are reached: an idle connection, or a new one to whichever address answers first.
 
-use std::net::{IpAddr, SocketAddr};
+use std::hash::{Hash, Hasher};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use moka::future::Cache;
 use pingora::connectors::ConnectorOptions;
-use pingora::connectors::http::v1::Connector as Http1Connector;
-use pingora::connectors::http::v2::Connector as Http2Connector;
+use pingora::connectors::http::v2::Connector;
 use pingora::protocols::ALPN;
-use pingora::protocols::Stream;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client::HttpSession as Http1Session;
-use pingora::protocols::l4::ext::TCP_INFO;
-use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType};
-use pingora_timeout::timeout;
-use tokio::io::AsyncWriteExt;
+use pingora_timeout::{sleep, timeout};
+use xxhash_rust::xxh3::Xxh3;
 
-use super::trust;
+use super::addresses::Addresses;
+use super::connection::{Connection, rejoin};
+use super::error::{UpstreamError, UpstreamErrorKind};
+use super::trust::{self, Authorities};
 use crate::config::model::{HttpVersion, Timeouts, Upstream};
-use crate::proxy::edge::respond;
-use crate::proxy::exchange::fail::{UpstreamError, UpstreamErrorKind};
 
-/// How long a resolved name is believed: long enough to keep look-ups off the request's path,
-/// short enough to follow a failover.
-const NAME_TTL: Duration = Duration::from_secs(15);
+/// How long parsed `upstreams.ca` files are believed.
+const AUTHORITIES_TTL: Duration = Duration::from_secs(15);
+/// How long one address is waited for before the next is tried beside it (RFC 8305, section 8).
+const STAGGER: Duration = Duration::from_millis(250);
 /// How long a connection rests after a stream before it may serve another request …
 const SETTLING: Duration = Duration::from_millis(5);
 /// … and where the upstream was seen to close one meanwhile, for as long as that is remembered.
 const WARY_SETTLING: Duration = Duration::from_millis(50);
 const WARY: Duration = Duration::from_secs(600);
-/// `TCP_ESTABLISHED` of the kernel's `tcp_states.h`: neither side has closed.
-const ESTABLISHED: u8 = 1;
 /// HTTP/2 windows to upstreams: pingora's 64 KiB would cap an upload at one window a round trip.
 const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 8 << 20;
 
 /// Connections to upstreams, kept for reuse.
 pub struct Dialer {
-    /// Keeps idle HTTP/1 connections.
-    http1: Http1Connector,
-    /// Keeps those of HTTP/2, and opens new ones of either version.
-    http2: Http2Connector,
-    names: Cache<(String, u16), Arc<[SocketAddr]>>,
+    /// Opens connections of either version and keeps idle ones: of HTTP/2 itself, of HTTP/1 by
+    /// its transport.
+    connector: Connector,
+    addresses: Addresses,
     /// Parsed `upstreams.ca` files.
-    authorities: Cache<PathBuf, Arc<CaType>>,
+    authorities: Cache<PathBuf, Authorities>,
     /// Peers, by their reuse hash, that closed a connection right after a stream.
     wary_of: moka::sync::Cache<u64, ()>,
 }
 
-/// A connection to an upstream, ready for a request.
-pub struct Connection {
-    pub session: HttpSession,
-    pub peer: HttpPeer,
-    /// It has served a request before, so the upstream may be closing it just now.
-    pub reused: bool,
-    /// It cannot serve another request: not all of this one went out.
-    pub spent: bool,
-}
-
-impl Connection {
-    /// Sends a whole HTTP/1 request as it stands on the wire. pingora would flush the header by
-    /// itself, which costs another packet and another wake-up of the upstream.
-    ///
-    /// Gives the connection back beside what came of the write, since an upstream may have
-    /// answered before it closed.
-    pub async fn send_at_once(
-        mut self: Box<Self>,
-        wire: Vec<Bytes>,
-        within: Duration,
-    ) -> (Box<Self>, pingora::Result<()>) {
-        let HttpSession::H1(http1) = self.session else {
-            let error = Error::explain(ErrorType::InternalError, "it is not HTTP/1");
-            return (self, Err(error));
-        };
-        let mut stream = http1.into_inner();
-        let written = write(&mut stream, &wire, within).await;
-        let http1 = Http1Session::new_with_options(stream, &self.peer);
-        self.session = HttpSession::H1(http1);
-        (self, written)
-    }
-
-    /// Whether the upstream answered that it did what it was asked.
-    pub fn is_success(&self) -> bool {
-        let header = self.session.response_header();
-        header.is_some_and(|header| header.status.is_success())
-    }
-
-    /// Whether the answer is in no coding that would have to be undone first.
-    pub fn is_readable(&self) -> bool {
-        let header = self.session.response_header();
-        header.is_some_and(|answer| {
-            let coding = answer.headers.get(header::CONTENT_ENCODING);
-            coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
-        })
-    }
-
-    /// Whether the answer is a stream of events.
-    pub fn is_event_stream(&self) -> bool {
-        let header = self.session.response_header();
-        header.is_some_and(respond::is_event_stream)
-    }
-
-    /// Bytes that the upstream's kernel has acknowledged on this connection; HTTP/1 only, where
-    /// no other request shares it.
-    pub fn bytes_acknowledged(&self) -> Option<u64> {
-        Some(self.tcp_info()?.tcpi_bytes_acked)
-    }
-
-    /// Whether the upstream has closed its side, or the connection broke; HTTP/1 only.
-    fn is_closed(&self) -> bool {
-        self.tcp_info()
-            .is_some_and(|info| info.tcpi_state != ESTABLISHED)
-    }
-
-    fn tcp_info(&self) -> Option<TCP_INFO> {
-        let digest = self.session.as_http1()?.digest();
-        digest.socket_digest.as_ref()?.tcp_info()
-    }
+/// Which connections will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Idle ones too.
+    Allowed,
+    /// None that an upstream may be closing just now: what is sent cannot be sent again.
+    Refused,
+    /// A new one over HTTP/1, for bytes that will not be HTTP any more.
+    Upgrade,
 }
 
 impl Dialer {
     /// Opens nothing yet: sockets belong to the runtime that first dials.
     pub fn new(options: ConnectorOptions) -> Self {
         Self {
-            http1: Http1Connector::new(Some(options.clone())),
-            http2: Http2Connector::new(Some(options)),
-            names: Cache::builder()
-                .max_capacity(1024)
-                .time_to_live(NAME_TTL)
-                .build(),
+            connector: Connector::new(Some(options)),
+            addresses: Addresses::new(),
             authorities: Cache::builder()
                 .max_capacity(64)
-                .time_to_live(NAME_TTL)
+                .time_to_live(AUTHORITIES_TTL)
                 .build(),
             wary_of: moka::sync::Cache::builder()
                 .max_capacity(1024)
@@ -146,44 +78,102 @@ impl Dialer {
         }
     }
 
-    /// Connects within `timeouts.connect`, trying each address of the name in turn, or takes an
-    /// idle connection.
+    /// Takes an idle connection where one is allowed, or connects within `timeouts.connect`.
     pub async fn connect(
         &self,
         upstream: &Upstream,
         timeouts: &Timeouts,
+        kept: Kept,
     ) -> Result<Box<Connection>, UpstreamError> {
-        let too_late = |_| UpstreamError {
+        let failed = |kind, why| UpstreamError {
             upstream: upstream.name.clone(),
-            kind: UpstreamErrorKind::Connect,
-            why: format!("no connection within {:?}", timeouts.connect),
+            kind,
+            why,
         };
         let connecting = async {
-            let addresses = self.resolve(upstream).await?;
-            let mut failure = None;
-            for &address in addresses.iter() {
-                let peer = self.peer(upstream, timeouts, address).await?;
-                match self.session(&peer).await {
-                    Ok((session, reused)) => {
-                        return Ok(Box::new(Connection {
-                            session,
-                            peer,
-                            reused,
-                            spent: false,
-                        }));
+            let found = self.addresses.of(&upstream.base_url).await;
+            let addresses = found.map_err(|why| failed(UpstreamErrorKind::Resolve, why))?;
+            let authorities = match &upstream.ca {
+                Some(file) => Some(
+                    self.authorities
+                        .try_get_with_by_ref(file, async { trust::authorities(file) })
+                        .await
+                        .map_err(|why| failed(UpstreamErrorKind::Tls, why.to_string()))?,
+                ),
+                None => None,
+            };
+            let peer = |address: &SocketAddr| {
+                let mut peer = peer(upstream, timeouts, *address, authorities.as_ref());
+                if kept == Kept::Upgrade {
+                    peer.options.alpn = ALPN::H1;
+                }
+                peer
+            };
+            if kept != Kept::Upgrade {
+                for peer in addresses.iter().map(peer) {
+                    if let Some(session) = self.idle(&peer, kept).await {
+                        return Ok(Box::new(Connection::new(session, peer, true)));
                     }
-                    Err(error) => failure = Some(UpstreamError::new(&upstream.name, &error)),
                 }
             }
-            Err(failure.unwrap_or_else(|| unresolved(upstream, "its name has no address")))
+            // Boxed, since a new connection needs much room, and most requests take an idle one.
+            let opening = Box::pin(self.open(addresses.iter().map(peer), timeouts.connect));
+            let (session, peer) = opening
+                .await
+                .map_err(|error| UpstreamError::new(&upstream.name, &error))?;
+            if let (2.., Some(address)) = (addresses.len(), peer.address().as_inet()) {
+                self.addresses.reached(&upstream.base_url, *address);
+            }
+            Ok(Box::new(Connection::new(session, peer, false)))
         };
-        let connection = timeout(timeouts.connect, connecting)
-            .await
-            .map_err(too_late)?;
-        connection.map(|mut connection| {
-            connection.session.set_write_timeout(Some(timeouts.write));
-            connection
-        })
+        let mut connection = timeout(timeouts.connect, connecting).await.map_err(|_| {
+            let why = format!("no connection within {:?}", timeouts.connect);
+            failed(UpstreamErrorKind::Connect, why)
+        })??;
+        connection.session.set_write_timeout(Some(timeouts.write));
+        Ok(connection)
+    }
+
+    /// Opens a connection to whichever peer answers first. The next one is tried beside those
+    /// before it when one of them has failed, or has had its share of the time.
+    async fn open(
+        &self,
+        mut peers: impl ExactSizeIterator<Item = HttpPeer>,
+        within: Duration,
+    ) -> pingora::Result<(HttpSession, HttpPeer)> {
+        let count = u32::try_from(peers.len()).unwrap_or(u32::MAX);
+        let share = STAGGER.min(within / count.saturating_add(1));
+        let dial = async |peer: HttpPeer| {
+            let opened = self.connector.new_http_session(&peer).await;
+            opened.map(|session| (session, peer))
+        };
+        let mut dials = FuturesUnordered::new();
+        let mut failure = None;
+        while let Some(peer) = peers.next() {
+            dials.push(dial(peer));
+            let turn = async {
+                match peers.len() {
+                    0 => std::future::pending().await,
+                    _ => sleep(share).await,
+                }
+            };
+            let mut turn = std::pin::pin!(turn);
+            loop {
+                tokio::select! {
+                    biased;
+                    dialled = dials.next() => match dialled {
+                        Some(Ok(opened)) => return Ok(opened),
+                        Some(Err(error)) => failure = Some(error),
+                        None => {}
+                    },
+                    () = &mut turn => break,
+                }
+                if peers.len() > 0 || dials.is_empty() {
+                    break;
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::new(ErrorType::ConnectNoRoute)))
     }
 
     /// Gives a connection back after a stream's clean end, once it has proven to stay open. Some
@@ -198,7 +188,7 @@ impl Dialer {
         tokio::spawn(async move {
             let peer = connection.peer.reuse_hash();
             let wary = dialer.wary_of.contains_key(&peer);
-            pingora_timeout::sleep(if wary { WARY_SETTLING } else { SETTLING }).await;
+            sleep(if wary { WARY_SETTLING } else { SETTLING }).await;
             if connection.is_closed() {
                 return dialer.wary_of.insert(peer, ());
             }
@@ -212,117 +202,52 @@ impl Dialer {
             mut session,
             peer,
             spent,
+            upload,
+            writing,
             ..
         } = *connection;
-        if spent {
+        if spent || upload.is_some() {
             return session.shutdown().await;
         }
         let idle = Some(timeouts.upstream_idle);
         match session {
-            HttpSession::H1(http1) => self.http1.release_http_session(http1, &peer, idle).await,
-            HttpSession::H2(http2) => self.http2.release_http_session(http2, &peer, idle),
+            HttpSession::H1(mut http1) => {
+                http1.respect_keepalive();
+                if let Some(stream) = http1.reuse().await.and_then(|s| rejoin(s, writing)) {
+                    let transport = self.connector.transport();
+                    transport.release_stream(stream, peer.reuse_hash(), idle);
+                }
+            }
+            HttpSession::H2(http2) => self.connector.release_http_session(http2, &peer, idle),
             HttpSession::Custom(()) => {}
         }
     }
 
-    /// An idle session, or a new one; whether it is the former.
-    async fn session(&self, peer: &HttpPeer) -> pingora::Result<(HttpSession, bool)> {
+    /// An idle connection, or a stream of one that others share.
+    async fn idle(&self, peer: &HttpPeer, kept: Kept) -> Option<HttpSession> {
         let versions = &peer.options.alpn;
         if versions.get_max_http_version() == 2
-            && let Some(idle) = self.http2.reused_http_session(peer).await?
+            // One that cannot be used is none: a new one is opened.
+            && let Ok(Some(idle)) = self.connector.reused_http_session(peer).await
         {
-            return Ok((HttpSession::H2(idle), true));
+            return Some(HttpSession::H2(idle));
         }
         // Where either will do, the upstream may have chosen this one.
-        if versions.get_min_http_version() == 1
-            && let Some(idle) = self.http1.reused_http_session(peer).await
-        {
-            return Ok((HttpSession::H1(idle), true));
+        if versions.get_min_http_version() == 1 && kept == Kept::Allowed {
+            let idle = self.connector.transport().reused_stream(peer).await?;
+            return Some(HttpSession::H1(Http1Session::new_with_options(idle, peer)));
         }
-        // Boxed, since a new connection needs much room, and most requests take an idle one.
-        let new = Box::pin(self.http2.new_http_session(peer)).await?;
-        Ok((new, false))
-    }
-
-    /// The first address of the upstream as a peer, for the pass-through route, where pingora
-    /// itself connects.
-    pub async fn pass_through_peer(
-        &self,
-        upstream: &Upstream,
-        timeouts: &Timeouts,
-    ) -> Result<HttpPeer, UpstreamError> {
-        let addresses = self.resolve(upstream).await?;
-        let first = addresses
-            .first()
-            .ok_or_else(|| unresolved(upstream, "its name has no address"))?;
-        self.peer(upstream, timeouts, *first).await
-    }
-
-    async fn peer(
-        &self,
-        upstream: &Upstream,
-        timeouts: &Timeouts,
-        address: SocketAddr,
-    ) -> Result<HttpPeer, UpstreamError> {
-        let mut peer = peer(upstream, timeouts, address);
-        if let Some(file) = &upstream.ca {
-            let reading = async { trust::authorities(file) };
-            let authorities = self.authorities.try_get_with(file.clone(), reading).await;
-            peer.options.ca = Some(authorities.map_err(|why| UpstreamError {
-                upstream: upstream.name.clone(),
-                kind: UpstreamErrorKind::Tls,
-                why: why.to_string(),
-            })?);
-        }
-        Ok(peer)
-    }
-
-    async fn resolve(&self, upstream: &Upstream) -> Result<Arc<[SocketAddr]>, UpstreamError> {
-        let url = &upstream.base_url;
-        let port = url.port_or_known_default().unwrap_or(443);
-        let name = match url.host() {
-            Some(url::Host::Ipv4(ip)) => return Ok([SocketAddr::new(IpAddr::V4(ip), port)].into()),
-            Some(url::Host::Ipv6(ip)) => return Ok([SocketAddr::new(IpAddr::V6(ip), port)].into()),
-            Some(url::Host::Domain(name)) => name.to_owned(),
-            None => return Err(unresolved(upstream, "its base_url has no host")),
-        };
-        let looking_up = async {
-            let found = tokio::net::lookup_host((name.as_str(), port)).await?;
-            Ok::<Arc<[SocketAddr]>, std::io::Error>(found.collect())
-        };
-        self.names
-            .try_get_with((name.clone(), port), looking_up)
-            .await
-            .map_err(|error| unresolved(upstream, &format!("looking up `{name}`: {error}")))
+        None
     }
 }
 
-async fn write(stream: &mut Stream, wire: &[Bytes], within: Duration) -> pingora::Result<()> {
-    let writing = async {
-        for piece in wire {
-            stream.write_all(piece).await?;
-        }
-        stream.flush().await
-    };
-    match timeout(within, writing).await {
-        Ok(written) => written
-            .map_err(|error| Error::because(ErrorType::WriteError, "writing the request", error)),
-        Err(_) => Error::e_explain(
-            ErrorType::WriteTimedout,
-            format!("the request could not be written within {within:?}"),
-        ),
-    }
-}
-
-fn unresolved(upstream: &Upstream, why: &str) -> UpstreamError {
-    UpstreamError {
-        upstream: upstream.name.clone(),
-        kind: UpstreamErrorKind::Resolve,
-        why: why.to_owned(),
-    }
-}
-
-fn peer(upstream: &Upstream, timeouts: &Timeouts, address: SocketAddr) -> HttpPeer {
+/// A peer, with all that makes it another than one at the same address in its reuse hash.
+fn peer(
+    upstream: &Upstream,
+    timeouts: &Timeouts,
+    address: SocketAddr,
+    authorities: Option<&Authorities>,
+) -> HttpPeer {
     let tls = upstream.base_url.scheme() == "https";
     let sni = match upstream.base_url.host() {
         _ if !tls => String::new(),
@@ -330,6 +255,14 @@ fn peer(upstream: &Upstream, timeouts: &Timeouts, address: SocketAddr) -> HttpPe
         _ => address.ip().to_string(),
     };
     let mut peer = HttpPeer::new(address, tls, sni);
+    let mut group = Xxh3::new();
+    // pingora's own hash has neither.
+    upstream.http.hash(&mut group);
+    if let Some(authorities) = authorities {
+        authorities.digest.hash(&mut group);
+        peer.options.ca = Some(authorities.certificates.clone());
+    }
+    peer.group_key = group.finish();
     let options = &mut peer.options;
     options.connection_timeout = Some(timeouts.connect);
     options.total_connection_timeout = Some(timeouts.connect);

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
-use pingora::proxy::Session;
 use uuid::Uuid;
 
 use super::Answering;
 use crate::dialect::{Call, Round};
+use crate::proxy::Session;
 use crate::proxy::context::Context;
 use crate::proxy::exchange::fail::Failure;
-use crate::proxy::exchange::leg::with_client;
 use crate::proxy::exchange::relay::pass_on;
+use crate::proxy::exchange::watch::with_client;
 use crate::telemetry::Phase;
 use crate::tools::{CallContext, CallResult, unknown_tool};
 use crate::turn::name_calls;

@@ -13,19 +13,18 @@ mod execute;
 use std::time::Instant;
 
 use bytes::Bytes;
-use pingora::proxy::Session;
 use serde_json::Value;
 
 use super::fail::Failure;
-use super::leg::leg;
 use super::reader::{TEXT_LIMIT, WHOLE_LIMIT};
 use super::relay::{self, Length, next_chunk, pass_on};
-use super::run::Chat;
+use super::run::{Chat, ask};
 use crate::config::model;
 use crate::dialect::{Answer, Gate, Observer, Round, Whole};
 use crate::error::ApiError;
+use crate::proxy::Session;
 use crate::proxy::context::Context;
-use crate::proxy::upstream::dialer::Connection;
+use crate::proxy::upstream::connection::Connection;
 use crate::telemetry::Phase;
 use crate::turn::Continuation;
 use crate::wire::coalesce;
@@ -204,7 +203,7 @@ impl Answering<'_> {
         connection: Box<Connection>,
         read: Vec<Bytes>,
     ) -> Result<(), Failure> {
-        relay::run(self.chat, session, context, connection, read).await
+        relay::run(self.chat.exchange(), session, context, connection, read).await
     }
 
     /// Reads an answer that is not streamed, up to a limit.
@@ -256,7 +255,7 @@ impl Answering<'_> {
         session: &mut Session,
         context: &mut Context,
     ) -> Result<Box<Connection>, Failure> {
-        leg(self.chat, session, context, Some(&self.after)).await
+        ask(self.chat, session, context, Some(&self.after)).await
     }
 
     async fn release(&self, context: &Context, connection: Box<Connection>) {

@@ -20,10 +20,10 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use tower::retry::budget::{Budget, TpsBudget};
 
+use super::error::UpstreamErrorKind;
 use crate::config::model::{Breaker as Settings, Upstream};
 use crate::error::ApiError;
 use crate::proxy::edge::overload::whole_seconds;
-use crate::proxy::exchange::fail::UpstreamErrorKind;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
 
@@ -185,18 +185,13 @@ impl Health {
         }
     }
 
-    /// The upstreams of `snapshot` that serve `model`, for one request.
-    pub fn tries(&self, snapshot: &Arc<Snapshot>, model: Option<&str>) -> Tries {
+    /// The upstreams at these places of `snapshot`, for one request.
+    pub fn tries(&self, snapshot: &Arc<Snapshot>, mut places: Vec<usize>) -> Tries {
         self.budget.deposit();
-        let upstreams = snapshot.config.upstreams.iter().enumerate();
-        let mut left: Vec<_> = upstreams
-            .filter(|(_, upstream)| model.is_none_or(|model| upstream.models.is_match(model)))
-            .map(|(place, _)| place)
-            .collect();
-        left.reverse();
+        places.reverse();
         Tries {
             snapshot: snapshot.clone(),
-            left,
+            left: places,
             tried: false,
             last_resort: None,
             wait: None,
@@ -272,11 +267,6 @@ impl Tries {
     /// An upstream could not be reached: nothing was sent, and another may be tried.
     pub fn unreachable(&mut self, answer: ApiError) {
         self.failed = Some(answer);
-    }
-
-    /// Whether another upstream is left.
-    pub fn has_more(&self) -> bool {
-        !self.left.is_empty()
     }
 
     /// What the client is told when all were tried or left out; `None` where there was none.

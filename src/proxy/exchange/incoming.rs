@@ -1,0 +1,159 @@
+//! A body as far as it has to be read before it is known where it goes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
+use pingora_timeout::timeout;
+
+use super::fail::Failure;
+use super::headers::Framing;
+use super::leg::Exchange;
+use super::send::AT_ONCE;
+use crate::error::ApiError;
+use crate::proxy::Session;
+use crate::proxy::edge::body::{Body, announced, too_large};
+use crate::proxy::route::body::Look;
+use crate::proxy::route::choice;
+use crate::proxy::route::endpoint::{Endpoint, Model};
+
+/// Bytes of a form that are waited for where it need not name a model: files come in forms too.
+const GLANCE: usize = 16 * 1024;
+/// How long the end of a body of unknown length is waited for: most are small, and one that is at
+/// hand whole goes out at once, on a kept connection.
+const MOMENT: Duration = Duration::from_millis(2);
+
+/// A body as far as it was read before it is sent on.
+pub struct Incoming {
+    pub pieces: Vec<Bytes>,
+    read: usize,
+    announced: Option<usize>,
+    pub look: Look,
+    /// What is still to come.
+    pub body: Body,
+}
+
+impl Incoming {
+    /// Reads as much as has to be known before an upstream is chosen, and what is small whole.
+    pub async fn read(
+        exchange: Exchange<'_>,
+        session: &mut Session,
+        endpoint: Endpoint,
+    ) -> Result<Self, Failure> {
+        let config = &exchange.snapshot.config;
+        let decides = choice::depends_on_model(config, exchange.caller, endpoint.dialect);
+        let body = Body::new(session, config);
+        let mut incoming = Self {
+            pieces: Vec::new(),
+            read: 0,
+            announced: announced(session),
+            look: match body.has_ended() {
+                true => Look::Nothing,
+                false => look(session, decides.route)?,
+            },
+            body,
+        };
+        while !incoming.body.has_ended() {
+            let waits = incoming.waits(endpoint, decides.route || decides.default);
+            let next = incoming.body.next(session);
+            let chunk = match waits {
+                Waits::ForIt => next.await?,
+                Waits::AMoment => match timeout(MOMENT, next).await {
+                    Ok(chunk) => chunk?,
+                    Err(_) => break,
+                },
+                Waits::No => break,
+            };
+            let Some(chunk) = chunk else { break };
+            incoming.look.feed(&chunk)?;
+            incoming.read += chunk.len();
+            incoming.pieces.push(chunk);
+            if incoming.read > config.server.body_limit.max(AT_ONCE) {
+                return Err(unnamed(config.server.body_limit).into());
+            }
+        }
+        Ok(incoming)
+    }
+
+    /// Whether more of it is waited for.
+    fn waits(&self, endpoint: Endpoint, decides: bool) -> Waits {
+        if self.announced.is_some_and(|length| length <= AT_ONCE) {
+            return Waits::ForIt;
+        }
+        let names_model = matches!(endpoint.model, Model::Required | Model::Optional);
+        let may_name = !self.look.is_form() || names_model || self.read < GLANCE;
+        if decides && may_name && !self.look.is_settled() {
+            return Waits::ForIt;
+        }
+        match self.announced {
+            None if self.read <= AT_ONCE => Waits::AMoment,
+            _ => Waits::No,
+        }
+    }
+
+    /// Of all of it, where that is known.
+    pub fn length(&self) -> Option<usize> {
+        match self.body.has_ended() {
+            true => Some(self.read),
+            false => self.announced,
+        }
+    }
+
+    /// How its end is told upstream.
+    pub fn framing(&self, session: &Session) -> Framing {
+        let method = &session.req_header().method;
+        let is_announced = self.announced.is_some() || self.read > 0;
+        match self.length() {
+            _ if method == Method::HEAD => Framing::Bodyless,
+            // RFC 9110, section 8.6: a POST without a body says so.
+            Some(0)
+                if !is_announced
+                    && !matches!(*method, Method::POST | Method::PUT | Method::PATCH) =>
+            {
+                Framing::Bodyless
+            }
+            Some(length) => Framing::Length(length),
+            None => Framing::Chunked,
+        }
+    }
+}
+
+/// What is waited for before a body is sent on.
+enum Waits {
+    /// The next bytes.
+    ForIt,
+    /// The next bytes, if they come at once.
+    AMoment,
+    No,
+}
+
+/// A look at the body of a request, where it can be read.
+fn look(session: &Session, decides: bool) -> Result<Look, ApiError> {
+    let headers = &session.req_header().headers;
+    let encodings = headers.get_all(header::CONTENT_ENCODING);
+    let is_plain = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !encodings.iter().all(is_plain) {
+        if decides {
+            return Err(ApiError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The body has a Content-Encoding, so the model that decides where it goes cannot \
+                 be read. Send it uncompressed.",
+            )
+            .param("Content-Encoding"));
+        }
+        return Ok(Look::Nothing);
+    }
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    Ok(Look::at(content_type.unwrap_or_default()))
+}
+
+/// So much of a body was read, and its model is not in it.
+fn unnamed(limit: usize) -> ApiError {
+    let mut error = too_large(limit);
+    error.message = format!(
+        "The first {limit} bytes of the body name no `model`, which decides where it goes. Put it \
+         before what is large, or raise server.body_limit."
+    );
+    error
+}

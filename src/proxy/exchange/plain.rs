@@ -1,0 +1,271 @@
+//! Every proxied route without a conversation to prepare: what the request says of its model is
+//! looked at while it comes, and it goes on as it came, of whatever size.
+//!
+//! ```text
+//! look (path, query, the body's first bytes) → choose → leg, the body streaming → relay
+//! ```
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+
+use super::fail::Failure;
+use super::headers::Framing;
+use super::incoming::Incoming;
+use super::leg::{Exchange, Outgoing, Part, leg, shown};
+use super::{models, relay, upgrade};
+use crate::config::model::Upstream;
+use crate::error::ApiError;
+use crate::proxy::context::Context;
+use crate::proxy::edge::body;
+use crate::proxy::route::body::{Edit, Look};
+use crate::proxy::route::choice::{self, Sought, choose};
+use crate::proxy::route::endpoint::{self, Endpoint, Model};
+use crate::proxy::upstream::connection::Connection;
+use crate::proxy::{Gateway, Session};
+use crate::snapshot::Caller;
+use crate::telemetry::Phase;
+
+/// Serves a request that is only passed on.
+pub async fn run(
+    gateway: &Gateway,
+    session: &mut Session,
+    context: &mut Context,
+    caller: &Caller,
+) -> Result<(), Failure> {
+    let snapshot = context.snapshot.clone();
+    let exchange = Exchange {
+        gateway,
+        snapshot: &snapshot,
+        caller,
+    };
+    let endpoint = context.endpoint;
+    if upgrade::is_asked_for(session) {
+        return Box::pin(upgrade::run(exchange, session, context)).await;
+    }
+    if models::are_gathered(exchange, session, endpoint) {
+        return Box::pin(models::list(exchange, session, context)).await;
+    }
+    context.ledger.enter(Phase::ReadBody);
+    let incoming = Incoming::read(exchange, session, endpoint).await?;
+    let asked = Asked::of(exchange, session, &incoming.look);
+    context.model = asked.model.as_deref().map(shown);
+    let connection = match asked.sought_at(exchange, session, endpoint) {
+        Some(places) => Box::pin(seek(exchange, session, context, incoming, places)).await?,
+        None => {
+            let places = choose(&snapshot.config, caller, asked.sought(endpoint))?;
+            let sending = Sending {
+                incoming,
+                endpoint,
+                with_callers_key: true,
+            };
+            sending.run(exchange, session, context, places).await?
+        }
+    };
+    if let (true, Some(upstream)) = (has_ids(exchange, endpoint), &context.upstream) {
+        context.learning = Some(gateway.origins.learn(upstream));
+    }
+    relay::run(exchange, session, context, connection, Vec::new()).await?;
+    if !session.is_body_done() {
+        // It was answered before it was read: the close must not take the answer with it.
+        body::drain(session).await;
+    }
+    Ok(())
+}
+
+/// Whether answers of this endpoint name things that are asked for again, and there is a question
+/// of where.
+fn has_ids(exchange: Exchange<'_>, endpoint: Endpoint) -> bool {
+    let may_be_elsewhere = exchange.snapshot.config.upstreams.len() > 1;
+    may_be_elsewhere && (endpoint.model == Model::Unknown || endpoint.keeps_answers())
+}
+
+/// What a request says of where it is to go.
+pub struct Asked {
+    pub model: Option<String>,
+    /// The upstream that an id in it is from.
+    origin: Option<Arc<str>>,
+    has_body: bool,
+}
+
+impl Asked {
+    /// Of a request whose body was looked at as far as it need be.
+    pub fn of(exchange: Exchange<'_>, session: &Session, look: &Look) -> Self {
+        let uri = &session.req_header().uri;
+        let (path, query) = (uri.path(), uri.query());
+        let in_body = || look.model().map(str::to_owned);
+        let in_query = || query.and_then(endpoint::model_in);
+        let ids = || {
+            let texts = look.texts().iter().map(|text| text.as_str().into());
+            endpoint::ids(path, query).chain(texts)
+        };
+        let may_be_elsewhere = exchange.snapshot.config.upstreams.len() > 1;
+        Self {
+            model: endpoint::model_of(path).or_else(in_body).or_else(in_query),
+            origin: may_be_elsewhere
+                .then(|| exchange.gateway.origins.of(ids()))
+                .flatten(),
+            has_body: !matches!(look, Look::Nothing),
+        }
+    }
+
+    /// What decides where it goes.
+    pub fn sought(&self, endpoint: Endpoint) -> Sought<'_> {
+        Sought {
+            model: self.model.as_deref(),
+            dialect: endpoint.dialect,
+            origin: self.origin.as_deref(),
+        }
+    }
+
+    /// Where a thing is looked for of which nobody knows whose it is.
+    fn sought_at(
+        &self,
+        exchange: Exchange<'_>,
+        session: &Session,
+        endpoint: Endpoint,
+    ) -> Option<Vec<usize>> {
+        let asks = matches!(session.req_header().method, Method::GET | Method::HEAD);
+        if !asks || !endpoint.is_by_id() || self.model.is_some() || self.origin.is_some() {
+            return None;
+        }
+        let upstreams = &exchange.snapshot.config.upstreams;
+        let places = choice::speaking(upstreams, endpoint.dialect);
+        (places.len() > 1 && !self.has_body).then_some(places)
+    }
+}
+
+/// Asks one upstream after the other, until one does not say that it is not there.
+async fn seek(
+    exchange: Exchange<'_>,
+    session: &mut Session,
+    context: &mut Context,
+    incoming: Incoming,
+    places: Vec<usize>,
+) -> Result<Box<Connection>, Failure> {
+    let mut sending = Sending {
+        incoming,
+        endpoint: context.endpoint,
+        with_callers_key: true,
+    };
+    let mut first = None;
+    for place in places {
+        // What the first one says stands where nobody has it.
+        let sent = sending.again(exchange, session, context, vec![place]).await;
+        let answered = match sent {
+            Ok(connection) => connection,
+            Err(refused @ Failure::Refused(_)) => {
+                first.get_or_insert((Err(refused), context.upstream.clone()));
+                sending.with_callers_key = false;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        let header = answered.session.response_header();
+        let status = header.map_or(StatusCode::NOT_FOUND, |header| header.status);
+        let is_here = match first {
+            None => status != StatusCode::NOT_FOUND,
+            // It was asked without the caller's key.
+            Some(_) => status.is_success() || status.is_redirection(),
+        };
+        if is_here {
+            return Ok(answered);
+        }
+        sending.with_callers_key = false;
+        first.get_or_insert((Ok(answered), context.upstream.clone()));
+    }
+    let none = || Failure::from(ApiError::not_found("No upstream was asked."));
+    let (answered, upstream) = first.ok_or_else(none)?;
+    context.upstream = upstream;
+    answered
+}
+
+/// A request on its way to an upstream.
+struct Sending {
+    incoming: Incoming,
+    endpoint: Endpoint,
+    with_callers_key: bool,
+}
+
+impl Sending {
+    async fn run(
+        mut self,
+        exchange: Exchange<'_>,
+        session: &mut Session,
+        context: &mut Context,
+        places: Vec<usize>,
+    ) -> Result<Box<Connection>, Failure> {
+        self.again(exchange, session, context, places).await
+    }
+
+    /// Sends it; what the client has still to send of it can be sent once.
+    async fn again(
+        &mut self,
+        exchange: Exchange<'_>,
+        session: &mut Session,
+        context: &mut Context,
+        places: Vec<usize>,
+    ) -> Result<Box<Connection>, Failure> {
+        let defaults = self.defaults(exchange, &places)?;
+        let (length, framing) = (self.incoming.length(), self.incoming.framing(session));
+        let rest = match self.incoming.body.has_ended() {
+            true => None,
+            false => {
+                let body = std::mem::take(&mut self.incoming.body);
+                Some((body, std::mem::take(&mut self.incoming.look)))
+            }
+        };
+        let pieces = &self.incoming.pieces;
+        let compose = |upstream: &Upstream| {
+            let default = defaults.iter().find(|(name, _)| *name == upstream.name);
+            match default {
+                None => Part {
+                    pieces: pieces.clone(),
+                    framing,
+                },
+                Some((_, edit)) => Part {
+                    pieces: edit.make(pieces),
+                    framing: length.map_or(framing, |length| Framing::Length(edit.length(length))),
+                },
+            }
+        };
+        let mut outgoing = Outgoing {
+            compose: &compose,
+            rest,
+            reads_answer: false,
+            with_callers_key: self.with_callers_key,
+        };
+        let tries = exchange.gateway.health.tries(exchange.snapshot, places);
+        let sent = leg(exchange, session, context, tries, &mut outgoing).await;
+        if let (None, Some(upstream)) = (&context.model, &context.upstream)
+            && defaults.iter().any(|(name, _)| name == upstream)
+        {
+            let upstreams = &exchange.snapshot.config.upstreams;
+            let used = upstreams.iter().find(|known| known.name == *upstream);
+            context.model = used.and_then(|upstream| upstream.default_model.clone());
+        }
+        sent
+    }
+
+    /// The models that are put in, by the upstreams that they are of.
+    fn defaults(
+        &self,
+        exchange: Exchange<'_>,
+        places: &[usize],
+    ) -> Result<Vec<(String, Edit)>, ApiError> {
+        let mut edits = Vec::new();
+        if self.endpoint.model != Model::Required {
+            return Ok(edits);
+        }
+        for place in places {
+            let upstream = &exchange.snapshot.config.upstreams[*place];
+            if let Some(model) = &upstream.default_model
+                && let Some(edit) = self.incoming.look.put_in(model)
+            {
+                choice::expect_allowed(exchange.caller, model)?;
+                edits.push((upstream.name.clone(), edit));
+            }
+        }
+        Ok(edits)
+    }
+}
