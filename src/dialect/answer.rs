@@ -1,7 +1,7 @@
 //! What an upstream said, in whole or so far.
 
 /// Bytes of an answer's text that are kept: what becomes a record of memory is smaller.
-pub const TEXT_LIMIT: usize = 64 * 1024;
+const TEXT_LIMIT: usize = 64 * 1024;
 
 /// What of an answer somebody asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,14 +10,18 @@ pub enum Wanted {
     Usage,
     /// All but its text.
     Facts,
-    All,
+    /// All, with this many bytes of text at most.
+    Text(usize),
 }
 
 impl Wanted {
+    /// All that is kept of any answer.
+    pub const ALL: Self = Self::Text(TEXT_LIMIT);
+
     /// Bytes of text to keep.
     pub fn text_limit(self) -> usize {
         match self {
-            Self::All => TEXT_LIMIT,
+            Self::Text(limit) => limit,
             Self::Usage | Self::Facts => 0,
         }
     }

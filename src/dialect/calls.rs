@@ -20,8 +20,11 @@ pub struct Round {
     pub calls: Vec<Call>,
     /// Ids of the calls that are for the client, which then has to answer them first.
     pub client_calls: Vec<String>,
+    /// For each of the gateway's, how many of the client's stand before it.
+    pub places: Vec<usize>,
     /// What the next leg repeats of this one: items of the dialect's own, as the upstream said them.
-    /// Where the client has calls too it repeats the rest itself, and these are the gateway's alone.
+    /// Where the client has calls too it repeats the rest itself, and these are what goes among it:
+    /// the gateway's calls alone, one each.
     pub said: Vec<Bytes>,
 }
 

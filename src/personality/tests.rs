@@ -469,7 +469,7 @@ fn a_request_is_read_as_a_conversation() {
         { "role": "assistant", "content": "two" },
         { "role": "user", "content": [{ "type": "text", "text": "thr\u{e9}e" }] },
     ]});
-    let request = Request::parse(body.to_string().into(), 64).unwrap();
+    let request = Dialect::Chat.read(body.to_string().into(), 64).unwrap();
     assert_eq!(request.recent(2), ["thrée", "two"]);
     assert_eq!(request.recent(9), ["thrée", "two", "", "one"]);
     let history: &dyn History = &request;

@@ -8,6 +8,7 @@ mod hidden_rounds;
 mod identity;
 mod options;
 mod remember;
+mod tool_loop;
 mod tools;
 
 use std::sync::Arc;
@@ -16,13 +17,16 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 
-pub use self::hidden_rounds::HiddenRounds;
+pub use self::hidden_rounds::{HiddenPlace, HiddenRound, HiddenRounds, Whose};
 use self::identity::Trust;
 use self::options::Options;
 pub use self::remember::Remembered;
-pub use self::tools::{Continuation, Offer, name_calls};
+pub use self::tool_loop::{Continuation, Step, ToolLoop};
+pub use self::tools::Offer;
 use crate::config::model;
-use crate::dialect::{self, Answer, Composed, Injection, Request, ToolOffer, compose};
+use crate::dialect::{
+    self, Answer, Composed, Dialect, Editor, Injection, Request, ToolOffer, Wanted, compose,
+};
 use crate::error::ApiError;
 use crate::memory::{self, Memory};
 use crate::personality::{AssembleContext, Persona};
@@ -40,6 +44,8 @@ pub struct PrepareContext<'a> {
     pub caller: &'a Caller,
     /// Turns that the client may be going on with.
     pub hidden_rounds: &'a HiddenRounds,
+    /// The API that the client speaks.
+    pub dialect: Dialect,
     /// The request's header fields.
     pub headers: &'a HeaderMap,
 }
@@ -52,6 +58,7 @@ pub struct Prepared {
     persona: Option<Arc<Persona>>,
     remembered: Remembered,
     offer: Offer,
+    whose: Whose,
 }
 
 /// Reads a chat request and decides what is put into it.
@@ -66,7 +73,9 @@ pub async fn prepare(
 ) -> Result<Prepared, ApiError> {
     let snapshot = asked.snapshot;
     ledger.enter(Phase::Compose);
-    let request = Request::parse(body, snapshot.config.limits.json_depth)?;
+    let request = asked
+        .dialect
+        .read(body, snapshot.config.limits.json_depth)?;
     let trust = Trust {
         now: Timestamp::now().as_second(),
         ..Trust::default()
@@ -87,7 +96,12 @@ pub async fn prepare(
     ledger.enter(Phase::Tools);
     let offer = Offer::choose(snapshot, options.use_tools, persona.as_deref(), &request);
     injection.tools = offer.injection();
-    injection.restored = asked.hidden_rounds.restore(&asked.caller.tenant, &request);
+    let whose = Whose {
+        tenant: asked.caller.tenant.clone(),
+        user: options.identity.user.clone(),
+        conversation: options.identity.conversation.clone(),
+    };
+    injection.restored = asked.hidden_rounds.restore(&whose, &request);
     ledger.enter(Phase::Compose);
     Ok(Prepared {
         model: request.model().map(|model| model.into_owned()),
@@ -96,6 +110,7 @@ pub async fn prepare(
         persona,
         remembered,
         offer,
+        whose,
     })
 }
 
@@ -115,9 +130,19 @@ impl Prepared {
         &self.offer
     }
 
-    /// Whether the client wants a stream.
-    pub fn is_streamed(&self) -> bool {
-        self.request.stream()
+    /// The API that the client speaks.
+    pub fn dialect(&self) -> Dialect {
+        self.request.dialect()
+    }
+
+    /// An editor of the answer; `seed` is of this answer alone.
+    pub fn editor(&self, wanted: Wanted, seed: String) -> Editor {
+        Editor::new(self.dialect(), self.offer.owners().clone(), wanted, seed)
+    }
+
+    /// Where what is hidden of the answer stands.
+    pub fn hidden_place(&self) -> HiddenPlace {
+        HiddenPlace::after(&self.request, self.whose.clone())
     }
 
     /// What memory did for it.
@@ -148,10 +173,12 @@ impl Prepared {
             ..self.injection.clone()
         };
         if let Some(after) = after {
-            injection.extra_messages = after.messages.clone();
-            injection.free_choice = true;
+            injection.follow_up = after.items.clone();
             if after.last {
-                injection.tools = ToolOffer::Drop;
+                injection.tools = match injection.tools {
+                    ToolOffer::Add(tools) => ToolOffer::Close(tools),
+                    other => other,
+                };
             }
         }
         compose(&self.request, &injection)

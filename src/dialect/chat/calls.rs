@@ -114,10 +114,13 @@ impl Calls {
         found.any(|found| found.owner != Owner::Client)
     }
 
-    /// The calls that the gateway runs.
-    pub fn ours(&self) -> impl Iterator<Item = &Found> {
-        let found = self.found.iter();
-        found.filter(|found| found.owner == Owner::Gateway)
+    /// The calls that the gateway runs, each with how many of the client's stand before it.
+    pub fn ours(&self) -> impl Iterator<Item = (usize, &Found)> {
+        let mut before = 0;
+        self.found.iter().filter_map(move |found| {
+            before += usize::from(found.owner == Owner::Client);
+            (found.owner == Owner::Gateway).then_some((before, found))
+        })
     }
 
     /// The ids of the client's.
@@ -130,7 +133,7 @@ impl Calls {
     /// Whether every call of the gateway's has all of its arguments.
     pub fn are_whole(&self) -> bool {
         self.ours()
-            .all(|found| arguments(&found.arguments) != Arguments::Open)
+            .all(|(_, found)| arguments(&found.arguments) != Arguments::Open)
     }
 
     /// Decides whose the calls are of which nothing more will come. Gives the fragments of those
@@ -185,7 +188,9 @@ impl Calls {
     }
 
     fn find(&self, is: impl Fn(&Found) -> bool) -> Option<usize> {
-        self.found.iter().rposition(|found| !found.is_legacy && is(found))
+        self.found
+            .iter()
+            .rposition(|found| !found.is_legacy && is(found))
     }
 
     /// Whether a fragment under the index or id of a call is of another call all the same. One
@@ -197,9 +202,8 @@ impl Calls {
         }
         let differs = |a: &str, b: &str| !a.is_empty() && !b.is_empty() && a != b;
         let other_id = differs(&found.id, &fragment.id);
-        let other_index = found.index.is_some()
-            && fragment.index.is_some()
-            && found.index != fragment.index;
+        let other_index =
+            found.index.is_some() && fragment.index.is_some() && found.index != fragment.index;
         let other_name = found.name != fragment.name;
         match arguments(&found.arguments) {
             _ if other_index => true,
@@ -241,9 +245,8 @@ impl Calls {
             Owner::Client => {
                 return match found.place {
                     None => Fate::Passes,
-                    Some(place) => placed(json, place).map_or(Fate::Passes, |entry| {
-                        Fate::PassesAs(vec![entry])
-                    }),
+                    Some(place) => placed(json, place)
+                        .map_or(Fate::Passes, |entry| Fate::PassesAs(vec![entry])),
                 };
             }
             Owner::Undecided => found.held.push(json.clone()),
@@ -275,7 +278,8 @@ impl Calls {
         let others = || self.found.iter().enumerate().filter(is_other);
         let any_held = others().any(|(_, found)| found.owner != Owner::Client);
         let any_placed = others().any(|(_, found)| found.place.is_some());
-        let clients = others().filter(|(_, found)| found.owner == Owner::Client && !found.is_legacy);
+        let clients =
+            others().filter(|(_, found)| found.owner == Owner::Client && !found.is_legacy);
         let first = self.found.iter().filter_map(|found| found.index).min();
         let place = clients.count() as u64 + first.unwrap_or(0);
         let found = &mut self.found[at];
@@ -339,7 +343,8 @@ fn object(text: &str) -> Option<String> {
     let is_object = |json: &RawValue| json.get().starts_with('{');
     let (last, before) = values.split_last()?;
     let is_empty = |json: &RawValue| json.get()[1..].trim_start().starts_with('}');
-    let repeats = |json: &Box<RawValue>| is_object(json) && (is_empty(json) || json.get() == last.get());
+    let repeats =
+        |json: &Box<RawValue>| is_object(json) && (is_empty(json) || json.get() == last.get());
     (is_object(last) && before.iter().all(repeats)).then(|| last.get().to_owned())
 }
 

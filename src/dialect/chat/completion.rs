@@ -239,7 +239,9 @@ impl Reader<'_> {
                     choice.thinks |= thought.is_some_and(is_thought);
                     choice.rest.extend(thought.map(|span| (key, span)));
                 }
-                _ => choice.rest.extend(reader.something()?.map(|span| (key, span))),
+                _ => choice
+                    .rest
+                    .extend(reader.something()?.map(|span| (key, span))),
             }
             Ok(())
         })

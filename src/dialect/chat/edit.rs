@@ -227,7 +227,10 @@ impl Editor {
             self.template.get_or_insert_with(|| json.clone());
             self.hold_ending(&mut editing, shape);
         } else {
-            editing.says |= shape.choices.iter().any(|it| it.finish_reason(json).is_some());
+            editing.says |= shape
+                .choices
+                .iter()
+                .any(|it| it.finish_reason(json).is_some());
         }
         if editing.changed && !editing.says {
             return Edit::Drop;
@@ -347,12 +350,17 @@ impl Editor {
             says: true,
         };
         if let Some(choice) = shape.choices.first() {
-            let mut gone = vec![];
+            let mut gone: Vec<&Member> = vec![];
             let entries = choice.entries.iter();
             let fates = entries.map(|entry| self.calls.whole_entry(&entry.of(body), &self.owners));
             let held: Vec<_> = fates.map(|fate| fate == Fate::Held).collect();
             if !held.contains(&false) {
-                gone.extend(choice.said.get(body, "tool_calls").filter(|_| !held.is_empty()));
+                gone.extend(
+                    choice
+                        .said
+                        .get(body, "tool_calls")
+                        .filter(|_| !held.is_empty()),
+                );
             } else {
                 editing.cut(cuts(&choice.entries, |at| held[at]));
             }
@@ -399,5 +407,8 @@ impl Editing<'_> {
 }
 
 fn is_empty(json: &[u8], member: &Member) -> bool {
-    matches!(&json[member.value.range()], b"null" | b"\"\"" | b"[]" | b"{}")
+    matches!(
+        &json[member.value.range()],
+        b"null" | b"\"\"" | b"[]" | b"{}"
+    )
 }

@@ -51,7 +51,8 @@ pub struct Ending {
 /// is believed as far as the calls bear it out.
 pub fn runs(reason: &str, calls: &Calls) -> bool {
     let is = |known: &&str| known.eq_ignore_ascii_case(reason);
-    RUNS.iter().any(|known| is(&known)) || (!ENDS.iter().any(|known| is(&known)) && calls.are_whole())
+    RUNS.iter().any(|known| is(&known))
+        || (!ENDS.iter().any(|known| is(&known)) && calls.are_whole())
 }
 
 impl Ending {
@@ -98,14 +99,15 @@ impl Ending {
             splice.cut(cut);
         }
         let held = splice.finish().to_bytes();
-        if ends {
-            self.finish.push(held);
-        }
         // Some say in every event what it cost so far; the last one counts.
-        self.usage = match ends {
-            true => self.usage.take().filter(|_| usage.is_none()),
-            false => Some(held),
-        };
+        if !ends {
+            self.usage = Some(held);
+            return;
+        }
+        self.finish.push(held);
+        if usage.is_some() {
+            self.usage = None;
+        }
     }
 
     /// Notes how a whole answer ended.
@@ -123,4 +125,3 @@ impl Ending {
         events.map(Event::of)
     }
 }
-

@@ -19,27 +19,30 @@ pub fn round(turn: &Said, calls: &Calls, seed: &mut Seed) -> Round {
         ..Round::default()
     };
     let mut entries = Vec::new();
-    for found in calls.ours() {
-        let mut taken = round.calls.iter().map(|call| &call.id).chain(&round.client_calls);
+    for (place, found) in calls.ours() {
+        let mut taken = round
+            .calls
+            .iter()
+            .map(|call| &call.id)
+            .chain(&round.client_calls);
         let id = match found.id.as_str() {
             "" => seed.next(),
             id if taken.any(|other| other == id) => seed.next(),
             id => id.to_owned(),
         };
         entries.push(entry(found, &id));
+        round.places.push(place);
         round.calls.push(Call {
             id,
             name: found.name.clone(),
             arguments: found.object().unwrap_or_else(|| found.arguments.clone()),
         });
     }
-    // What was said beside calls of both sides is in the turn that the client repeats.
-    let nothing = Said::default();
-    let turn = match round.client_calls.is_empty() {
-        true => turn,
-        false => &nothing,
+    round.said = match round.client_calls.is_empty() {
+        true => vec![message(turn, &entries)],
+        // What was said beside them is in the turn that the client repeats.
+        false => entries.iter().map(|entry| bytes(entry)).collect(),
     };
-    round.said = vec![message(turn, entries)];
     round
 }
 
@@ -64,11 +67,16 @@ impl Seed {
 
 /// The messages that tell the model what became of its calls: its own turn, then a result for each.
 pub fn follow_up(round: &Round, results: &[String]) -> Vec<Bytes> {
-    let results = round.calls.iter().zip(results).map(|(call, content)| {
+    let said = round.said.iter().cloned();
+    said.chain(self::results(round, results)).collect()
+}
+
+/// The messages that tell what each call gave.
+pub fn results(round: &Round, results: &[String]) -> impl Iterator<Item = Bytes> {
+    round.calls.iter().zip(results).map(|(call, content)| {
         let message = json!({ "role": "tool", "tool_call_id": call.id, "content": content });
-        Bytes::from(message.to_string())
-    });
-    round.said.iter().cloned().chain(results).collect()
+        message.to_string().into()
+    })
 }
 
 /// An event in which the client gets calls of its own, made after one of which they were held.
@@ -87,10 +95,7 @@ pub fn released(template: &Bytes, entries: &[Bytes], legacy: Option<&Bytes>) -> 
     ];
     let mut splice = Splice::<()>::new(template);
     splice.cut(choices.value.range());
-    splice.insert(
-        choices.value.start,
-        Rope::of((), choice.concat().into()),
-    );
+    splice.insert(choices.value.start, Rope::of((), choice.concat().into()));
     if let Some(usage) = shape.members.get(template, "usage") {
         let key = usage.key.span;
         for cut in shape.members.cuts(|member| member.key.span == key) {
@@ -100,7 +105,8 @@ pub fn released(template: &Bytes, entries: &[Bytes], legacy: Option<&Bytes>) -> 
     Some(splice.finish().to_bytes())
 }
 
-fn message(turn: &Said, entries: Vec<Box<RawValue>>) -> Bytes {
+/// An assistant's turn that asks for these calls.
+pub fn message(turn: &Said, entries: &[Box<RawValue>]) -> Bytes {
     let mut message = Members::default();
     message.push("role", "assistant");
     let members: Vec<_> = turn.members().collect();
@@ -135,6 +141,10 @@ fn entry(found: &Found, id: &str) -> Box<RawValue> {
     }
     entry.push("function", function.raw());
     entry.raw()
+}
+
+fn bytes(json: &RawValue) -> Bytes {
+    Bytes::copy_from_slice(json.get().as_bytes())
 }
 
 /// An object that is being written.

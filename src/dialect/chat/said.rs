@@ -30,7 +30,14 @@ impl PartialEq for Part {
 
 /// Texts that are names of something and not its content: said again, they say the same.
 const NAMES: [&str; 8] = [
-    "role", "type", "id", "name", "index", "format", "object", "signature",
+    "role",
+    "type",
+    "id",
+    "name",
+    "index",
+    "format",
+    "object",
+    "signature",
 ];
 
 impl Said {
@@ -98,7 +105,10 @@ fn join(whole: &mut Value, more: Value) {
         }
         (Value::Array(whole), Value::Array(more)) => {
             for element in more {
-                let index = element.get("index").cloned().filter(|index| !index.is_null());
+                let index = element
+                    .get("index")
+                    .cloned()
+                    .filter(|index| !index.is_null());
                 let known = index.and_then(|index| {
                     let mut whole = whole.iter_mut();
                     whole.find(|known| known.get("index") == Some(&index))
@@ -116,13 +126,11 @@ fn join(whole: &mut Value, more: Value) {
 
 fn join_member(whole: &mut Map<String, Value>, name: String, more: Value) {
     match (whole.get_mut(&name), more) {
-        (Some(Value::String(known)), Value::String(more)) => {
-            match NAMES.contains(&name.as_str()) {
-                true if more.is_empty() => {}
-                true => *known = more,
-                false => known.push_str(&more),
-            }
-        }
+        (Some(Value::String(known)), Value::String(more)) => match NAMES.contains(&name.as_str()) {
+            true if more.is_empty() => {}
+            true => *known = more,
+            false => known.push_str(&more),
+        },
         (Some(known), more) => join(known, more),
         (None, more) => {
             whole.insert(name, more);

@@ -93,4 +93,3 @@ pub fn present<'a>(members: &'a Members, json: &[u8], name: &str) -> Option<&'a 
     let member = members.get(json, name)?;
     (&json[member.value.range()] != b"null").then_some(member)
 }
-

@@ -41,7 +41,8 @@ mod tests {
     #[test]
     fn an_error_is_told_as_anthropic_tells_it() {
         let refused = ApiError::not_found("No \"such\" model.").param("model");
-        let body: serde_json::Value = serde_json::from_slice(&error(&refused, "req_1")).expect("JSON");
+        let body: serde_json::Value =
+            serde_json::from_slice(&error(&refused, "req_1")).expect("JSON");
         let wanted = json!({
             "type": "error",
             "error": { "type": "not_found_error", "message": "No \"such\" model." },

@@ -16,6 +16,6 @@ pub use edit::Editor;
 pub use error::error;
 pub use place::compose;
 pub use read::Reader;
-pub use request::{Places, read};
+pub use request::{Places, call_ids, read};
 pub use round::follow_up;
 pub use tool::tool;

@@ -4,7 +4,7 @@ use crate::dialect::{Content, MemoryUse, Request, Role};
 use crate::error::ApiError;
 
 fn parse(json: &str) -> Result<Request, ApiError> {
-    Request::parse(Bytes::copy_from_slice(json.as_bytes()), 64)
+    Dialect::Chat.read(Bytes::copy_from_slice(json.as_bytes()), 64)
 }
 
 #[test]
@@ -27,10 +27,8 @@ fn reads_every_field_it_knows() {
     );
     assert_eq!(request.use_tools(), Some(false));
     assert_eq!(request.memory(), Some(MemoryUse::Readonly));
-    assert_eq!(
-        request.tool_choice(),
-        Some(br#"{"type":"function"}"#.as_slice())
-    );
+    let forced = Some(Withheld::ForcedChoice);
+    assert_eq!(request.options().withheld, forced);
     assert!(request.messages().is_empty());
 }
 
@@ -46,8 +44,8 @@ fn null_is_absent() {
     assert!(!request.stream());
     assert_eq!(request.use_tools(), None);
     assert_eq!(request.memory(), None);
-    assert_eq!(request.tool_choice(), None);
-    assert!(request.tool_names().is_empty());
+    assert_eq!(request.options().withheld, None);
+    assert!(request.options().tool_names.is_empty());
 }
 
 #[test]

@@ -5,7 +5,7 @@ pub mod finish;
 pub mod headers;
 pub mod leg;
 pub mod pass_through;
-pub mod reader;
 pub mod relay;
 pub mod run;
+pub mod tee;
 pub mod tool_loop;

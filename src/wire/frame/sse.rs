@@ -182,10 +182,7 @@ impl Frame {
     /// Each line, and what ends it.
     fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut rest = match self.is_first {
-            true => self
-                .raw
-                .strip_prefix(BYTE_ORDER_MARK)
-                .unwrap_or(&self.raw),
+            true => self.raw.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.raw),
             false => &self.raw[..],
         };
         std::iter::from_fn(move || {

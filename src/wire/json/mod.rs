@@ -19,7 +19,7 @@ use crate::error::ApiError;
 pub use scanner::Scanner;
 
 /// A range of byte offsets into one JSON text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Span {
     /// Offset of the first byte.
     pub start: usize,
@@ -76,7 +76,7 @@ impl Text {
 }
 
 /// An array or object, as what must be known to add to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Container {
     /// Brackets included.
     pub span: Span,
