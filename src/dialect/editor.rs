@@ -47,7 +47,7 @@ impl Editor {
     }
 
     /// Reads the data of an event that goes on as it came.
-    pub fn read(&mut self, data: &[u8]) {
+    pub fn read(&mut self, data: &Bytes) {
         match self {
             Self::Chat(editor) => editor.read(data),
             Self::Responses(editor) => editor.read(data),

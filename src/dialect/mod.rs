@@ -97,7 +97,7 @@ impl Dialect {
 
     /// Whether its requests are read here. Those of the others pass through.
     pub const fn is_read(self) -> bool {
-        matches!(self, Self::Chat)
+        matches!(self, Self::Chat | Self::Responses | Self::Messages)
     }
 
     /// Checks a body and finds what matters in it. JSON may nest `depth` deep.

@@ -85,7 +85,7 @@ impl Editor {
     }
 
     /// Reads an event that goes on as it came.
-    pub fn read(&mut self, data: &[u8]) {
+    pub fn read(&mut self, data: &Bytes) {
         self.reader.event(data);
     }
 

@@ -1,14 +1,15 @@
 //! Messages: `POST /v1/messages`.
 //!
 //! Shapes: <https://docs.anthropic.com/en/api/messages>.
-//!
-//! Not read yet ([`Dialect::is_read`](super::Dialect::is_read)): requests and answers pass through.
 
+mod block;
 mod edit;
 mod error;
+mod leg;
 mod place;
 mod read;
 mod request;
+mod restore;
 mod round;
 mod tool;
 
@@ -16,6 +17,7 @@ pub use edit::Editor;
 pub use error::error;
 pub use place::compose;
 pub use read::Reader;
-pub use request::{Places, call_ids, read};
+pub use request::{Places, read};
+pub use restore::call_ids;
 pub use round::follow_up;
 pub use tool::tool;
