@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::dialect::{Fragment, Request};
+use crate::dialect::{Dialect, Fragment};
 use crate::wire::Escaped;
 
 /// A conversation as texts, the oldest first; the user begins, the assistant answers.
@@ -689,7 +689,7 @@ fn a_request_is_read_as_a_conversation() {
         { "role": "assistant", "content": "two" },
         { "role": "user", "content": [{ "type": "text", "text": "thr\u{e9}e" }] },
     ]});
-    let request = Request::parse(body.to_string().into(), 64).unwrap();
+    let request = Dialect::Chat.read(body.to_string().into(), 64).unwrap();
     assert_eq!(request.recent(2), ["thrée", "two"]);
     assert_eq!(request.recent(9), ["thrée", "two", "", "one"]);
     let history: &dyn History = &request;

@@ -10,10 +10,9 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::edge::overload::Admission;
-use super::exchange::reader::Wanted;
 use super::route::endpoint::{Endpoint, OTHER};
 use super::route::origins::Learning;
-use crate::dialect::Answer;
+use crate::dialect::{Answer, Dialect, Wanted};
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::ring::{CHAT, REFUSED};
 use crate::telemetry::traces::Trace;
@@ -43,6 +42,8 @@ pub struct Context {
     pub status: u16,
     /// Whether the answer is a stream of events. Set by `relay`.
     pub streamed: bool,
+    /// The API that the answer is read as, where it is. Set by `run` and `plain`; read by `relay`.
+    pub dialect: Option<Dialect>,
     /// The model that was asked for. Set by `run` and `plain`.
     pub model: Option<String>,
     /// The upstream that answered, or that was tried last. Set by `leg`.
@@ -142,6 +143,7 @@ impl Context {
             admission: None,
             status: 0,
             streamed: false,
+            dialect: None,
             model: None,
             upstream: None,
             personality: None,
@@ -160,7 +162,7 @@ impl Context {
     /// What of the answer is asked for.
     pub fn wanted(&self) -> Wanted {
         if self.keeps_answer {
-            Wanted::All
+            Wanted::ALL
         } else if self.trace.as_ref().is_some_and(Trace::is_sampled) {
             Wanted::Facts
         } else {

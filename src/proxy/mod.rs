@@ -128,10 +128,15 @@ impl Gateway {
     /// Serves one request. An error has been dealt with: the connection is to be dropped.
     async fn serve(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
         let served = match admit::admit(self, session, context) {
-            Ok((Route::Chat, caller)) => run::run(self, session, context, &caller).await,
             Ok((Route::Local, caller)) => local::serve(self, session, context, caller).await,
             Ok((Route::None, _)) => Ok(()),
-            Ok((_, caller)) => plain::run(self, session, context, &caller).await,
+            Ok((_, caller)) => {
+                let turn = context.endpoint.turn(&session.req_header().method);
+                match turn {
+                    Some(turn) => run::run(self, session, context, (&caller, turn)).await,
+                    None => plain::run(self, session, context, &caller).await,
+                }
+            }
             Err(failure) => Err(failure),
         };
         match served {

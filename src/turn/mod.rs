@@ -8,6 +8,7 @@ mod hidden_rounds;
 mod identity;
 mod options;
 mod remember;
+mod tool_loop;
 mod tools;
 
 use std::sync::Arc;
@@ -16,17 +17,29 @@ use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
 
-pub use self::hidden_rounds::HiddenRounds;
+pub use self::hidden_rounds::{HiddenPlace, HiddenRound, HiddenRounds, Whose};
 use self::options::Options;
+use self::remember::Off;
 pub use self::remember::Remembered;
-pub use self::tools::{Continuation, Offer, name_calls};
+pub use self::tool_loop::{Continuation, Step, ToolLoop};
+pub use self::tools::Offer;
 use crate::config::model;
-use crate::dialect::{self, Answer, Composed, Injection, Request, ToolOffer, compose};
+use crate::dialect::{
+    self, Answer, Composed, Dialect, Editor, Injection, Request, ToolOffer, Wanted, compose,
+};
 use crate::error::ApiError;
 use crate::memory::{self, Memory};
 use crate::personality::{AssembleContext, Persona};
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::{Ledger, Phase};
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    Answer,
+    /// How many tokens there are in what would be sent.
+    Count,
+}
 
 /// What a turn is prepared from.
 #[derive(Clone, Copy)]
@@ -39,6 +52,9 @@ pub struct PrepareContext<'a> {
     pub caller: &'a Caller,
     /// Turns that the client may be going on with.
     pub hidden_rounds: &'a HiddenRounds,
+    /// The API that the client speaks.
+    pub dialect: Dialect,
+    pub wish: Wish,
     /// The request's header fields.
     pub headers: &'a HeaderMap,
 }
@@ -51,6 +67,7 @@ pub struct Prepared {
     persona: Option<Arc<Persona>>,
     remembered: Remembered,
     offer: Offer,
+    whose: Whose,
 }
 
 /// Reads a chat request and decides what is put into it.
@@ -65,8 +82,14 @@ pub async fn prepare(
 ) -> Result<Prepared, ApiError> {
     let snapshot = asked.snapshot;
     ledger.enter(Phase::Compose);
-    let request = Request::parse(body, snapshot.config.limits.json_depth)?;
-    let options = Options::read(&asked, &request)?;
+    let request = asked
+        .dialect
+        .read(body, snapshot.config.limits.json_depth)?;
+    let mut options = Options::read(&asked, &request)?;
+    if asked.wish == Wish::Count {
+        // Nothing is asked that could be remembered.
+        options.memory = Err(Off::Request);
+    }
     permit(asked.caller, options.model.as_deref())?;
     ledger.enter(Phase::Personality);
     let persona = choose(snapshot, options.personality.as_deref())?;
@@ -85,7 +108,12 @@ pub async fn prepare(
     ledger.enter(Phase::Tools);
     let offer = Offer::choose(snapshot, options.use_tools, persona.as_deref(), &request);
     injection.tools = offer.injection();
-    injection.restored = asked.hidden_rounds.restore(&asked.caller.tenant, &request);
+    let whose = Whose {
+        tenant: asked.caller.tenant.clone(),
+        user: options.identity.user.clone(),
+        conversation: options.identity.conversation.clone(),
+    };
+    injection.restored = asked.hidden_rounds.restore(&whose, &request);
     ledger.enter(Phase::Compose);
     Ok(Prepared {
         model: options.model,
@@ -94,6 +122,7 @@ pub async fn prepare(
         persona,
         remembered,
         offer,
+        whose,
     })
 }
 
@@ -113,9 +142,19 @@ impl Prepared {
         &self.offer
     }
 
-    /// Whether the client wants a stream.
-    pub fn is_streamed(&self) -> bool {
-        self.request.stream()
+    /// The API that the client speaks.
+    pub fn dialect(&self) -> Dialect {
+        self.request.dialect()
+    }
+
+    /// An editor of the answer; `seed` is of this answer alone.
+    pub fn editor(&self, wanted: Wanted, seed: String) -> Editor {
+        Editor::new(self.dialect(), self.offer.owners().clone(), wanted, seed)
+    }
+
+    /// Where what is hidden of the answer stands.
+    pub fn hidden_place(&self) -> HiddenPlace {
+        HiddenPlace::after(&self.request, self.whose.clone())
     }
 
     /// What memory did for it.
@@ -146,10 +185,12 @@ impl Prepared {
             ..self.injection.clone()
         };
         if let Some(after) = after {
-            injection.extra_messages = after.messages.clone();
-            injection.free_choice = true;
+            injection.follow_up = after.items.clone();
             if after.last {
-                injection.tools = ToolOffer::Drop;
+                injection.tools = match injection.tools {
+                    ToolOffer::Add(tools) => ToolOffer::Close(tools),
+                    other => other,
+                };
             }
         }
         compose(&self.request, &injection)

@@ -12,6 +12,7 @@ mod auth;
 mod bytes_back;
 mod bytes_in;
 mod demo;
+mod dialects;
 mod drain;
 mod embedding;
 mod extraction;

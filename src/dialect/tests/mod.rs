@@ -3,6 +3,33 @@
 mod answer;
 mod compose;
 mod golden;
+mod messages;
 mod request;
+mod responses;
 mod sse;
 mod tool_calls;
+
+use crate::dialect::Composed;
+
+/// Taking the insertions out and the cuts back in gives the client's bytes.
+fn undone(body: &str, composed: &Composed) -> String {
+    let bytes = composed.to_bytes();
+    let mut kept = Vec::new();
+    let mut from = 0;
+    for insertion in &composed.insertions {
+        kept.extend_from_slice(&bytes[from..insertion.at.start]);
+        from = insertion.at.end;
+    }
+    kept.extend_from_slice(&bytes[from..]);
+    let mut whole = Vec::new();
+    let (mut at, mut read) = (0, 0);
+    for cut in &composed.cuts {
+        let until = cut.start - at;
+        whole.extend_from_slice(&kept[read..read + until]);
+        read += until;
+        whole.extend_from_slice(&body.as_bytes()[cut.clone()]);
+        at = cut.end;
+    }
+    whole.extend_from_slice(&kept[read..]);
+    String::from_utf8(whole).expect("UTF-8")
+}

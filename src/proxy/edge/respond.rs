@@ -7,6 +7,7 @@ use http_body_util::{BodyDataStream, BodyExt, combinators::UnsyncBoxBody};
 use pingora::http::ResponseHeader;
 
 use super::guard::Guarded;
+use crate::dialect::Dialect;
 use crate::error::ApiError;
 use crate::proxy::Session;
 use crate::proxy::context::Context;
@@ -38,7 +39,19 @@ pub async fn error(
     if error.status == StatusCode::UNAUTHORIZED {
         header.insert_header(header::WWW_AUTHENTICATE, "Bearer")?;
     }
-    whole(session, context, header, error.body()).await
+    let body = match shape(session) {
+        Some(dialect) => dialect.error(error, &context.request_id.to_string()),
+        None => error.body(),
+    };
+    whole(session, context, header, body).await
+}
+
+/// The API whose errors whoever asks here reads.
+fn shape(session: &Session) -> Option<Dialect> {
+    let request = session.req_header();
+    let is_anthropic = || request.headers.contains_key("anthropic-version");
+    let dialect = Dialect::of_path(request.uri.path());
+    dialect.or_else(|| is_anthropic().then_some(Dialect::Messages))
 }
 
 /// Writes a whole answer in JSON.

@@ -14,7 +14,7 @@ use super::headers::Framing;
 use super::incoming::Incoming;
 use super::leg::{Exchange, Outgoing, Part, leg, shown};
 use super::{models, relay, upgrade};
-use crate::config::model::Upstream;
+use crate::config::model::{Dialect, Upstream};
 use crate::error::ApiError;
 use crate::proxy::context::Context;
 use crate::proxy::edge::body;
@@ -41,6 +41,9 @@ pub async fn run(
     };
     let endpoint = context.endpoint;
     if upgrade::is_asked_for(session) {
+        if endpoint.path == Dialect::Responses.path() {
+            return Err(no_socket().into());
+        }
         return Box::pin(upgrade::run(exchange, session, context)).await;
     }
     if models::are_gathered(exchange, session, endpoint) {
@@ -71,6 +74,16 @@ pub async fn run(
         body::drain(session).await;
     }
     Ok(())
+}
+
+/// A socket that passed through would be without all that the gateway is for, and nobody would see it.
+/// Clients that are told so at once take the event stream.
+fn no_socket() -> ApiError {
+    ApiError::new(
+        StatusCode::UPGRADE_REQUIRED,
+        "Responses are not served over a WebSocket here. Send POST /v1/responses with `stream`.",
+    )
+    .code("websocket_not_supported")
 }
 
 /// Whether answers of this endpoint name things that are asked for again, and there is a question

@@ -8,10 +8,10 @@ use pingora::protocols::http::client::HttpSession;
 use super::fail::Failure;
 use super::headers;
 use super::leg::Exchange;
-use super::reader::Reader;
+use super::tee::Tee;
 use super::upload::Cut;
 use super::watch::departure;
-use crate::proxy::context::{Context, Route};
+use crate::proxy::context::Context;
 use crate::proxy::edge::guard::Guarded;
 use crate::proxy::edge::respond;
 use crate::proxy::upstream::connection::Connection;
@@ -53,9 +53,9 @@ pub async fn run(
     let succeeded = head(session, context, &connection, Length::Same).await;
     cork(false);
     let succeeded = succeeded?;
-    let mut reader = match context.route {
-        Route::Chat if succeeded => Reader::new(context.streamed, context.wanted()),
-        _ => Reader::Blind,
+    let mut tee = match context.dialect {
+        Some(dialect) if succeeded => Tee::new(context.streamed, dialect, context.wanted()),
+        _ => Tee::Blind,
     };
     let mut learning = match succeeded {
         true => context.learning.take(),
@@ -74,7 +74,7 @@ pub async fn run(
         let Some(chunk) = chunk else { break };
         pass_on(session, chunk.clone(), false).await?;
         context.ledger.mark_first_chunk();
-        reader.feed(&chunk);
+        tee.feed(&chunk);
         if let Some(learning) = &mut learning {
             gateway.origins.see(learning, &chunk);
         }
@@ -82,7 +82,7 @@ pub async fn run(
     connection.settle();
     finish_body(session, &mut connection).await?;
     context.ledger.enter(Phase::Other);
-    context.answer = reader.finish();
+    context.answer = tee.finish();
     if context.streamed {
         gateway.dialer.release_after_stream(connection, timeouts);
     } else {

@@ -1,4 +1,4 @@
-//! The chat exchange, as one straight async function:
+//! The exchange of a conversation, as one straight async function:
 //!
 //! ```text
 //! read → prepare → leg (compose, connect, send, wait) → relay or tool_loop → finish
@@ -13,7 +13,8 @@ use super::fail::Failure;
 use super::headers::Framing;
 use super::leg::{Exchange, Outgoing, Part, leg, shown};
 use super::{relay, tool_loop};
-use crate::config::model::{Dialect, Upstream};
+use crate::config::model::Upstream;
+use crate::dialect::Dialect;
 use crate::proxy::context::Context;
 use crate::proxy::edge::body;
 use crate::proxy::route::body::Look;
@@ -22,14 +23,14 @@ use crate::proxy::upstream::connection::Connection;
 use crate::proxy::{Gateway, Session};
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::Phase;
-use crate::turn::{self, Continuation, PrepareContext, Prepared};
+use crate::turn::{self, Continuation, PrepareContext, Prepared, Wish};
 
-/// Serves `POST /v1/chat/completions`.
+/// Serves a request to a model, in whatever API.
 pub async fn run(
     gateway: &Gateway,
     session: &mut Session,
     context: &mut Context,
-    caller: &Caller,
+    (caller, (dialect, wish)): (&Caller, (Dialect, Wish)),
 ) -> Result<(), Failure> {
     let snapshot = context.snapshot.clone();
     context.ledger.enter(Phase::ReadBody);
@@ -39,9 +40,12 @@ pub async fn run(
         memory: gateway.shared.memory.as_deref(),
         caller,
         hidden_rounds: &gateway.shared.hidden_rounds,
+        dialect,
+        wish,
         headers: &session.req_header().headers,
     };
     let turn = turn::prepare(asked, body, &mut context.ledger).await?;
+    context.dialect = (wish == Wish::Answer).then_some(dialect);
     context.model = turn.model().map(shown);
     context.personality = turn.personality_id().map(str::to_owned);
     let remembered = turn.remembered();
@@ -65,12 +69,14 @@ pub async fn run(
         turn.remembered()
             .keep_block(memory, &snapshot.config.memory);
     }
-    let relayed = if answered && !turn.offer().is_empty() && connection.is_readable() {
-        // Boxed, since it needs far more room than the other, which most requests take.
-        Box::pin(tool_loop::run(chat, session, context, connection)).await
-    } else {
-        relay::run(chat.exchange(), session, context, connection, Vec::new()).await
-    };
+    let relayed =
+        if wish == Wish::Answer && answered && !turn.offer().is_empty() && connection.is_readable()
+        {
+            // Boxed, since it needs far more room than the other, which most requests take.
+            Box::pin(tool_loop::run(chat, session, context, connection)).await
+        } else {
+            relay::run(chat.exchange(), session, context, connection, Vec::new()).await
+        };
     if answered {
         remember(gateway, context, &turn);
     }
@@ -120,7 +126,7 @@ pub async fn ask(
     let upstreams = &chat.snapshot.config.upstreams;
     let sought = Sought {
         model: turn.model(),
-        dialect: Some(Dialect::Chat),
+        dialect: Some(turn.dialect()),
         origin: None,
     };
     let places = choose(&chat.snapshot.config, caller, sought)?;

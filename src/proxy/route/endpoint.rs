@@ -10,6 +10,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::config::model::Dialect;
 use crate::proxy::context::Route;
+use crate::turn::Wish;
 
 /// One endpoint of the APIs that are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,6 +184,21 @@ impl Endpoint {
             "/v1/responses" if method == Method::POST => Route::Responses,
             "/v1/messages" if method == Method::POST => Route::Messages,
             _ => Route::Other,
+        }
+    }
+
+    /// What of a conversation is asked here, where a turn has to be prepared for it.
+    pub fn turn(self, method: &Method) -> Option<(Dialect, Wish)> {
+        if method != Method::POST {
+            return None;
+        }
+        match self.path {
+            "/v1/chat/completions" => Some((Dialect::Chat, Wish::Answer)),
+            "/v1/responses" => Some((Dialect::Responses, Wish::Answer)),
+            "/v1/messages" => Some((Dialect::Messages, Wish::Answer)),
+            "/v1/responses/input_tokens" => Some((Dialect::Responses, Wish::Count)),
+            "/v1/messages/count_tokens" => Some((Dialect::Messages, Wish::Count)),
+            _ => None,
         }
     }
 

@@ -1,0 +1,201 @@
+//! One leg of an answer: whose its blocks are, and what of them would have to be told again.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::block::{Block, Growing, blocks};
+use super::round;
+use crate::dialect::calls::{Call, Owner, Owners, Round};
+use crate::dialect::usage;
+
+/// Bytes of a leg's events that are kept; of a longer one no call can be run.
+const KEPT: usize = 8 * 1024 * 1024;
+
+/// What becomes of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The client sees it under this index.
+    Shown(u64),
+    /// A call of the gateway's.
+    Held,
+    /// Thinking of a later leg: sent back by a client that never saw what it follows upon, its
+    /// signature would be wrong.
+    Withheld,
+}
+
+/// A leg so far.
+#[derive(Debug, Default)]
+pub struct Leg {
+    /// The data of its events, until it is clear that none of them is needed.
+    events: Vec<Bytes>,
+    bytes: usize,
+    /// What becomes of each block, by its index in the leg.
+    fates: Vec<(u64, Fate)>,
+    pub usage: Value,
+    /// Why it ended, where its end was held back.
+    pub stop_reason: Option<String>,
+    /// The array of its blocks, where it is not streamed.
+    pub content: Option<Bytes>,
+}
+
+impl Leg {
+    /// Keeps an event, since a call may come that has to be told with all that was said.
+    pub fn keep(&mut self, data: &Bytes) {
+        self.bytes += data.len();
+        if self.is_whole() {
+            self.events.push(data.clone());
+        } else {
+            self.events.clear();
+        }
+    }
+
+    /// Whether all of it is there.
+    pub fn is_whole(&self) -> bool {
+        self.bytes <= KEPT
+    }
+
+    /// Notes what becomes of a block.
+    pub fn judge(&mut self, index: u64, fate: Fate) {
+        self.fates.push((index, fate));
+    }
+
+    /// What becomes of a block that has begun.
+    pub fn fate(&self, index: u64) -> Option<Fate> {
+        let mut fates = self.fates.iter().rev();
+        fates
+            .find(|(known, _)| *known == index)
+            .map(|(_, fate)| *fate)
+    }
+
+    /// Whether a call of the gateway's is among its blocks.
+    pub fn has_held(&self) -> bool {
+        self.fates.iter().any(|(_, fate)| *fate == Fate::Held)
+    }
+
+    /// Adds what an event says of the cost: later numbers take the place of earlier ones.
+    pub fn add_usage(&mut self, more: &Value) {
+        match (&mut self.usage, more) {
+            (Value::Object(known), Value::Object(more)) => {
+                let told = more.iter().filter(|(_, value)| !value.is_null());
+                known.extend(told.map(|(name, value)| (name.clone(), value.clone())));
+            }
+            (known, more) if more.is_object() => *known = more.clone(),
+            _ => {}
+        }
+    }
+
+    /// What the leg cost and the legs before it.
+    pub fn sum(&self, spent: Option<&Value>) -> Value {
+        let mut sum = self.usage.clone();
+        if let Some(spent) = spent {
+            usage::add(&mut sum, spent);
+        }
+        sum
+    }
+
+    /// The calls of the gateway's, and the turn that asked for them.
+    pub fn round(&self, owners: &Owners) -> Round {
+        let grown = self.grown();
+        let said = grown.iter().map(|block| Said {
+            kind: block.text("type"),
+            call: Call {
+                id: block.text("id"),
+                name: block.text("name"),
+                arguments: block.arguments(),
+            },
+            json: block.clone().print(),
+        });
+        of_blocks(said.collect(), owners)
+    }
+
+    /// Its blocks, put together, but for texts without a word.
+    fn grown(&self) -> Vec<Growing> {
+        #[derive(Deserialize)]
+        struct Event<'a> {
+            index: Option<u64>,
+            #[serde(borrow)]
+            content_block: Option<&'a RawValue>,
+            #[serde(borrow)]
+            delta: Option<&'a RawValue>,
+        }
+        let mut grown: Vec<(u64, Growing)> = Vec::new();
+        for data in &self.events {
+            let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
+                continue;
+            };
+            let Some(index) = event.index else { continue };
+            if let Some(start) = event.content_block {
+                grown.push((index, Growing::new(start)));
+            } else if let Some(delta) = event.delta
+                && let Some((_, block)) = grown.iter_mut().rev().find(|(known, _)| *known == index)
+            {
+                block.add(delta);
+            }
+        }
+        let blocks = grown.into_iter().map(|(_, block)| block);
+        blocks.filter(|block| !block.is_empty_text()).collect()
+    }
+}
+
+/// A whole answer's calls of the gateway's; `content` is its array of blocks.
+pub fn of_content(content: &Bytes, owners: &Owners) -> Round {
+    let said = blocks(content).into_iter().map(|block| Said {
+        call: Call {
+            arguments: input(&content[block.span.range()]),
+            id: block.id,
+            name: block.name,
+        },
+        kind: block.kind,
+        json: block.span.of(content),
+    });
+    of_blocks(said.collect(), owners)
+}
+
+/// Whether a block of a whole answer is a call that the gateway runs.
+pub fn is_ours(block: &Block, owners: &Owners) -> bool {
+    block.kind == "tool_use" && owners.of(&block.name, true) == Owner::Gateway
+}
+
+struct Said {
+    kind: String,
+    /// Empty but where it is a call.
+    call: Call,
+    json: Bytes,
+}
+
+fn of_blocks(said: Vec<Said>, owners: &Owners) -> Round {
+    let mut round = Round::default();
+    let mut ours = Vec::new();
+    for block in said.iter().filter(|block| block.kind == "tool_use") {
+        match owners.of(&block.call.name, true) {
+            Owner::Gateway => {
+                round.places.push(round.client_calls.len());
+                round.calls.push(block.call.clone());
+                ours.push(block.json.clone());
+            }
+            _ => round.client_calls.push(block.call.id.clone()),
+        }
+    }
+    round.said = match round.client_calls.is_empty() {
+        true => {
+            let all: Vec<_> = said.into_iter().map(|block| block.json).collect();
+            vec![round::turn(&all)]
+        }
+        // The client repeats the rest.
+        false => ours,
+    };
+    round
+}
+
+fn input(block: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Call<'a> {
+        #[serde(borrow)]
+        input: Option<&'a RawValue>,
+    }
+    let call = serde_json::from_slice::<Call<'_>>(block);
+    let input = call.ok().and_then(|call| call.input);
+    input.map_or("{}", RawValue::get).to_owned()
+}

@@ -1,0 +1,23 @@
+//! Responses: `POST /v1/responses`.
+//!
+//! Shapes: <https://platform.openai.com/docs/api-reference/responses>.
+
+mod edit;
+mod error;
+mod item;
+mod leg;
+mod place;
+mod read;
+mod request;
+mod restore;
+mod round;
+mod tool;
+
+pub use edit::Editor;
+pub use error::error;
+pub use place::compose;
+pub use read::Reader;
+pub use request::{Places, read};
+pub use restore::call_ids;
+pub use round::follow_up;
+pub use tool::tool;

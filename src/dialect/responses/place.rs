@@ -1,0 +1,391 @@
+//! Decides what goes where in a request.
+//!
+//! Personas go into `instructions`, which no upstream keeps for the next request. Memory is an item of
+//! its own just before the last words of the user.
+
+use bytes::Bytes;
+
+use super::item::{Body, Item, Side};
+use super::request::{Input, Instructions, Places, Tools};
+use super::restore;
+use crate::dialect::injection::{
+    Composed, Fragment, Injection, Persona, PersonaMode, Placement, Source, ToolOffer,
+};
+use crate::dialect::request::Request;
+use crate::wire::Escaped;
+use crate::wire::json::{Container, Text};
+use crate::wire::object::Members;
+use crate::wire::splice::{self, Splice};
+
+type Rope = splice::Rope<Source>;
+
+/// What stands around a text that is an item of instructions, …
+const ITEM: (&[u8], &[u8]) = (br#"{"role":"developer","content":""#, br#""}"#);
+/// … and one that is a part of a message.
+const PART: (&[u8], &[u8]) = (br#"{"type":"input_text","text":""#, br#""}"#);
+/// Thinking in a form that can be sent again to an upstream that forgets it.
+const ENCRYPTED: &[u8] = br#""reasoning.encrypted_content""#;
+
+/// The body to send for `request` with `injection`, YYChat's own fields taken out.
+///
+/// With nothing to put in or take out, the one piece is the client's `Bytes`.
+pub fn compose(request: &Request, places: &Places, injection: &Injection) -> Composed {
+    let mut placing = Placing {
+        request,
+        places,
+        splice: Splice::new(request.body()),
+        added: Vec::new(),
+    };
+    placing.instructions(injection);
+    let goes_on = places.has_conversation && !injection.follow_up.is_empty();
+    if goes_on {
+        placing.go_on(&injection.follow_up);
+    } else {
+        placing.input(injection);
+    }
+    placing.tools(&injection.tools);
+    placing.cut_members();
+    if let Some(suffix) = injection.model_suffix {
+        placing.splice.cut(suffix.range());
+    }
+    placing.add_members();
+    placing.splice.finish()
+}
+
+struct Placing<'a> {
+    request: &'a Request,
+    places: &'a Places,
+    splice: Splice<'a, Source>,
+    /// Members that the client does not have.
+    added: Vec<Rope>,
+}
+
+impl Placing<'_> {
+    fn instructions(&mut self, injection: &Injection) {
+        let persona = injection.persona.as_ref();
+        let (persona, replaces) = persona.map_or_else(Default::default, |it| self.persona(it));
+        let append = injection
+            .persona
+            .as_ref()
+            .is_some_and(|persona| persona.mode == PersonaMode::Append);
+        let head = injection.memory.as_ref();
+        let head = head.filter(|memory| memory.placement == Placement::Head);
+        let head = text(Source::Memory, head.map(|memory| &memory.text));
+        match self.places.instructions {
+            Instructions::Text(known) if !replaces && !known.is_empty() => {
+                let (before, after) = match append {
+                    true => (Rope::default(), persona.paragraph(head)),
+                    false => (persona, head),
+                };
+                self.splice
+                    .insert(known.span.start, before.before_blank_line());
+                self.splice.insert(known.span.end, after.after_blank_line());
+            }
+            Instructions::Text(known) => {
+                let all = persona.paragraph(head);
+                if !all.is_empty() && !known.is_empty() {
+                    self.splice.cut(known.span.range());
+                }
+                self.splice.insert(known.span.start, all);
+            }
+            Instructions::Null(null) => {
+                let all = persona.paragraph(head).within(b"\"", b"\"");
+                if !all.is_empty() {
+                    self.splice.cut(null.range());
+                    self.splice.insert(null.start, all);
+                }
+            }
+            Instructions::Absent => {
+                let all = persona.paragraph(head);
+                self.added.push(all.within(br#""instructions":""#, b"\""));
+            }
+        }
+    }
+
+    /// The persona's text, and whether it takes the place of the client's instructions.
+    fn persona(&self, persona: &Persona) -> (Rope, bool) {
+        let mut rope = Rope::default();
+        let mut replaces = persona.mode == PersonaMode::Replace;
+        for fragment in &persona.fragments {
+            match fragment {
+                Fragment::Text(text) => rope.push(Source::Persona, text.bytes()),
+                Fragment::Book(text) => rope.push(Source::Book, text.bytes()),
+                Fragment::Original => {
+                    replaces = true;
+                    if let Instructions::Text(own) = self.places.instructions {
+                        rope.push(Source::Original, own.span.of(self.request.body()));
+                    }
+                }
+            }
+        }
+        let replaces = replaces && !rope.is_empty();
+        (rope, replaces)
+    }
+
+    fn input(&mut self, injection: &Injection) {
+        let tail = injection.memory.as_ref();
+        let tail = tail.filter(|memory| memory.placement == Placement::Tail);
+        let tail = text(Source::Memory, tail.map(|memory| &memory.text));
+        let post_history = text(Source::PostHistory, injection.post_history.as_ref());
+        let post_history = post_history.within(ITEM.0, ITEM.1);
+        match self.places.input {
+            Input::Text(text) => self.wrap(text, (tail, post_history), injection),
+            Input::List(list) => self.list(list, (tail, post_history), injection),
+            Input::Absent | Input::Null(_) => {}
+        }
+    }
+
+    /// Makes a list of an input that is one text, where it needs more items.
+    fn wrap(&mut self, said: Text, (memory, post_history): (Rope, Rope), injection: &Injection) {
+        let mut behind = post_history;
+        for item in &injection.follow_up {
+            let item = Rope::of(Source::ToolTurn, item.clone());
+            behind = match behind.is_empty() {
+                true => item,
+                false => behind.append(item.after(b",")),
+            };
+        }
+        if memory.is_empty() && behind.is_empty() {
+            return;
+        }
+        let source = if memory.is_empty() {
+            Source::ToolTurn
+        } else {
+            Source::Memory
+        };
+        let part = |bytes: &'static [u8]| Rope::of(source, Bytes::from_static(bytes));
+        let (opening, closing) = match injection.strict_roles && !memory.is_empty() {
+            true => (
+                part(br#"[{"role":"user","content":["#)
+                    .append(memory.within(PART.0, PART.1).before(b","))
+                    .append(part(br#"{"type":"input_text","text":"#)),
+                part(b"}]}"),
+            ),
+            false => (
+                part(b"[")
+                    .append(memory.within(ITEM.0, ITEM.1).before(b","))
+                    .append(part(br#"{"role":"user","content":"#)),
+                part(b"}"),
+            ),
+        };
+        self.splice.insert(said.span.start - 1, opening);
+        let closing = closing.append(behind.after(b",")).append(part(b"]"));
+        self.splice.insert(said.span.end + 1, closing);
+    }
+
+    fn list(
+        &mut self,
+        list: Container,
+        (memory, post_history): (Rope, Rope),
+        injection: &Injection,
+    ) {
+        let items = &self.places.items;
+        let is_summary = items.last().is_some_and(|item| item.is_trigger);
+        if !is_summary {
+            for (at, block) in &injection.earlier {
+                if let Some(item) = self.item_of(*at) {
+                    let block = text(Source::Memory, Some(block));
+                    self.before(item, block, injection.strict_roles);
+                }
+            }
+            let last = items.iter().rposition(|item| item.side == Side::User);
+            match last {
+                Some(last) => self.before(last, memory, injection.strict_roles),
+                None => self.behind(list, memory.within(ITEM.0, ITEM.1)),
+            }
+        }
+        for restored in &injection.restored {
+            for (at, bytes) in restore::places(self.request, items, restored) {
+                self.splice.insert(at, Rope::of(Source::ToolTurn, bytes));
+            }
+        }
+        if !is_summary {
+            self.behind(list, post_history);
+        }
+        for item in &injection.follow_up {
+            self.behind(list, Rope::of(Source::ToolTurn, item.clone()));
+        }
+    }
+
+    /// The item that the message of this index begins with.
+    fn item_of(&self, message: usize) -> Option<usize> {
+        let start = self.request.messages().get(message)?.span.start;
+        self.places
+            .items
+            .iter()
+            .position(|item| item.span.start == start)
+    }
+
+    /// Puts memory before a message of the user's; where roles are strict, into it.
+    fn before(&mut self, at: usize, memory: Rope, strict_roles: bool) {
+        let item: &Item = &self.places.items[at];
+        match item.body {
+            Body::Text(said) if strict_roles && !memory.is_empty() => {
+                let part =
+                    |bytes: &'static [u8]| Rope::of(Source::Memory, Bytes::from_static(bytes));
+                let opening = part(b"[")
+                    .append(memory.within(PART.0, PART.1).before(b","))
+                    .append(part(br#"{"type":"input_text","text":"#));
+                self.splice.insert(said.span.start - 1, opening);
+                self.splice.insert(said.span.end + 1, part(b"}]"));
+            }
+            Body::Parts(array) if strict_roles && array.len > 0 => {
+                let part = memory.within(PART.0, PART.1).before(b",");
+                self.splice.insert(array.span.start + 1, part);
+            }
+            _ => {
+                let memory = memory.within(ITEM.0, ITEM.1).before(b",");
+                self.splice.insert(item.span.start, memory);
+            }
+        }
+    }
+
+    fn behind(&mut self, list: Container, item: Rope) {
+        let item = match list.len {
+            0 => item,
+            _ => item.after(b","),
+        };
+        self.splice.insert(list.tail, item);
+    }
+
+    /// Sends what the last calls gave alone: the upstream keeps what was said before.
+    fn go_on(&mut self, follow_up: &[Bytes]) {
+        let is_output = |item: &&Bytes| {
+            let known = super::item::known(item);
+            known.is_some_and(|known| known.kind.ends_with("_output"))
+        };
+        let outputs: Vec<_> = follow_up.iter().rev().take_while(is_output).collect();
+        let outputs: Vec<_> = outputs.into_iter().rev().map(|item| &item[..]).collect();
+        let list = [b"[", &outputs.join(&b',')[..], b"]"].concat();
+        let list = Rope::of(Source::ToolTurn, list.into());
+        let input = self
+            .request
+            .members()
+            .iter()
+            .find(|member| member.name == "input");
+        match input {
+            Some(input) => {
+                self.splice.cut(input.value.range());
+                self.splice.insert(input.value.start, list);
+            }
+            None => self.added.push(list.after(br#""input":"#)),
+        }
+    }
+
+    fn tools(&mut self, offer: &ToolOffer) {
+        let tools = match offer {
+            ToolOffer::Keep => return,
+            ToolOffer::Add(tools) | ToolOffer::Close(tools) => tools,
+        };
+        let list = tools.iter().fold(Rope::default(), |list, tool| {
+            let tool = Rope::of(Source::Tools, tool.clone());
+            match list.is_empty() {
+                true => tool,
+                false => list.append(tool.after(b",")),
+            }
+        });
+        if list.is_empty() {
+            return;
+        }
+        match self.places.tools {
+            Tools::List(Container { tail, len: 0, .. }) => self.splice.insert(tail, list),
+            Tools::List(Container { tail, .. }) => self.splice.insert(tail, list.after(b",")),
+            Tools::Null(span) => {
+                self.splice.cut(span.range());
+                self.splice.insert(span.start, list.within(b"[", b"]"));
+            }
+            Tools::Absent => self.added.push(list.within(br#""tools":["#, b"]")),
+        }
+        if self.places.is_forgotten {
+            self.include_thinking();
+        }
+        if matches!(offer, ToolOffer::Close(_)) {
+            self.close();
+        }
+    }
+
+    /// Asks for thinking in a form that the next leg can repeat.
+    fn include_thinking(&mut self) {
+        let mut members = self.request.members().iter();
+        let Some(include) = members.find(|member| member.name == "include") else {
+            let member = [br#""include":["#, ENCRYPTED, b"]"].concat();
+            return self.added.push(Rope::of(Source::Tools, member.into()));
+        };
+        let json = &self.request.body()[include.value.range()];
+        let Ok(known) = serde_json::from_slice::<Vec<String>>(json) else {
+            return;
+        };
+        if known
+            .iter()
+            .any(|name| ENCRYPTED == format!("\"{name}\"").as_bytes())
+        {
+            return;
+        }
+        let end = include.value.end - 1;
+        let name = Rope::of(Source::Tools, Bytes::from_static(ENCRYPTED));
+        let name = if known.is_empty() {
+            name
+        } else {
+            name.after(b",")
+        };
+        self.splice.insert(end, name);
+    }
+
+    /// Has the model call no tool any more.
+    fn close(&mut self) {
+        let none = Rope::of(Source::Tools, Bytes::from_static(br#""none""#));
+        let mut members = self.request.members().iter();
+        match members.find(|member| member.name == "tool_choice") {
+            Some(member) => {
+                self.splice.cut(member.value.range());
+                self.splice.insert(member.value.start, none);
+            }
+            None => self.added.push(none.after(br#""tool_choice":"#)),
+        }
+    }
+
+    /// Cuts whole members, each with one of the commas beside it.
+    fn cut_members(&mut self) {
+        let members = self.request.members().iter();
+        let unwanted = members.filter(|member| member.is_extension);
+        for (cut_before, member) in unwanted.enumerate() {
+            let leads = member.index == cut_before;
+            self.splice.cut(if leads {
+                member.span.start..member.after
+            } else {
+                member.before..member.span.end
+            });
+        }
+    }
+
+    /// Adds members at the front of the object, where no cut reaches.
+    fn add_members(&mut self) {
+        let added = std::mem::take(&mut self.added);
+        if added.iter().all(Rope::is_empty) {
+            return;
+        }
+        let body = self.request.body();
+        // A request is one object, so there is a brace.
+        let at = memchr::memchr(b'{', body).map_or(0, |brace| brace + 1);
+        let all = Members::parse(body).map_or(0, |members| members.iter().count());
+        let ours = self
+            .request
+            .members()
+            .iter()
+            .filter(|member| member.is_extension);
+        let stays = all > ours.count();
+        let mut added = added
+            .into_iter()
+            .filter(|member| !member.is_empty())
+            .peekable();
+        while let Some(member) = added.next() {
+            let comma = stays || added.peek().is_some();
+            let member = if comma { member.before(b",") } else { member };
+            self.splice.insert(at, member);
+        }
+    }
+}
+
+fn text(source: Source, text: Option<&Escaped>) -> Rope {
+    text.map_or_else(Rope::default, |text| Rope::of(source, text.bytes()))
+}
