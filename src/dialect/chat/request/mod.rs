@@ -187,7 +187,7 @@ impl Request {
 
     /// Where `model` has what stands from its last `@` on.
     pub fn model_suffix(&self) -> Option<Span> {
-        self.fields.model?.from_last_at(&self.body)
+        self.fields.model?.last_at(&self.body)
     }
 
     /// `stream`, false where absent.
