@@ -199,7 +199,7 @@ impl Request {
 
     /// Where `model` has what stands from its last `@` on.
     pub fn model_suffix(&self) -> Option<Span> {
-        self.options.model?.from_last_at(&self.body)
+        self.options.model?.last_at(&self.body)
     }
 
     /// `stream`, false where absent.

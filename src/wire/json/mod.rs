@@ -66,7 +66,7 @@ impl Text {
     }
 
     /// The literal from its last `@` on, however that is written.
-    pub(crate) fn from_last_at(self, json: &[u8]) -> Option<Span> {
+    pub(crate) fn last_at(self, json: &[u8]) -> Option<Span> {
         const ESCAPED: &[u8] = br"\u0040";
         let end = self.span.end;
         let (mut at, mut found) = (self.span.start, None);
