@@ -39,6 +39,7 @@ mod tests;
 
 use bytes::Bytes;
 
+pub use crate::config::model::Dialect;
 use crate::error::ApiError;
 
 pub use answer::{Answer, Usage, Wanted};
@@ -53,17 +54,6 @@ pub use reader::{Reader, SseReader};
 pub use request::{MemoryUse, Options, Request, Withheld};
 
 use request::Places;
-
-/// An API that clients speak: a route, a metric's label, a word in the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Dialect {
-    /// `POST /v1/chat/completions`.
-    Chat,
-    /// `POST /v1/responses`.
-    Responses,
-    /// `POST /v1/messages`.
-    Messages,
-}
 
 impl Dialect {
     pub const ALL: [Self; 3] = [Self::Chat, Self::Responses, Self::Messages];

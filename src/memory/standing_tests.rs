@@ -4,7 +4,7 @@ use super::block::Block;
 use super::store_tests::scope;
 use super::tests::config;
 use super::*;
-use crate::dialect::Request;
+use crate::dialect::{Dialect, Request};
 
 const ROOM: usize = 32 << 10;
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::dialect::{Fragment, Request};
+use crate::dialect::{Dialect, Fragment};
 use crate::wire::Escaped;
 
 /// A conversation as texts, the oldest first; the user begins, the assistant answers.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
-use crate::dialect::{Answer, Call, Dialect, Edit, Editor, Leg, Owners, Round, SseEditor, Wanted};
+use crate::dialect::{Answer, Call, Dialect, Edit, Editor, Leg, Owners, Round, SseEditor};
 
 const OURS: &str = "calculator";
 /// Begins as the gateway's does, so that a name cut early belongs to nobody yet.
@@ -297,7 +297,12 @@ fn text(items: &[Item]) -> String {
 }
 
 fn editor() -> Editor {
-    Editor::new(Dialect::Chat, owners(), Wanted::Text(1 << 20), "x".into())
+    Editor::new(
+        Dialect::Chat,
+        owners(),
+        crate::dialect::Wanted::Text(1 << 20),
+        "x".into(),
+    )
 }
 
 /// Feeds a leg in pieces; gives what the client saw of it, and how the answer goes on.
