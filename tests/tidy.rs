@@ -269,6 +269,37 @@ fn dialects_and_their_wire_are_pure() {
 }
 
 #[test]
+fn dialects_know_nothing_of_each_other_and_hold_the_same_files() {
+    const DIALECTS: [&str; 3] = ["chat", "responses", "messages"];
+    const FILES: [&str; 8] = [
+        "mod", "edit", "error", "place", "read", "request", "round", "tool",
+    ];
+    let mut broken = Vec::new();
+    let sources = sources();
+    for dialect in DIALECTS {
+        let folder = format!("dialect/{dialect}/");
+        for file in FILES {
+            let path = format!("{folder}{file}.rs");
+            if !sources.iter().any(|source| source.path == path) {
+                broken.push(format!("{path} is not there"));
+            }
+        }
+        let own = sources
+            .iter()
+            .filter(|source| source.path.starts_with(&folder));
+        for source in own {
+            let others = DIALECTS.iter().filter(|other| **other != dialect);
+            let named = others.filter(|other| {
+                let paths = [format!("dialect::{other}::"), format!("super::{other}::")];
+                paths.iter().any(|path| source.code.contains(path))
+            });
+            broken.extend(named.map(|other| format!("{} names `{other}`", source.path)));
+        }
+    }
+    assert_none(broken, "a dialect is a folder of its own");
+}
+
+#[test]
 fn files_are_short_enough_to_read() {
     let mut broken = Vec::new();
     for source in sources().iter().filter(|source| !source.is_test()) {

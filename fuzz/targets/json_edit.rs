@@ -51,7 +51,7 @@ fn injection(choice: u8) -> Injection {
         memory: (choice & 32 != 0).then_some(memory),
         tools: match choice >> 6 {
             0 => ToolOffer::Keep,
-            1 => ToolOffer::Drop,
+            1 => ToolOffer::Close(vec![Bytes::from_static(b"{}")]),
             _ => ToolOffer::Add(vec![Bytes::from_static(b"{\"type\":\"function\"}")]),
         },
         ..Injection::default()

@@ -1,12 +1,11 @@
 //! What of an answer the client sees: all of it but the calls of the gateway's own tools.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 use memchr::memmem::Finder;
 use serde_json::Value;
 
 use super::calls::{Calls, Fate};
+use super::editing::{Editing, is_empty};
 use super::ending::{Ending, runs};
 use super::read::Reader;
 use super::round::{self, Seed};
@@ -18,7 +17,6 @@ use crate::error::ApiError;
 use crate::wire::frame::Event;
 use crate::wire::json::Span;
 use crate::wire::object::{Member, cuts};
-use crate::wire::splice::{Rope, Splice};
 
 /// What an event that begins or goes on with a call has in it.
 const MARKS: [&[u8]; 2] = [b"\"tool_calls\"", b"\"function_call\""];
@@ -51,15 +49,6 @@ struct View {
     id: Option<String>,
     /// Whether it knows who speaks.
     role: bool,
-}
-
-/// An event that is being edited.
-struct Editing<'a> {
-    json: &'a Bytes,
-    splice: Splice<'a, ()>,
-    changed: bool,
-    /// Whether the client learns anything from what is left.
-    says: bool,
 }
 
 impl Editor {
@@ -206,12 +195,7 @@ impl Editor {
     }
 
     fn judge(&mut self, json: &Bytes, shape: &Shape) -> Edit {
-        let mut editing = Editing {
-            json,
-            splice: Splice::new(json),
-            changed: false,
-            says: false,
-        };
+        let mut editing = Editing::new(json);
         self.calls.begin_event();
         let mut tells_role = false;
         for choice in &shape.choices {
@@ -343,12 +327,7 @@ impl Editor {
     }
 
     fn judge_whole(&mut self, body: &Bytes, shape: &Shape) -> Edit {
-        let mut editing = Editing {
-            json: body,
-            splice: Splice::new(body),
-            changed: false,
-            says: true,
-        };
+        let mut editing = Editing::new(body);
         if let Some(choice) = shape.choices.first() {
             let mut gone: Vec<&Member> = vec![];
             let entries = choice.entries.iter();
@@ -382,33 +361,4 @@ impl Editor {
         }
         editing.finish()
     }
-}
-
-impl Editing<'_> {
-    fn replace(&mut self, at: Span, with: impl Into<Bytes>) {
-        self.changed = true;
-        self.splice.cut(at.range());
-        self.splice.insert(at.start, Rope::of((), with.into()));
-    }
-
-    fn cut(&mut self, ranges: Vec<Range<usize>>) {
-        for range in ranges {
-            self.changed = true;
-            self.splice.cut(range);
-        }
-    }
-
-    fn finish(self) -> Edit {
-        match self.changed {
-            true => Edit::Replace(self.splice.finish().to_bytes()),
-            false => Edit::Pass,
-        }
-    }
-}
-
-fn is_empty(json: &[u8], member: &Member) -> bool {
-    matches!(
-        &json[member.value.range()],
-        b"null" | b"\"\"" | b"[]" | b"{}"
-    )
 }

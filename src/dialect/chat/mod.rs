@@ -6,6 +6,7 @@
 mod calls;
 mod completion;
 mod edit;
+mod editing;
 mod ending;
 mod error;
 mod fragment;

@@ -165,6 +165,8 @@ fn turns() -> impl Strategy<Value = Vec<(usize, usize, u8)>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn nobody_gets_what_anothers_tools_gave(turns in turns()) {
         let rounds = HiddenRounds::default();

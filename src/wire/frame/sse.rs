@@ -21,6 +21,10 @@ pub struct Splitter {
     line: usize,
     /// The byte before is a carriage return: a line feed now belongs to it.
     after_return: bool,
+    /// Lines end with both.
+    has_pairs: bool,
+    /// The frame in `held` is complete but for a line feed that may belong to its blank line.
+    awaits_feed: bool,
     /// The first line, which may begin with a byte order mark, is past …
     line_past: bool,
     /// … and so is the first frame.
@@ -89,10 +93,16 @@ impl Splitter {
     fn frame_end(&mut self, chunk: &[u8]) -> Option<usize> {
         let before = self.held.len();
         let mut at = 0;
+        if self.awaits_feed && !chunk.is_empty() {
+            self.awaits_feed = false;
+            self.after_return = false;
+            return Some(usize::from(chunk[0] == b'\n'));
+        }
         loop {
             if self.after_return && at < chunk.len() {
                 // Of a pair that two chunks share, the rest goes with what follows.
                 let is_pair = chunk[at] == b'\n';
+                self.has_pairs |= is_pair;
                 at += usize::from(is_pair);
                 self.line = before + at;
                 self.after_return = false;
@@ -103,10 +113,16 @@ impl Splitter {
             at = newline + 1;
             if self.after_return && chunk.get(at) == Some(&b'\n') {
                 self.after_return = false;
+                self.has_pairs = true;
                 at += 1;
             }
             self.line = before + at;
             self.line_past = true;
+            if is_blank && self.after_return && self.has_pairs && at == chunk.len() {
+                // Not to be parted: not every client takes one of the two for the end of a line.
+                self.awaits_feed = true;
+                return None;
+            }
             if is_blank {
                 return Some(at);
             }

@@ -49,7 +49,7 @@ fn splits_events_as_the_standard_says() {
 
 #[test]
 fn an_event_is_there_as_soon_as_its_blank_line_is() {
-    for end in ["\n\n", "\r\n\r", "\r\r"] {
+    for end in ["\n\n", "\r\n\r\n", "\r\r"] {
         let mut splitter = Splitter::default();
         let mut chunk = Bytes::from(format!("data: a{end}"));
         assert!(

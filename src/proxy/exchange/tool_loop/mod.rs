@@ -83,9 +83,15 @@ impl Answering<'_> {
                 .pass_leg(session, context, &mut connection, &mut editor)
                 .await?;
             self.release(context, connection).await;
+            let broke_off = matches!(leg, Leg::Truncated | Leg::Unreadable);
             match self.after(session, context, leg).await? {
                 Next::Ask => {}
                 Next::Finish => break,
+                // Who does not read what an event says shall see that there is no end.
+                Next::Fail(error) if broke_off => {
+                    pass_on(session, editor.error_event(&error), false).await?;
+                    return Err(Failure::Truncated(error.message));
+                }
                 Next::Fail(error) => return fail(session, context, &editor, error).await,
             }
             context.ledger.enter(Phase::Stream);
