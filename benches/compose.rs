@@ -5,7 +5,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use yychat::dialect::{
-    Fragment, Injection, MemoryText, Persona, PersonaMode, Placement, Request, ToolOffer, compose,
+    Dialect, Fragment, Injection, MemoryText, Persona, PersonaMode, Placement, ToolOffer, compose,
 };
 use yychat::wire::{Escaped, coalesce};
 
@@ -56,14 +56,14 @@ fn benches(criterion: &mut Criterion) {
             let body = body(size, text);
             group.throughput(Throughput::Bytes(body.len() as u64));
             group.bench_with_input(BenchmarkId::new("parse", size), &body, |bencher, body| {
-                bencher.iter(|| Request::parse(black_box(body.clone()), 64));
+                bencher.iter(|| Dialect::Chat.read(black_box(body.clone()), 64));
             });
             group.bench_with_input(
                 BenchmarkId::new("parse_splice", size),
                 &body,
                 |bencher, body| {
                     bencher.iter(|| {
-                        let request = Request::parse(black_box(body.clone()), 64)?;
+                        let request = Dialect::Chat.read(black_box(body.clone()), 64)?;
                         let composed = compose(&request, &injection);
                         Ok::<_, yychat::error::ApiError>(coalesce(composed.pieces, 4096))
                     });

@@ -2,8 +2,9 @@
 
 use std::hint::black_box;
 
+use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use yychat::dialect::{Answer, Observer};
+use yychat::dialect::{Dialect, Reader, SseReader, Wanted};
 
 fn event(content: &str) -> String {
     let chunk = serde_json::json!({
@@ -17,27 +18,32 @@ fn event(content: &str) -> String {
     format!("data: {chunk}\n\n")
 }
 
+fn reader() -> SseReader {
+    SseReader::new(Reader::new(Dialect::Chat, Wanted::Text(0)))
+}
+
 fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sse");
-    let one = event(" token");
+    let one = Bytes::from(event(" token"));
     group.throughput(Throughput::Bytes(one.len() as u64));
     group.bench_function("an_event_a_chunk", |bencher| {
-        let mut observer = Observer::new(0);
-        bencher.iter(|| observer.feed(black_box(one.as_bytes())));
+        let mut reader = reader();
+        bencher.iter(|| reader.feed(black_box(&one)));
     });
-    let many = one.repeat(64);
+    let many = Bytes::from(event(" token").repeat(64));
     group.throughput(Throughput::Bytes(many.len() as u64));
     group.bench_function("64_events_a_chunk", |bencher| {
-        let mut observer = Observer::new(0);
-        bencher.iter(|| observer.feed(black_box(many.as_bytes())));
+        let mut reader = reader();
+        bencher.iter(|| reader.feed(black_box(&many)));
     });
-    let halves = one.split_at(one.len() / 2);
+    let middle = one.len() / 2;
+    let halves = (one.slice(..middle), one.slice(middle..));
     group.throughput(Throughput::Bytes(one.len() as u64));
     group.bench_function("an_event_in_two_chunks", |bencher| {
-        let mut observer = Observer::new(0);
+        let mut reader = reader();
         bencher.iter(|| {
-            observer.feed(black_box(halves.0.as_bytes()));
-            observer.feed(black_box(halves.1.as_bytes()));
+            reader.feed(black_box(&halves.0));
+            reader.feed(black_box(&halves.1));
         });
     });
     let whole = serde_json::json!({
@@ -47,7 +53,11 @@ fn benches(criterion: &mut Criterion) {
     let whole = whole.to_string();
     group.throughput(Throughput::Bytes(whole.len() as u64));
     group.bench_function("a_whole_answer_of_2_kb", |bencher| {
-        bencher.iter(|| Answer::from_json(black_box(whole.as_bytes()), 1 << 16));
+        bencher.iter(|| {
+            let mut reader = Reader::new(Dialect::Chat, Wanted::ALL);
+            reader.whole(black_box(whole.as_bytes()));
+            reader.finish()
+        });
     });
     group.finish();
 }

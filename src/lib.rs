@@ -22,10 +22,10 @@
 //!
 //! [`config`] is what operators write, [`server`] what wires it all together and passes it on to
 //! the next process, [`error`] what people are told when something is wrong, [`outbound`] the
-//! client of what the gateway asks for itself, [`shipped`] the files that are in the program, [`demo`] all of it at work without a model.
+//! client of what the gateway asks for itself, [`demo`] all of it at work without a model.
 //!
 //! Modules use downward only: `demo → server → {proxy, admin} → api → turn → snapshot →
-//! {personality, tools, memory} → dialect → {wire, config} → {telemetry, error, outbound, shipped}`; `tests/tidy.rs` holds them to it.
+//! {personality, tools, memory} → dialect → {wire, config} → {telemetry, error, outbound}`; `tests/tidy.rs` holds them to it.
 
 #![forbid(unsafe_code)]
 
@@ -41,8 +41,6 @@ pub mod api;
 
 pub mod turn;
 
-pub mod quota;
-
 pub mod snapshot;
 
 pub mod memory;
@@ -56,5 +54,4 @@ pub mod wire;
 
 pub mod error;
 pub mod outbound;
-pub mod shipped;
 pub mod telemetry;

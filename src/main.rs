@@ -2,12 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use yychat::cli;
 use yychat::config::model::LogFormat;
 use yychat::config::{self, Sources};
@@ -21,15 +20,9 @@ use yychat::telemetry::logs;
 // Takes the place of the system's `malloc`.
 use mimalloc as _;
 
-/// A build for others says its commit and target too: see `scripts/dist`.
-const VERSION: &str = match option_env!("YYCHAT_VERSION") {
-    Some(version) => version,
-    None => env!("CARGO_PKG_VERSION"),
-};
-
 /// Long-term memory, a personality and tools for any OpenAI-compatible app.
 #[derive(Parser)]
-#[command(version = VERSION, about)]
+#[command(version, about)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -52,20 +45,8 @@ enum Command {
     Check,
     /// Prints what a chat request would become, and why; sends nothing
     Explain(cli::explain::Command),
-    /// Shows what keys used, by model and day
-    Usage(cli::usage::Command),
-    Init(cli::init::Command),
     /// Shows it at work with no key and no model, then stays up to be tried
     Demo,
-    /// Prints what completes commands and flags in a shell
-    Completions {
-        shell: clap_complete::Shell,
-    },
-    /// Writes the manual pages into a folder
-    #[command(hide = true)]
-    Man {
-        folder: PathBuf,
-    },
 }
 
 fn main() -> ExitCode {
@@ -78,25 +59,11 @@ fn main() -> ExitCode {
         Command::Run => run(sources),
         Command::Check => check(sources),
         Command::Demo => demo::run(sources),
-        Command::Init(command) => cli::init::run(&command, &sources.env),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "yychat", &mut script);
-            // Whoever reads half of it has what he wants.
-            let _ = std::io::stdout().write_all(&script);
-            Ok(())
-        }
-        Command::Man { folder } => clap_mangen::generate_to(Arguments::command(), &folder)
-            .map_err(|error| Fault::new(folder, error.to_string(), "name a folder").into()),
         Command::Explain(command) => {
             let (store, _) = Store::open(sources)?;
             cli::explain::run(&store, &command)
         }
         Command::Memory(command) => memory(sources, command),
-        Command::Usage(command) => {
-            let (store, _) = Store::open(sources)?;
-            cli::usage::run(&store, &command)
-        }
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -144,10 +111,6 @@ fn check(sources: Sources) -> Result<(), Faults> {
     }
     for warning in warnings {
         println!("warning: {warning}");
-    }
-    let broken = snapshot.broken();
-    if !broken.0.is_empty() {
-        return Err(broken);
     }
     println!(
         "ok: {} upstreams, {} personalities, {} plugins",

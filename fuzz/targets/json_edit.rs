@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
-use yychat_fuzz::dialect::{Request, Composed, Fragment, Injection, MemoryText, Persona, PersonaMode, Placement, ToolOffer, compose};
+use yychat_fuzz::dialect::{Dialect, Composed, Fragment, Injection, MemoryText, Persona, PersonaMode, Placement, ToolOffer, compose};
 use yychat_fuzz::wire::{Escaped};
 
 fuzz_target!(|input: &[u8]| {
@@ -13,7 +13,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let body = Bytes::copy_from_slice(body);
-    let Ok(request) = Request::parse(body.clone(), 64) else {
+    let Ok(request) = Dialect::Chat.read(body.clone(), 64) else {
         return;
     };
     serde_json::from_slice::<IgnoredAny>(&body).expect("what is taken is JSON");
@@ -51,7 +51,7 @@ fn injection(choice: u8) -> Injection {
         memory: (choice & 32 != 0).then_some(memory),
         tools: match choice >> 6 {
             0 => ToolOffer::Keep,
-            1 => ToolOffer::Drop,
+            1 => ToolOffer::Close(vec![Bytes::from_static(b"{}")]),
             _ => ToolOffer::Add(vec![Bytes::from_static(b"{\"type\":\"function\"}")]),
         },
         ..Injection::default()

@@ -20,7 +20,7 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
 static CHAT: LazyLock<Request> = LazyLock::new(|| {
     let body = br#"{"messages":[{"role":"user","content":"a dragon, two keys"},
         {"role":"assistant","content":"b"},{"role":"user","content":"c 3 \u9f99"}]}"#;
-    Request::parse(Bytes::from_static(body), 64).expect("a chat")
+    Dialect::Chat.read(Bytes::from_static(body), 64).expect("a chat")
 });
 
 fuzz_target!(|input: &[u8]| {

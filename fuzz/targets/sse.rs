@@ -1,20 +1,25 @@
-//! An upstream's stream, cut anywhere: the observer says the same wherever it is cut.
+//! An upstream's stream, cut anywhere: a reader says the same wherever it is cut.
 #![no_main]
 
+use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use yychat_fuzz::dialect::{Answer, Observer};
+use yychat_fuzz::dialect::{Answer, Dialect, Reader, SseReader, Wanted};
 
 fuzz_target!(|input: &[u8]| {
     let Some((&size, stream)) = input.split_first() else {
         return;
     };
-    let mut whole = Observer::new(1000);
-    whole.feed(stream);
-    let mut cut = Observer::new(1000);
-    for piece in stream.chunks(usize::from(size).max(1)) {
-        cut.feed(piece);
+    for dialect in Dialect::ALL {
+        let size = usize::from(size).max(1);
+        assert_eq!(read(dialect, stream, stream.len().max(1)), read(dialect, stream, size));
+        Reader::new(dialect, Wanted::ALL).whole(stream);
     }
-    assert_eq!(whole.is_done(), cut.is_done());
-    assert_eq!(whole.finish(), cut.finish());
-    Answer::from_json(stream, 1000);
 });
+
+fn read(dialect: Dialect, stream: &[u8], size: usize) -> Answer {
+    let mut reader = SseReader::new(Reader::new(dialect, Wanted::Text(1000)));
+    for piece in stream.chunks(size) {
+        reader.feed(&Bytes::copy_from_slice(piece));
+    }
+    reader.finish()
+}

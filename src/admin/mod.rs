@@ -19,9 +19,8 @@ use axum::routing::get;
 use axum::{Router, middleware};
 use http::{StatusCode, header};
 
-use crate::api::{memory_routes, performance, reply, usage};
+use crate::api::{memory_routes, performance, reply};
 use crate::memory::{Embedding, Extracted, Fact, Memory};
-use crate::quota::Quota;
 use crate::snapshot::Store;
 use crate::telemetry::Metrics;
 use crate::tools::{Health, State as PluginState};
@@ -36,7 +35,6 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// Absent where memory is switched off.
     pub memory: Option<Arc<Memory>>,
-    pub quota: Arc<Quota>,
     /// The gateway is shutting down and takes no more requests.
     pub draining: Arc<AtomicBool>,
     /// When the gateway started.
@@ -58,10 +56,6 @@ pub fn router(admin: Admin) -> Router {
         .fallback(reply::no_such_endpoint)
         .method_not_allowed_fallback(reply::method_not_allowed)
         .with_state(admin.clone())
-        .merge(usage::routes(
-            admin.quota.ledger().clone(),
-            performance::Of::Everyone,
-        ))
         .merge(performance::routes(
             admin.metrics,
             performance::Of::Everyone,
@@ -86,9 +80,8 @@ async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Respons
         (
             status,
             format!(
-                "{word}{}{}{}{}",
+                "{word}{}{}{}",
                 admin.snapshots.status().describe(),
-                shared(&admin.quota),
                 admin.memory.as_deref().map_or_else(String::new, store),
                 describe(&admin.snapshots.load().tools.health())
             ),
@@ -97,12 +90,6 @@ async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Respons
     } else {
         (status, word).into_response()
     }
-}
-
-/// A line for a shared store that cannot be used.
-fn shared(quota: &Quota) -> String {
-    let trouble = quota.trouble();
-    trouble.map_or_else(String::new, |why| format!("shared store: down {why}\n"))
 }
 
 /// A line for a store that cannot be used.

@@ -101,13 +101,11 @@ fn upstream(upstream: &Upstream, entries: &[Arc<Entry>]) -> Value {
 fn generation(admin: &Admin) -> Value {
     let status = admin.snapshots.status();
     let faults = status.faults.0.iter().map(ToString::to_string);
-    let broken = status.broken.0.iter().map(ToString::to_string);
     json!({
         "number": status.generation,
         "loaded_at": unix(status.loaded),
         "refused_at": status.refused.map(unix),
         "faults": faults.collect::<Vec<_>>(),
-        "broken": broken.collect::<Vec<_>>(),
         "waiting": status.waiting,
     })
 }

@@ -9,7 +9,6 @@ mod personalities;
 mod preview;
 pub mod reply;
 mod tools;
-pub mod usage;
 
 use std::sync::Arc;
 
@@ -20,7 +19,6 @@ pub use preview::Source as PreviewSource;
 use reply::no_such_endpoint;
 
 use crate::memory::Memory;
-use crate::quota::Ledger;
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::Metrics;
 
@@ -37,13 +35,12 @@ pub fn owns(path: &str) -> bool {
         || under("/v1/tools")
         || under("/v1/performance")
         || path == "/v1/preview"
-        || path == "/v1/usage"
         || conversation_memory
 }
 
 /// The endpoints of the API listener. A request carries its `Arc<Snapshot>` and its `Caller`
 /// among its extensions.
-pub fn public(preview: preview::Source, metrics: Arc<Metrics>, ledger: Arc<Ledger>) -> Router {
+pub fn public(preview: preview::Source, metrics: Arc<Metrics>) -> Router {
     let memory = preview.memory.clone();
     let tools = Router::new()
         .route("/v1/tools", get(tools::list))
@@ -60,7 +57,6 @@ pub fn public(preview: preview::Source, metrics: Arc<Metrics>, ledger: Arc<Ledge
                 .route("/v1/preview", post(preview::preview))
                 .with_state(preview),
         )
-        .merge(usage::routes(ledger, performance::Of::Tenant))
         .merge(performance::routes(metrics, performance::Of::Tenant))
         .merge(tools)
 }

@@ -19,6 +19,11 @@ pub async fn list(generation: Generation) -> Json<Value> {
 
 /// One personality with the keys of its file, or 404 `personality_not_found`.
 pub async fn show(generation: Generation, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
-    let persona = generation.personalities.find(&id)?;
+    let persona = generation.personalities.get(&id).ok_or_else(|| {
+        ApiError::not_found(format!(
+            "There is no personality `{id}`. GET /v1/personalities lists those there are."
+        ))
+        .code("personality_not_found")
+    })?;
     Ok(Json(persona.detail()))
 }

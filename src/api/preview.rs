@@ -5,11 +5,13 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use http::HeaderMap;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Generation, Who};
+use crate::dialect::Dialect;
 use crate::error::ApiError;
 use crate::memory::Memory;
 use crate::telemetry::Ledger;
@@ -24,22 +26,47 @@ pub struct Source {
     pub hidden_rounds: Arc<HiddenRounds>,
 }
 
+#[derive(Deserialize)]
+pub struct Asked {
+    dialect: Option<String>,
+}
+
+impl Asked {
+    /// The dialect of the request in the body: `chat` where none is named.
+    fn dialect(&self) -> Result<Dialect, ApiError> {
+        let read = || Dialect::ALL.into_iter().filter(|dialect| dialect.is_read());
+        let Some(name) = &self.dialect else {
+            return Ok(Dialect::Chat);
+        };
+        read().find(|known| known.name() == name).ok_or_else(|| {
+            let known: Vec<_> = read().map(Dialect::name).collect();
+            let message = format!(
+                "There is no dialect `{name}`. Ask for one of: {}.",
+                known.join(", ")
+            );
+            ApiError::bad_request(message).param("dialect")
+        })
+    }
+}
+
 /// The body for the upstream that would be asked first, its SHA-256, and each insertion with its
 /// reason. The errors are those of the chat route.
 pub async fn preview(
     State(source): State<Source>,
     generation: Generation,
     who: Who,
+    Query(asked): Query<Asked>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let asked = PrepareContext {
+    let context = PrepareContext {
         snapshot: &generation,
         memory: source.memory.as_deref(),
         caller: &who,
         hidden_rounds: &source.hidden_rounds,
+        dialect: asked.dialect()?,
         headers: &headers,
     };
-    let turn = turn::prepare(asked, body, &mut Ledger::new(Instant::now())).await?;
+    let turn = turn::prepare(context, body, &mut Ledger::new(Instant::now())).await?;
     Ok(Json(turn.explain(&generation)?))
 }

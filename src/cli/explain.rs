@@ -8,6 +8,7 @@ use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
+use crate::dialect::Dialect;
 use crate::error::{Fault, Faults};
 use crate::memory::{Memory, embedding};
 use crate::snapshot::{Caller, Store};
@@ -60,6 +61,7 @@ pub fn run(store: &Store, command: &Command) -> Result<(), Faults> {
             ..Caller::anonymous()
         },
         hidden_rounds: &HiddenRounds::default(),
+        dialect: Dialect::Chat,
         headers: &headers,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,6 +1,4 @@
-//! Commands beside the one that serves.
+//! Commands that work on the store and not on requests.
 
 pub mod explain;
-pub mod init;
 pub mod memory;
-pub mod usage;

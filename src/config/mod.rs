@@ -5,7 +5,6 @@
 //! variables, command line. Every fault of all of them is found in one load.
 
 pub mod model;
-pub mod prices;
 
 mod check;
 mod diff;

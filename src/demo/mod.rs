@@ -17,11 +17,27 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Sources;
 use crate::error::{Fault, Faults};
 use crate::server::{self, Bound, Order, Shutdown, Signals};
-use crate::shipped;
 use crate::snapshot::Store;
 
 /// The persona that the demo speaks with, and that it is asked for by name.
 const PERSONA: &str = "friendly";
+/// The shipped personas and the plugins that they use, so that the binary alone suffices.
+macro_rules! shipped {
+    ($($from:literal => $to:literal),+ $(,)?) => {
+        [$(($to, include_str!(concat!("../../", $from)))),+]
+    };
+}
+const FILES: [(&str, &str); 9] = shipped![
+    "conf/personalities/friendly.json" => "personalities/friendly.json",
+    "conf/personalities/professional.json" => "personalities/professional.json",
+    "conf/personalities/health_assistant.json" => "personalities/health_assistant.json",
+    "plugins/calculator/plugin.toml" => "plugins/calculator/plugin.toml",
+    "plugins/calculator/calculator.json" => "plugins/calculator/calculator.json",
+    "plugins/gettime/plugin.toml" => "plugins/gettime/plugin.toml",
+    "plugins/gettime/gettime.json" => "plugins/gettime/gettime.json",
+    "plugins/tavily_search/plugin.toml" => "plugins/tavily_search/plugin.toml",
+    "plugins/tavily_search/tavily_search.json" => "plugins/tavily_search/tavily_search.json",
+];
 
 /// Plays the demo and stays up until a signal comes. `sources` may override any key.
 ///
@@ -32,18 +48,26 @@ const PERSONA: &str = "friendly";
 pub fn run(mut sources: Sources) -> Result<(), Faults> {
     let folder = tempfile::tempdir().map_err(|error| unwritable(&std::env::temp_dir(), &error))?;
     let inside = |name: &str| folder.path().join(name);
+    for (name, text) in FILES {
+        let file = inside(name);
+        let made = match file.parent() {
+            Some(parent) => std::fs::create_dir_all(parent),
+            None => Ok(()),
+        };
+        let written = made.and_then(|()| std::fs::write(&file, text));
+        written.map_err(|error| unwritable(&file, &error))?;
+    }
     let upstream = upstream::start()
         .map_err(|error| Fault::new("demo", format!("its upstream cannot start: {error}"), ""))?;
     let path = |name: &str| inside(name).to_string_lossy().into_owned();
-    let shipped = |name: &str| shipped::folder(name).to_string_lossy().into_owned();
     // The demo's own keys are weaker than what was asked for on the command line.
     let mut own = vec![
         (
             "upstreams".to_owned(),
             format!(r#"[{{name="demo",base_url="http://{upstream}/v1"}}]"#),
         ),
-        ("personality.dir".to_owned(), shipped("conf/personalities")),
-        ("tools.dir".to_owned(), shipped("plugins")),
+        ("personality.dir".to_owned(), path("personalities")),
+        ("tools.dir".to_owned(), path("plugins")),
         ("memory.path".to_owned(), path("memory")),
         // The demo upstream's answers only describe requests: they are nothing to remember.
         ("memory.save".to_owned(), "user".to_owned()),

@@ -1,14 +1,38 @@
 //! What an upstream said, in whole or so far.
 
-use super::chat::completion::{Choice, Completion, Content};
-use crate::wire::json::Text;
+/// Bytes of an answer's text that are kept: what becomes a record of memory is smaller.
+const TEXT_LIMIT: usize = 64 * 1024;
 
-/// The facts of one chat completion, read from a whole JSON answer or gathered from a stream.
+/// What of an answer somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// What it cost.
+    Usage,
+    /// All but its text.
+    Facts,
+    /// All, with this many bytes of text at most.
+    Text(usize),
+}
+
+impl Wanted {
+    /// All that is kept of any answer.
+    pub const ALL: Self = Self::Text(TEXT_LIMIT);
+
+    /// Bytes of text to keep.
+    pub fn text_limit(self) -> usize {
+        match self {
+            Self::Text(limit) => limit,
+            Self::Usage | Self::Facts => 0,
+        }
+    }
+}
+
+/// The facts of one answer, read from a whole JSON body or gathered from a stream.
 ///
-/// Where there are several choices it tells of the one with index 0.
+/// Where there are several choices it tells of the first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// `id` of the completion.
+    /// The upstream's id of it.
     pub id: Option<String>,
     /// The model that answered.
     pub model: Option<String>,
@@ -20,8 +44,10 @@ pub struct Answer {
     pub truncated: bool,
     /// Why the model would not say it, within the same limit.
     pub refusal: String,
-    /// `stop`, `length`, `tool_calls`, `content_filter`, or one of the upstream's own.
+    /// Why it ended, in the dialect's own words.
     pub finish_reason: Option<String>,
+    /// Whether that means that the model had said all of it.
+    pub ended_by_itself: bool,
     /// What it cost, where the upstream says.
     pub usage: Option<Usage>,
     /// Whether it asks for tool calls, in any choice.
@@ -45,85 +71,23 @@ pub struct Usage {
 }
 
 impl Answer {
-    /// Reads a whole JSON answer, keeping `text_limit` bytes of text. One that cannot be read
-    /// comes back as [`Answer::unreadable`].
-    pub fn from_json(json: &[u8], text_limit: usize) -> Self {
-        let mut answer = Self::default();
-        answer.read(json, text_limit);
-        answer
-    }
-
-    /// Reads of a whole JSON answer what it cost, and no more where that is found without the rest.
-    pub fn of_usage(json: &[u8]) -> Self {
-        match Usage::at_end(json) {
-            Some(usage) => Self {
-                usage: Some(usage),
-                ..Self::default()
-            },
-            None => Self::from_json(json, 0),
-        }
-    }
-
     /// Whether it may be stored as what the assistant said: it ended by itself, and all of it was
-    /// read. An answer that ran into its token limit (`length`) breaks off in mid-sentence, and is
-    /// as partial as one whose connection broke.
+    /// read. An answer that ran into its token limit breaks off in mid-sentence, and is as partial
+    /// as one whose connection broke.
     ///
     /// For a stream, that its connection ended cleanly is for the caller to add.
     pub fn is_complete(&self) -> bool {
-        self.finish_reason.as_deref() == Some("stop") && !self.has_error && !self.unreadable
+        self.ended_by_itself && !self.has_error && !self.unreadable
     }
 
-    /// Adds what `json` tells: a whole answer, or the data of one stream event.
-    pub(super) fn read(&mut self, json: &[u8], text_limit: usize) {
-        match Completion::read(json) {
-            Ok(completion) => self.add(json, &completion, text_limit),
-            Err(_) => self.unreadable = true,
-        }
+    /// Adds text that was said, up to `limit` bytes of all.
+    pub fn say(&mut self, more: &str, limit: usize) {
+        self.truncated |= push(&mut self.text, more, limit);
     }
 
-    fn add(&mut self, json: &[u8], completion: &Completion, text_limit: usize) {
-        set(&mut self.id, json, completion.id);
-        set(&mut self.model, json, completion.model);
-        let is_error = |object: Text| &*object.bytes(json) == b"error";
-        self.has_error |= completion.has_error || completion.object.is_some_and(is_error);
-        if completion.usage.is_some() {
-            self.usage = completion.usage;
-        }
-        let mut said = false;
-        for choice in &completion.choices {
-            said |= choice.says_something();
-            self.has_tool_calls |= choice.has_tool_calls;
-            if choice.index == 0 {
-                said |= self.add_choice(json, choice, text_limit);
-            }
-        }
-        self.content_events += u64::from(said);
-    }
-
-    /// Adds what the choice says; whether that was a refusal.
-    fn add_choice(&mut self, json: &[u8], choice: &Choice, text_limit: usize) -> bool {
-        set(&mut self.role, json, choice.role);
-        if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
-            self.finish_reason = Some(reason.decode(json).into_owned());
-        }
-        let texts = match &choice.content {
-            Content::Nothing => &[],
-            Content::Text(text) => std::slice::from_ref(text),
-            Content::Parts { texts, .. } => texts.as_slice(),
-        };
-        for text in texts {
-            if text_limit == 0 {
-                // Spares the decoding where nobody wants the text.
-                self.truncated |= !text.is_empty();
-                continue;
-            }
-            self.truncated |= push(&mut self.text, &text.decode(json), text_limit);
-        }
-        let refusal = choice.refusal.filter(|refusal| !refusal.is_empty());
-        if let Some(refusal) = refusal {
-            self.truncated |= push(&mut self.refusal, &refusal.decode(json), text_limit);
-        }
-        refusal.is_some()
+    /// Adds to why the model would not say it.
+    pub fn refuse(&mut self, more: &str, limit: usize) {
+        self.truncated |= push(&mut self.refusal, more, limit);
     }
 }
 
@@ -133,11 +97,4 @@ fn push(text: &mut String, more: &str, limit: usize) -> bool {
     let fits = more.floor_char_boundary(room);
     text.push_str(&more[..fits]);
     fits < more.len()
-}
-
-/// The first value stands: later events only repeat it.
-fn set(field: &mut Option<String>, json: &[u8], value: Option<Text>) {
-    if field.is_none() {
-        *field = value.map(|text| text.decode(json).into_owned());
-    }
 }

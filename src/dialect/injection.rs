@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
-use crate::wire::json::Span;
+use super::calls::Round;
 use crate::wire::{Escaped, splice};
 
 /// A body ready to be sent.
@@ -26,19 +27,13 @@ pub struct Injection {
     pub post_history: Option<Escaped>,
     /// The gateway's tools.
     pub tools: ToolOffer,
-    /// Whole messages, as JSON, that follow all others: the turns of a tool loop.
-    pub extra_messages: Vec<Bytes>,
+    /// Whole items of the conversation, as JSON, that follow all others: the rounds of a tool loop.
+    pub follow_up: Vec<Bytes>,
     /// The chat template takes one system message, at the head. Instructions then join the
     /// client's, and memory at the tail joins the last user message.
     pub strict_roles: bool,
-    /// Whole messages that the client left out of its history, each before the message of that
-    /// index.
-    pub restored: Vec<(usize, Bytes)>,
-    /// Whether the client's `tool_choice` is taken out: one that asks for a call has had it, and
-    /// would ask for another without end.
-    pub free_choice: bool,
-    /// What of the model's name is the gateway's and is taken out.
-    pub model_suffix: Option<Span>,
+    /// What the gateway's tools gave in turns that the client tells its own part of.
+    pub restored: Vec<Restored>,
 }
 
 /// A personality's text and its place.
@@ -97,10 +92,31 @@ pub enum ToolOffer {
     #[default]
     Keep,
     /// These entries, as JSON, follow the client's own. Names that the client uses too are the
-    /// caller's to leave out ([`super::Request::tool_names`]).
+    /// caller's to leave out ([`super::request::Options::tool_names`]).
     Add(Vec<Bytes>),
-    /// `tools`, `tool_choice` and `parallel_tool_calls` are taken out.
-    Drop,
+    /// The same, but none may be called any more: what was called needs its tools to be there.
+    Close(Vec<Bytes>),
+}
+
+/// The gateway's part of a turn in which both sides had calls.
+#[derive(Debug, Clone)]
+pub struct Restored {
+    /// The message that the client tells of the turn.
+    pub at: usize,
+    /// Items that stand before it.
+    pub before: Vec<Bytes>,
+    pub round: Round,
+    /// What the gateway's calls gave, in their order.
+    pub results: Vec<String>,
+}
+
+/// A tool of the gateway's, in no API's words.
+#[derive(Debug, Clone, Copy)]
+pub struct ToolSpec<'a> {
+    pub name: &'a str,
+    pub description: &'a str,
+    /// A JSON Schema.
+    pub parameters: &'a RawValue,
 }
 
 /// Where inserted bytes come from.

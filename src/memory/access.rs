@@ -173,12 +173,8 @@ fn not_found() -> ApiError {
 }
 
 fn refused(error: StoreError) -> ApiError {
-    if matches!(error, StoreError::Internal(_)) {
-        let message = format!("{error}; nothing was written");
-        let status = http::StatusCode::INTERNAL_SERVER_ERROR;
-        return ApiError::new(status, message).code("memory_failed");
-    }
-    unavailable(format!("{error}; nothing was written: try again later"))
+    let message = format!("{error}; nothing was written: try again later");
+    unavailable(message)
 }
 
 fn too_late() -> ApiError {

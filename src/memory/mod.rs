@@ -32,7 +32,6 @@ mod standing;
 mod stats;
 pub mod store;
 mod transfer;
-pub mod usage;
 mod writer;
 
 #[cfg(test)]

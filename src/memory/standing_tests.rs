@@ -4,7 +4,7 @@ use super::block::Block;
 use super::store_tests::scope;
 use super::tests::config;
 use super::*;
-use crate::dialect::Request;
+use crate::dialect::{Dialect, Request};
 
 const ROOM: usize = 32 << 10;
 
@@ -13,7 +13,7 @@ fn request(texts: &[&str]) -> Request {
     let messages = roles.zip(texts);
     let messages = messages.map(|(role, text)| serde_json::json!({"role": role, "content": text}));
     let body = serde_json::json!({ "messages": messages.collect::<Vec<_>>() });
-    Request::parse(body.to_string().into(), 64).unwrap()
+    Dialect::Chat.read(body.to_string().into(), 64).unwrap()
 }
 
 /// Memory in which Ann has a record, and a block of it before her question.

@@ -8,7 +8,6 @@ use uuid::Uuid;
 use super::embedding::vector::Vector;
 use super::record::Record;
 use super::scope::Scope;
-use super::usage::{Day, Row};
 
 /// Why a store could not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,9 +19,6 @@ pub enum StoreError {
     /// What is stored cannot be read; it has been set aside, and asking again finds a fresh store.
     #[error("the memory store was corrupt and has been set aside: {0}")]
     Corrupt(String),
-    /// A fault of the program's own, which this call met. Asking again meets it again.
-    #[error("memory failed by a fault of yychat's own, please report it: {0}")]
-    Internal(String),
 }
 
 /// One change to a scope.
@@ -225,20 +221,6 @@ pub trait MemoryStore: Send + Sync + 'static {
 
     /// How many exchanges are queued.
     async fn backlog(&self) -> Result<Backlog, StoreError>;
-
-    /// Adds to the ledger of usage. A store that keeps none is one too.
-    async fn add_usage(&self, _rows: Vec<Row>) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    /// What was used from one day to another, both included, of one tenant or of all.
-    async fn usage(
-        &self,
-        _tenant: Option<&str>,
-        _days: (Day, Day),
-    ) -> Result<Vec<Row>, StoreError> {
-        Ok(Vec::new())
-    }
 
     /// Records in all.
     async fn count(&self) -> Result<u64, StoreError>;

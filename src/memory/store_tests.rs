@@ -6,10 +6,9 @@ use proptest::test_runner::TestRunner;
 use uuid::Uuid;
 
 use super::embedding::vector::Vector;
-use super::record::{Line, MAX_TEXT_BYTES, Reason, Record, Source};
+use super::record::{MAX_TEXT_BYTES, Reason, Record, Source};
 use super::scope::Scope;
 use super::store::{Audit, Backlog, Change, Changed, MemoryStore, Pending, SET_ASIDE, Selection};
-use super::usage::{Row, Used};
 
 /// Makes a test of each function of this module; `open` gives a store and what it needs to live.
 macro_rules! store_tests {
@@ -25,7 +24,6 @@ macro_rules! store_tests {
             a_scan_gives_everything_once
             a_queued_exchange_is_claimed_by_one_at_a_time_and_finished_once
             an_exchange_whose_record_is_gone_changes_nothing
-            usage_is_summed_by_key_model_and_day_and_read_by_tenant_and_days
         );
     };
     ($open:path: $($name:ident)+) => {
@@ -419,92 +417,4 @@ pub async fn an_exchange_whose_record_is_gone_changes_nothing(store: &impl Memor
     queue().await;
     store.delete("tenant", &all).await.unwrap();
     assert_eq!(store.backlog().await.unwrap(), Backlog::default());
-}
-
-pub async fn usage_is_summed_by_key_model_and_day_and_read_by_tenant_and_days(
-    store: &impl MemoryStore,
-) {
-    let day = |text: &str| text.parse().expect("a day");
-    let row = |tenant: &str, model: &str, on: &str, input| Row {
-        tenant: tenant.into(),
-        key: "app".into(),
-        model: model.into(),
-        day: day(on),
-        used: Used {
-            requests: 1,
-            input,
-            cached: 2,
-            output: 3,
-            micro_usd: u64::from(u32::MAX),
-        },
-    };
-    let whole = (day("2026-01-01"), day("2026-12-31"));
-    assert_eq!(store.usage(None, whole).await.unwrap(), []);
-    let first = vec![
-        row("acme", "gpt-4o", "2026-11-27", 5),
-        row("acme", "gpt-4o", "2026-11-28", 7),
-        row("other", "a, \"model\"", "2026-11-28", 11),
-    ];
-    store.add_usage(first).await.unwrap();
-    let second = vec![row("acme", "gpt-4o", "2026-11-28", 1)];
-    store.add_usage(second).await.unwrap();
-    let mut all = store.usage(None, whole).await.unwrap();
-    all.sort_by(|a, b| (&a.tenant, a.day).cmp(&(&b.tenant, b.day)));
-    let inputs: Vec<_> = all
-        .iter()
-        .map(|row| (&*row.tenant, row.used.input))
-        .collect();
-    assert_eq!(inputs, [("acme", 5), ("acme", 8), ("other", 11)]);
-    assert_eq!(all[1].used.requests, 2);
-    assert_eq!(all[1].used.micro_usd, 2 * u64::from(u32::MAX));
-    assert_eq!(all[2].model, "a, \"model\"");
-    let last = (day("2026-11-28"), day("2026-11-28"));
-    let acme = store.usage(Some("acme"), last).await.unwrap();
-    assert_eq!((acme.len(), acme[0].used.input), (1, 8));
-}
-
-/// Where the first version's stores are: one of each kind, with the same in it.
-pub fn first_version(name: &str) -> std::path::PathBuf {
-    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/memory");
-    fixtures.join(name)
-}
-
-/// Looks at a store that the first version has written, and writes to it.
-pub async fn is_carried_over(store: &impl MemoryStore) {
-    let lines = std::fs::read_to_string(first_version("first.jsonl")).unwrap();
-    let lines = lines.lines().map(|line| {
-        let line: Line = serde_json::from_str(line).unwrap();
-        line.into_record("none", 0).unwrap()
-    });
-    let mut expected: Vec<_> = lines.collect();
-    let (mut found, _) = store.scan(None, 100).await.unwrap();
-    expected.sort_by_key(|record| record.id);
-    found.sort_by_key(|record| record.id);
-    assert_eq!(found, expected);
-    let ada = Scope::of("default", Some("ada"), None).unwrap();
-    let loaded = store.load(&ada).await.unwrap();
-    assert_eq!((loaded.version, loaded.vectors.len()), (2, 2));
-    let queued = store.backlog().await.unwrap();
-    assert_eq!((queued.waiting, queued.set_aside), (1, 1));
-    let sound = async |records| {
-        let audit = store.audit().await.unwrap();
-        assert_eq!((audit.corrupt, audit.orphans, audit.miscounted), (0, 0, 0));
-        assert_eq!(audit.records, records);
-    };
-    sound(9).await;
-    let new = Record::new(
-        &ada,
-        "user",
-        "Said to a later version.".into(),
-        Source::Chat,
-        1,
-    );
-    let changed = store.apply(vec![Change::Put(new.clone())]).await.unwrap();
-    assert_eq!(changed[0].version, 3);
-    let found = store.get("default", new.id).await.unwrap();
-    assert_eq!(found, Some(new));
-    let all = Selection::Scope(ada);
-    assert_eq!(store.delete("default", &all).await.unwrap().0, 7);
-    assert_eq!(store.backlog().await.unwrap(), Backlog::default());
-    sound(3).await;
 }

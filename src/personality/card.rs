@@ -1,154 +1,106 @@
-//! Character cards of all versions: from their fields to a persona.
+//! Character Card V2 and V3: from `data` to a persona.
 //!
 //! The prompt, with a blank line between its parts and the book's entries at their places: the
 //! card's `system_prompt` (or, where that is empty, a sentence of our own, as the specification
-//! asks), `description`, `personality`, `scenario`, `mes_example`. After the conversation come
-//! SillyTavern's `extensions.depth_prompt` and `post_history_instructions`.
+//! asks), `description`, `personality`, `scenario`, `mes_example`. After the conversation comes
+//! `post_history_instructions`.
 //!
 //! Greetings (`first_mes`, `alternate_greetings`) are shown and not sent: the client owns the
 //! conversation, and a greeting that it has shown comes back in its messages. `creator_notes`,
 //! `tags`, `creator` and `character_version` must not enter prompts.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use super::book::{Book, RawBook, Slot};
 use super::layout::{Block, Layout, PostHistory};
-use super::loose;
-use super::macros::{Expanded, Names, Piece, expand};
+use super::macros::{Expanded, Piece, expand};
 use super::persona::{AllowedTool, Format, Persona};
-use super::shape::Fields;
 use super::yychat;
 use crate::error::{Fault, Faults};
 
-/// The fields that make a prompt.
-const TEXTS: [&str; 9] = [
-    "name",
-    "nickname",
-    "description",
-    "personality",
-    "scenario",
-    "mes_example",
-    "system_prompt",
-    "post_history_instructions",
-    "character_version",
-];
+/// A card's file, as far as it is used.
+#[derive(Deserialize)]
+#[serde(expecting = "an object")]
+pub(super) struct Document {
+    data: Data,
+}
+
+/// A card's file, for showing.
+#[derive(Deserialize)]
+pub(super) struct Source {
+    data: Map<String, Value>,
+}
+
+/// Cards in the wild write null for an empty text.
+#[derive(Deserialize)]
+#[serde(expecting = "an object")]
+struct Data {
+    name: String,
+    #[serde(default, deserialize_with = "null_as_default")]
+    nickname: String,
+    #[serde(default, deserialize_with = "null_as_default")]
+    description: String,
+    #[serde(default, deserialize_with = "null_as_default")]
+    personality: String,
+    #[serde(default, deserialize_with = "null_as_default")]
+    scenario: String,
+    #[serde(default, deserialize_with = "null_as_default")]
+    mes_example: String,
+    #[serde(default, deserialize_with = "null_as_default")]
+    system_prompt: String,
+    #[serde(default, deserialize_with = "null_as_default")]
+    post_history_instructions: String,
+    #[serde(default)]
+    character_book: Option<RawBook>,
+    #[serde(default)]
+    extensions: Value,
+}
+
+/// An absent or null value as the type's default.
+pub(super) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
 
 /// Compiles a card; its id is `stem`, for cards have none.
-pub(super) fn persona(path: &Path, card: Fields, stem: &str) -> Result<Persona, Faults> {
-    let mut warnings = Vec::new();
-    let data = Data::read(path, &card, stem, &mut warnings)?;
-    let char = data.char();
-    let names = data.names(char);
-    let sections = Sections::new(&data, &names);
-    let book = card.fields.get("character_book").map(|book| {
-        let raw = RawBook::read(path, book, &mut warnings);
-        Book::compile(path, &raw, (&names, &sections.slots()), &mut warnings)
-    });
+pub(super) fn persona(
+    path: &Path,
+    format: Format,
+    document: Document,
+    source: Source,
+    stem: &str,
+) -> Result<Persona, Faults> {
+    let data = document.data;
+    if data.name.trim().is_empty() {
+        return Err(Fault::new(path, "`data.name` is empty", "give the character a name").into());
+    }
+    // V3 has nicknames; in a V2 card the key is unknown and means nothing.
+    let char = match (format, data.nickname.trim()) {
+        (Format::CharaCardV3, nickname) if !nickname.is_empty() => nickname,
+        _ => data.name.trim(),
+    };
+    let sections = Sections::new(&data, char);
+    let book = match &data.character_book {
+        Some(book) => Some(Book::compile(path, book, char, &sections.slots())?),
+        None => None,
+    };
     Ok(Persona {
         id: stem.to_owned(),
-        name: data.text("name").trim().to_owned(),
+        name: data.name.clone(),
         origin: path.to_owned(),
-        format: card.format,
-        allowed_tools: allowed_tools(path, card.fields.get("extensions"))?,
-        post_history: post_history(&data, &names),
+        format,
+        allowed_tools: allowed_tools(path, &data.extensions)?,
+        source: source.data,
+        post_history: post_history(&data, char),
         prompt: sections.layout(),
-        book: book.transpose()?,
-        source: card.fields,
-        warnings,
+        book,
     })
-}
-
-/// The texts of a card.
-struct Data {
-    format: Format,
-    texts: BTreeMap<&'static str, String>,
-    /// `extensions.depth_prompt.prompt`: what SillyTavern says some messages before the newest.
-    depth_prompt: String,
-}
-
-impl Data {
-    /// A card without a name is called as its file is; one without anything is a fault.
-    fn read(
-        path: &Path,
-        card: &Fields,
-        stem: &str,
-        warnings: &mut Vec<Fault>,
-    ) -> Result<Self, Fault> {
-        let mut texts = BTreeMap::new();
-        for key in TEXTS {
-            let value = card.fields.get(key).filter(|value| !value.is_null());
-            let text = value.map(|value| {
-                loose::text(value).unwrap_or_else(|| {
-                    warnings.push(Fault::new(
-                        path,
-                        format!("`{key}` is no text, and is left out"),
-                        "write it as a text",
-                    ));
-                    String::new()
-                })
-            });
-            texts.insert(key, text.unwrap_or_default());
-        }
-        let depth_prompt = card
-            .fields
-            .get("extensions")
-            .and_then(|extensions| extensions.pointer("/depth_prompt/prompt"))
-            .and_then(loose::text);
-        let has_book = card
-            .fields
-            .get("character_book")
-            .is_some_and(Value::is_object);
-        if texts.values().all(|text| text.trim().is_empty()) && !has_book {
-            return Err(Fault::new(
-                path,
-                "the card is empty: it has neither a name nor any other text",
-                "export it again from the program that it was made with",
-            ));
-        }
-        if let Some(name) = texts.get_mut("name").filter(|name| name.trim().is_empty()) {
-            stem.clone_into(name);
-        }
-        Ok(Self {
-            format: card.format,
-            texts,
-            depth_prompt: depth_prompt.unwrap_or_default(),
-        })
-    }
-
-    fn text(&self, key: &str) -> &str {
-        self.texts.get(key).map_or("", String::as_str)
-    }
-
-    /// V3 has nicknames; in an older card the key is unknown and means nothing.
-    fn char(&self) -> &str {
-        match (self.format, self.text("nickname").trim()) {
-            (Format::CharaCardV3, nickname) if !nickname.is_empty() => nickname,
-            _ => self.text("name").trim(),
-        }
-    }
-
-    fn names<'a>(&'a self, char: &'a str) -> Names<'a> {
-        let quoted = [
-            ("description", "description"),
-            ("chardescription", "description"),
-            ("personality", "personality"),
-            ("charpersonality", "personality"),
-            ("scenario", "scenario"),
-            ("charscenario", "scenario"),
-            ("mesexamplesraw", "mes_example"),
-            ("charversion", "character_version"),
-            ("char_version", "character_version"),
-        ];
-        let fields = quoted.map(|(name, key)| (name, self.text(key)));
-        Names {
-            char,
-            fields: fields.into(),
-        }
-    }
 }
 
 /// The parts of the prompt, in their order; empty ones are left out.
@@ -161,19 +113,18 @@ struct Sections {
 }
 
 impl Sections {
-    fn new(data: &Data, names: &Names<'_>) -> Self {
-        let system_prompt = match data.text("system_prompt") {
-            text if text.trim().is_empty() => "You are {{char}}. Stay in character in every reply.",
-            text => text,
+    fn new(data: &Data, char: &str) -> Self {
+        let system_prompt = if data.system_prompt.trim().is_empty() {
+            "You are {{char}}. Stay in character in every reply."
+        } else {
+            &data.system_prompt
         };
-        let trait_of = format!("{}'s personality: ", names.char);
-        let examples = examples(data.text("mes_example"));
         Self {
-            system_prompt: expand(system_prompt, names),
-            description: without_original(expand(data.text("description"), names)),
-            personality: labelled(&trait_of, data.text("personality"), names),
-            scenario: labelled("Scenario: ", data.text("scenario"), names),
-            examples: without_original(expand(&examples, names)),
+            system_prompt: expand(system_prompt, char),
+            description: without_original(expand(&data.description, char)),
+            personality: labelled(&format!("{char}'s personality: "), &data.personality, char),
+            scenario: labelled("Scenario: ", &data.scenario, char),
+            examples: without_original(expand(&examples(&data.mes_example), char)),
         }
     }
 
@@ -184,8 +135,6 @@ impl Sections {
             Slot::BeforeDescription,
             Slot::AfterDescription,
             Slot::AfterChar,
-            Slot::BeforeExamples,
-            Slot::AfterExamples,
         ];
         if !self.personality.is_empty() {
             slots.push(Slot::Personality);
@@ -209,9 +158,7 @@ impl Sections {
             section(self.scenario),
             Block::Slot(Slot::Scenario),
             Block::Slot(Slot::AfterChar),
-            Block::Slot(Slot::BeforeExamples),
             section(self.examples),
-            Block::Slot(Slot::AfterExamples),
         ];
         blocks.retain(|block| !matches!(block, Block::Section(pieces) if pieces.is_empty()));
         Layout::new(blocks)
@@ -219,14 +166,13 @@ impl Sections {
 }
 
 /// `{{original}}` there means the client's own instructions after the history; it has none.
-fn post_history(data: &Data, names: &Names<'_>) -> PostHistory {
-    let own = [&data.depth_prompt, data.text("post_history_instructions")];
-    let own = own.map(|text| without_original(expand(text, names)).pieces);
-    PostHistory::new(own.into())
+fn post_history(data: &Data, char: &str) -> PostHistory {
+    let text = without_original(expand(&data.post_history_instructions, char));
+    PostHistory::new(text.pieces)
 }
 
-fn labelled(label: &str, text: &str, names: &Names<'_>) -> Expanded {
-    let mut text = without_original(expand(text, names));
+fn labelled(label: &str, text: &str, char: &str) -> Expanded {
+    let mut text = without_original(expand(text, char));
     if !text.is_empty() {
         text.pieces.insert(0, Piece::Text(label.to_owned()));
     }
@@ -252,12 +198,9 @@ fn examples(text: &str) -> String {
 
 /// `extensions.yychat.allowed_tools`, in the shape that YYChat's own files have; the specification
 /// asks applications to keep their keys under a name of theirs.
-fn allowed_tools(
-    path: &Path,
-    extensions: Option<&Value>,
-) -> Result<Option<Vec<AllowedTool>>, Fault> {
+fn allowed_tools(path: &Path, extensions: &Value) -> Result<Option<Vec<AllowedTool>>, Fault> {
     let Some(tools) = extensions
-        .and_then(|extensions| extensions.pointer("/yychat/allowed_tools"))
+        .pointer("/yychat/allowed_tools")
         .filter(|tools| !tools.is_null())
     else {
         return Ok(None);

@@ -1,9 +1,8 @@
 //! How a persona's prompt is put together: escaped once when it is loaded, joined by reference for
 //! each request.
 
-use super::book::{Entry, Hit, Slot};
-use super::clock::Clock;
-use super::macros::{self, DEFAULT_USER, Piece, Values, plain};
+use super::book::{Hit, Slot};
+use super::macros::{DEFAULT_USER, Piece, plain};
 use crate::dialect::Fragment;
 use crate::wire::Escaped;
 
@@ -23,7 +22,6 @@ pub(super) enum Block {
 pub(super) struct Layout {
     blocks: Vec<Compiled>,
     names_user: bool,
-    tells_time: bool,
     /// The whole for the default user and with nothing of the book, in as few fragments as it takes.
     standing: Vec<Fragment>,
     separator: Fragment,
@@ -40,28 +38,6 @@ enum Compiled {
 pub(super) enum Part {
     Fixed(Fragment),
     User,
-    Now(Clock),
-    /// Its name: what stands in it is of the book.
-    Outlet(String),
-}
-
-/// What a request fills a prompt with.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Filling<'a> {
-    pub(super) values: Values<'a>,
-    pub(super) hits: &'a [Hit<'a>],
-}
-
-impl<'a> Filling<'a> {
-    fn at(self, slot: Slot) -> impl Iterator<Item = &'a Entry> {
-        let hits = self.hits.iter().filter(move |hit| hit.slot == slot);
-        hits.map(|hit| hit.entry)
-    }
-
-    fn of_outlet(self, name: &str) -> impl Iterator<Item = &'a Entry> {
-        self.at(Slot::Outlet)
-            .filter(move |entry| entry.outlet == name)
-    }
 }
 
 impl Layout {
@@ -73,7 +49,6 @@ impl Layout {
         let whole = join(sections);
         Self {
             names_user: whole.contains(&Piece::User),
-            tells_time: whole.iter().any(|piece| matches!(piece, Piece::Now(_))),
             standing: merge(&whole),
             separator: Fragment::Text(Escaped::new(SEPARATOR)),
             blocks: blocks
@@ -86,111 +61,65 @@ impl Layout {
         }
     }
 
-    pub(super) fn assemble(&self, filling: Filling<'_>) -> Vec<Fragment> {
-        let other_user = self.names_user && filling.values.user != DEFAULT_USER;
-        if filling.hits.is_empty() && !other_user && !self.tells_time {
+    pub(super) fn assemble(&self, user_name: Option<&str>, hits: &[Hit<'_>]) -> Vec<Fragment> {
+        if hits.is_empty() && (user_name.is_none() || !self.names_user) {
             return self.standing.clone();
         }
+        let user = Fragment::Text(Escaped::new(user_name.unwrap_or(DEFAULT_USER)));
         let mut fragments = Vec::new();
         let mut section = |parts: &[Part]| {
-            let before = fragments.len();
-            if before > 0 {
+            if !fragments.is_empty() {
                 fragments.push(self.separator.clone());
             }
-            let filled = fragments.len();
-            fill(parts, filling, &mut fragments);
-            // Of a section that is an empty outlet nothing stays.
-            if fragments.len() == filled {
-                fragments.truncate(before);
-            }
+            fragments.extend(parts.iter().map(|part| match part {
+                Part::Fixed(fragment) => fragment.clone(),
+                Part::User => user.clone(),
+            }));
         };
         for block in &self.blocks {
             match block {
                 Compiled::Section(parts) => section(parts),
-                Compiled::Slot(slot) => {
-                    filling.at(*slot).for_each(|entry| section(&entry.parts));
-                }
+                Compiled::Slot(slot) => hits
+                    .iter()
+                    .filter(|hit| hit.slot == *slot)
+                    .for_each(|hit| section(&hit.entry.parts)),
             }
         }
         fragments
     }
 }
 
-fn fill(parts: &[Part], filling: Filling<'_>, out: &mut Vec<Fragment>) {
-    for part in parts {
-        match part {
-            Part::Fixed(fragment) => out.push(fragment.clone()),
-            Part::User => out.push(Fragment::Text(Escaped::new(filling.values.user))),
-            Part::Now(clock) => {
-                let told = clock.tell(filling.values.now);
-                out.push(Fragment::Text(Escaped::new(&told)));
-            }
-            Part::Outlet(name) => {
-                for (index, entry) in filling.of_outlet(name).enumerate() {
-                    if index > 0 {
-                        out.push(Fragment::Book(Escaped::new("\n")));
-                    }
-                    // An entry in an outlet opens no outlet: it might be its own.
-                    let parts = entry.parts.iter();
-                    let closed = parts.filter(|part| !matches!(part, Part::Outlet(_)));
-                    closed.for_each(|part| fill(std::slice::from_ref(part), filling, out));
-                }
-            }
-        }
-    }
-}
-
 /// What stands after the conversation: the book's entries for that place, then the card's own.
 #[derive(Debug, Default)]
 pub(super) struct PostHistory {
-    own: Vec<Vec<Piece>>,
+    pieces: Vec<Piece>,
     /// For the default user and with nothing of the book.
     standing: Option<Escaped>,
-    tells_time: bool,
 }
 
 impl PostHistory {
-    pub(super) fn new(mut own: Vec<Vec<Piece>>) -> Self {
-        own.retain(|pieces| !pieces.is_empty());
-        let whole = join(own.iter().map(Vec::as_slice));
-        let standing = (!whole.is_empty()).then(|| Escaped::new(&macros::standing(&whole)));
-        Self {
-            standing,
-            tells_time: whole.iter().any(|piece| matches!(piece, Piece::Now(_))),
-            own,
-        }
+    pub(super) fn new(pieces: Vec<Piece>) -> Self {
+        let standing = (!pieces.is_empty()).then(|| Escaped::new(&plain(&pieces, DEFAULT_USER)));
+        Self { pieces, standing }
     }
 
     /// It must be one text, so the rare one that a request changes is escaped anew.
-    pub(super) fn assemble(&self, filling: Filling<'_>) -> Option<Escaped> {
-        let entries: Vec<&[Piece]> = filling
-            .at(Slot::PostHistory)
-            .map(|entry| entry.pieces.as_slice())
+    pub(super) fn assemble(&self, user_name: Option<&str>, hits: &[Hit<'_>]) -> Option<Escaped> {
+        let entries: Vec<&[Piece]> = hits
+            .iter()
+            .filter(|hit| hit.slot == Slot::PostHistory)
+            .map(|hit| hit.entry.pieces.as_slice())
             .collect();
-        let own = || self.own.iter().map(Vec::as_slice);
-        let names = |piece: &Piece| match piece {
-            Piece::User => filling.values.user != DEFAULT_USER,
-            Piece::Outlet(name) => filling.of_outlet(name).next().is_some(),
-            _ => false,
-        };
-        if entries.is_empty() && !self.tells_time && !own().flatten().any(names) {
+        let names_user = user_name.is_some() && self.pieces.contains(&Piece::User);
+        if entries.is_empty() && !names_user {
             return self.standing.clone();
         }
-        let mut whole = Vec::new();
-        for piece in join(entries.into_iter().chain(own())) {
-            match piece {
-                Piece::Outlet(name) => {
-                    for (index, entry) in filling.of_outlet(&name).enumerate() {
-                        if index > 0 {
-                            whole.push(Piece::Text("\n".to_owned()));
-                        }
-                        whole.extend_from_slice(&entry.pieces);
-                    }
-                }
-                piece => whole.push(piece),
-            }
-        }
-        Some(Escaped::new(&plain(&whole, filling.values)))
+        let own = self.standing.is_some().then_some(self.pieces.as_slice());
+        let whole = join(entries.into_iter().chain(own));
+        Some(Escaped::new(&plain(
+            &whole,
+            user_name.unwrap_or(DEFAULT_USER),
+        )))
     }
 }
 
@@ -202,8 +131,6 @@ pub(super) fn compile(pieces: &[Piece], kind: fn(Escaped) -> Fragment) -> Vec<Pa
             Piece::Text(text) => Part::Fixed(kind(Escaped::new(text))),
             Piece::User => Part::User,
             Piece::Original => Part::Fixed(Fragment::Original),
-            Piece::Now(clock) => Part::Now(clock.clone()),
-            Piece::Outlet(name) => Part::Outlet(name.clone()),
         })
         .collect()
 }
@@ -226,7 +153,7 @@ fn merge(pieces: &[Piece]) -> Vec<Fragment> {
     for run in pieces.chunk_by(|a, b| *a != Piece::Original && *b != Piece::Original) {
         fragments.push(match run {
             [Piece::Original] => Fragment::Original,
-            _ => Fragment::Text(Escaped::new(&macros::standing(run))),
+            _ => Fragment::Text(Escaped::new(&plain(run, DEFAULT_USER))),
         });
     }
     fragments

@@ -1,21 +1,18 @@
 //! From a folder to compiled personas: which files count, how each is read, what can be wrong.
-//!
-//! A file that is wrong costs its own persona alone: the last good one stays, where there was one.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
-use super::persona::Persona;
-use super::{Broken, Personalities, card, loose, normal, png, shape, yychat};
+use super::persona::{Format, Persona};
+use super::{card, png, yychat};
 use crate::error::{Fault, Faults};
-use crate::shipped;
 
 /// Bytes of a personality file, and of a card unpacked from one, at most.
 pub(super) const MAX_BYTES: usize = 16 << 20;
@@ -23,93 +20,27 @@ pub(super) const MAX_BYTES: usize = 16 << 20;
 /// Bytes of an id at most.
 const MAX_ID_BYTES: usize = 128;
 
-/// Every persona under `dir`, and what is wrong with the others.
-pub(super) fn folder(
-    dir: &Path,
-    previous: Option<&Personalities>,
-) -> Result<Personalities, Faults> {
-    let mut loaded = Personalities::default();
-    let files = files(dir)?;
-    for (path, kind) in &files {
-        match file(path, *kind) {
-            Ok(Some(persona)) => loaded.add(persona),
-            // A picture beside the file that it belongs to, or one that has lost its card.
-            Ok(None) if has_twin(path, &files) => {}
-            Ok(None) => loaded.broken.push(Broken {
-                id: id_of(path),
-                faults: Fault::new(path, NO_CARD, "export the card again (image hosts strip such chunks), or move the image elsewhere").into(),
-                is_last_good: false,
-            }),
-            Err(faults) => loaded.broken.push(Broken {
-                id: id_of(path),
-                faults,
-                is_last_good: false,
-            }),
-        }
-    }
-    if let Some(previous) = previous {
-        loaded.keep_last_good(previous);
-    }
-    Ok(loaded)
-}
-
-const NO_CARD: &str =
-    "the image holds no character card: it has neither a `ccv3` nor a `chara` text chunk";
-
-/// The id of a file that has none of its own.
-fn id_of(path: &Path) -> String {
-    normal(&path.file_stem().unwrap_or_default().to_string_lossy()).into_owned()
-}
-
-/// Whether there is a file of the same name that is no image.
-fn has_twin(image: &Path, files: &[(PathBuf, Kind)]) -> bool {
-    files.iter().any(|(path, kind)| {
-        !matches!(kind, Kind::Png)
-            && path.file_stem() == image.file_stem()
-            && path.parent() == image.parent()
-    })
-}
-
-impl Personalities {
-    /// Adds a persona; of two with one id the second is broken.
-    fn add(&mut self, persona: Persona) {
-        let Some(first) = self.by_id.get(&persona.id) else {
-            self.by_id.insert(persona.id.clone(), Arc::new(persona));
-            return;
+/// Every persona under `dir`, by id.
+pub(super) fn folder(dir: &Path) -> Result<BTreeMap<String, Arc<Persona>>, Faults> {
+    let mut faults = Faults::default();
+    let mut by_id: BTreeMap<String, Arc<Persona>> = BTreeMap::new();
+    let mut origins: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for (path, kind) in files(dir)? {
+        let Some(persona) = faults.take(file(&path, kind)) else {
+            continue;
         };
-        let fault = Fault::new(
-            &persona.origin,
-            format!(
-                "id `{}` is that of {} too",
-                persona.id,
-                first.origin.display()
-            ),
-            "give one of them another `id`, or another file name where it has none",
-        );
-        self.broken.push(Broken {
-            id: persona.id,
-            faults: fault.into(),
-            is_last_good: false,
-        });
-    }
-
-    /// Puts the personas that broken files had before in their places.
-    fn keep_last_good(&mut self, previous: &Self) {
-        for broken in &mut self.broken {
-            let origin = broken.faults.0.first().map(|fault| &fault.origin);
-            let before = previous
-                .by_id
-                .values()
-                .find(|persona| Some(&persona.origin) == origin);
-            if let Some(before) = before
-                && !self.by_id.contains_key(&before.id)
-            {
-                broken.id.clone_from(&before.id);
-                broken.is_last_good = true;
-                self.by_id.insert(before.id.clone(), before.clone());
-            }
+        if let Some(first) = origins.get(&persona.id) {
+            faults.push(Fault::new(
+                &path,
+                format!("id `{}` is that of {} too", persona.id, first.display()),
+                "give one of them another `id`, or another file name where it has none",
+            ));
+        } else {
+            origins.insert(persona.id.clone(), path);
+            by_id.insert(persona.id.clone(), Arc::new(persona));
         }
     }
+    faults.or(by_id)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -129,13 +60,8 @@ fn files(dir: &Path) -> Result<Vec<(PathBuf, Kind)>, Fault> {
         )
     };
     let mut files = Vec::new();
-    let entries = match shipped::entries(dir) {
-        Some(entries) => entries,
-        None => fs::read_dir(dir)
-            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
-            .map_err(unreadable)?,
-    };
-    for path in entries {
+    for entry in fs::read_dir(dir).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
         let hidden = path
             .file_name()
             .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
@@ -156,42 +82,26 @@ fn files(dir: &Path) -> Result<Vec<(PathBuf, Kind)>, Fault> {
     Ok(files)
 }
 
-/// The persona of one file; `None` for an image that holds none.
-fn file(path: &Path, kind: Kind) -> Result<Option<Persona>, Faults> {
+/// The persona of one file.
+fn file(path: &Path, kind: Kind) -> Result<Persona, Faults> {
     let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else {
         return Err(Fault::new(path, "the file name is not UTF-8", "rename the file").into());
     };
-    let stem = &*normal(stem);
     let bytes = read(path)?;
-    let mut persona = match kind {
+    let persona = match kind {
         Kind::Json => json(path, &text(path, bytes)?, stem)?,
         Kind::Toml => toml(path, &text(path, bytes)?, stem)?,
-        Kind::Png => {
-            let Some(json) = png::card_json(path, &bytes)? else {
-                return Ok(None);
-            };
-            let document = value(path, &json)?;
-            let card = shape::card(&document).ok_or_else(|| no_card(path))?;
-            card::persona(path, card, stem)?
-        }
+        // Lines of the JSON in an image mean nothing to whoever looks at the image.
+        Kind::Png => card(path, &png::card_json(path, &bytes)?, stem).map_err(|mut faults| {
+            faults.0.iter_mut().for_each(|fault| fault.line = None);
+            faults
+        })?,
     };
-    persona.id = normal(&persona.id).into_owned();
     check_id(path, &persona.id)?;
-    Ok(Some(persona))
-}
-
-fn no_card(path: &Path) -> Fault {
-    Fault::new(
-        path,
-        "what the image holds is no character card",
-        "a card has a `name` and a `description`: export it again",
-    )
+    Ok(persona)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Fault> {
-    if let Some(text) = shipped::text(path) {
-        return Ok(text.into());
-    }
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
@@ -212,29 +122,13 @@ fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     Ok(bytes)
 }
 
-/// The file as text, without the byte order mark that some editors write; UTF-16 with such a mark
-/// is read too.
+/// The file as text, without the byte order mark that some editors write.
 fn text(path: &Path, bytes: Vec<u8>) -> Result<String, Fault> {
-    let wide = |unit: fn([u8; 2]) -> u16| {
-        let units = bytes[2..]
-            .chunks_exact(2)
-            .map(|pair| unit([pair[0], pair[1]]));
-        String::from_utf16(&units.collect::<Vec<_>>()).ok()
-    };
-    let wide = match bytes.as_slice() {
-        [0xff, 0xfe, ..] => wide(u16::from_le_bytes),
-        [0xfe, 0xff, ..] => wide(u16::from_be_bytes),
-        _ => None,
-    };
-    if let Some(text) = wide {
-        return Ok(text);
-    }
     match String::from_utf8(bytes) {
-        // Some tools end a text with a zero byte.
-        Ok(text) => Ok(text
-            .trim_start_matches('\u{feff}')
-            .trim_end_matches('\0')
-            .to_owned()),
+        Ok(text) => Ok(match text.strip_prefix('\u{feff}') {
+            Some(rest) => rest.to_owned(),
+            None => text,
+        }),
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
             let line = line_at(&error.as_bytes()[..valid]);
@@ -247,18 +141,16 @@ fn line_at(before: &[u8]) -> usize {
     1 + before.iter().filter(|byte| **byte == b'\n').count()
 }
 
+/// What tells a card from one of YYChat's files.
+#[derive(Deserialize)]
+#[serde(expecting = "an object")]
+struct Probe {
+    spec: Option<Value>,
+}
+
 fn json(path: &Path, text: &str, stem: &str) -> Result<Persona, Faults> {
-    let document = value(path, text)?;
-    if let Some(card) = shape::card(&document) {
-        return card::persona(path, card, stem);
-    }
-    if shape::is_book(&document) {
-        return Err(Fault::new(
-            path,
-            "is a lorebook without a character",
-            "import it into a card, which then has it as its `character_book`",
-        )
-        .into());
+    if parse::<Probe>(path, text)?.spec.is_some() {
+        return card(path, text, stem);
     }
     let document = parse(path, text)?;
     Ok(yychat::persona(path, document, parse(path, text)?, stem)?)
@@ -277,20 +169,29 @@ fn toml(path: &Path, text: &str, stem: &str) -> Result<Persona, Faults> {
     Ok(yychat::persona(path, document, source, stem)?)
 }
 
-const NEEDED: &str = "a personality needs a text `system_prompt`, a character card needs a `name` \
-                      and a `description`";
-
-/// Any JSON, as the programs that write cards write it.
-fn value(path: &Path, text: &str) -> Result<Value, Fault> {
-    loose::parse(text).map_err(|error| {
-        // Where nothing is kept, the place that is told is that of the fault itself.
-        let error = serde_json::from_str::<IgnoredAny>(text)
-            .err()
-            .unwrap_or(error);
-        let fault = Fault::new(path, error.to_string(), "correct the JSON there");
-        fault.at_line(error.line().max(1))
-    })
+/// A character card, by its `spec`.
+fn card(path: &Path, text: &str, stem: &str) -> Result<Persona, Faults> {
+    let format = match parse::<Probe>(path, text)?.spec {
+        Some(Value::String(spec)) if spec == "chara_card_v2" => Format::CharaCardV2,
+        Some(Value::String(spec)) if spec == "chara_card_v3" => Format::CharaCardV3,
+        spec => {
+            let what = match spec {
+                Some(spec) => format!("`spec` is {spec}"),
+                None => "the card has no `spec`".to_owned(),
+            };
+            return Err(Fault::new(
+                path,
+                what,
+                "cards of `chara_card_v2` and `chara_card_v3` are read: save it as one of them",
+            )
+            .into());
+        }
+    };
+    card::persona(path, format, parse(path, text)?, parse(path, text)?, stem)
 }
+
+const NEEDED: &str = "a personality needs a text `system_prompt`, a character card needs `spec` \
+                      and, in `data`, a `name`";
 
 fn parse<'a, T: Deserialize<'a>>(path: &Path, text: &'a str) -> Result<T, Fault> {
     serde_json::from_str(text).map_err(|error| {

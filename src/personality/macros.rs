@@ -1,26 +1,13 @@
 //! The macros of character cards ("curly braced syntaxes"), resolved when a card is loaded.
 //!
-//! They are written as `{{name}}`, `{{name:arguments}}`, `{{name::one::two}}` or
-//! `{{name arguments}}`, in any letter case, one within another too. `{{user}}`, `{{original}}`,
-//! `{{outlet::…}}` and the time wait for the request. `{{random:…}}` and `{{roll:…}}` are drawn
-//! once a generation and not once a request: a system prompt that changed with each turn would
-//! defeat the upstream's prompt cache.
+//! Only `{{user}}` and `{{original}}` wait for the request. `{{random:…}}` and `{{roll:…}}` are
+//! drawn once a generation and not once a request: a system prompt that changed with each turn
+//! would defeat the upstream's prompt cache.
 
-use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
-
-use jiff::Zoned;
-
-use super::clock::Clock;
 
 /// The name that `{{user}}` stands for when the request tells none; cards must have a default.
 pub(super) const DEFAULT_USER: &str = "User";
-
-/// Macros within macros at most.
-const DEEPEST: usize = 8;
-
-/// Dice of one roll, and blanks of one macro, at most.
-const MOST: usize = 1000;
 
 /// A stretch of a card's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,25 +18,6 @@ pub(super) enum Piece {
     User,
     /// `{{original}}`: the client's own system text.
     Original,
-    /// `{{time}}` and the like.
-    Now(Clock),
-    /// `{{outlet::NAME}}`: where the book's entries of that outlet stand.
-    Outlet(String),
-}
-
-/// What waits for the request.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Values<'a> {
-    pub(super) user: &'a str,
-    pub(super) now: &'a Zoned,
-}
-
-/// What a card says of itself, for macros that quote it.
-#[derive(Debug, Default)]
-pub(super) struct Names<'a> {
-    pub(super) char: &'a str,
-    /// By the macro's name in lower case, such as `description`.
-    pub(super) fields: BTreeMap<&'static str, &'a str>,
 }
 
 /// A text whose macros are resolved.
@@ -59,8 +27,6 @@ pub(super) struct Expanded {
     pub(super) pieces: Vec<Piece>,
     /// What `{{hidden_key:…}}` held: it triggers book entries and is never sent.
     pub(super) hidden: Vec<String>,
-    /// After `{{trim}}`: line breaks that follow are left out.
-    trims: bool,
 }
 
 impl Expanded {
@@ -69,28 +35,10 @@ impl Expanded {
     }
 
     fn push(&mut self, text: &str) {
-        let text = if self.trims {
-            text.trim_start_matches(['\r', '\n'])
-        } else {
-            text
-        };
-        self.trims &= text.is_empty();
         match self.pieces.last_mut() {
             Some(Piece::Text(last)) => last.push_str(text),
             _ => self.pieces.push(Piece::Text(text.to_owned())),
         }
-    }
-
-    fn piece(&mut self, piece: Piece) {
-        self.trims = false;
-        self.pieces.push(piece);
-    }
-
-    fn trim_lines(&mut self) {
-        if let Some(Piece::Text(last)) = self.pieces.last_mut() {
-            last.truncate(last.trim_end_matches(['\r', '\n']).len());
-        }
-        self.trims = true;
     }
 
     fn trim(mut self) -> Self {
@@ -106,248 +54,96 @@ impl Expanded {
     }
 }
 
-/// The pieces as one text, without `{{original}}` and outlets.
-pub(super) fn plain(pieces: &[Piece], values: Values<'_>) -> String {
-    let mut text = String::new();
-    for piece in pieces {
-        match piece {
-            Piece::Text(fixed) => text.push_str(fixed),
-            Piece::User => text.push_str(values.user),
-            Piece::Now(clock) => text.push_str(&clock.tell(values.now)),
-            Piece::Original | Piece::Outlet(_) => {}
-        }
-    }
-    text
+/// The pieces as one text for a user of that name, without `{{original}}`.
+pub(super) fn plain(pieces: &[Piece], user: &str) -> String {
+    pieces
+        .iter()
+        .map(|piece| match piece {
+            Piece::Text(text) => text.as_str(),
+            Piece::User => user,
+            Piece::Original => "",
+        })
+        .collect()
 }
 
-/// As [`plain`] where no request is there yet: to be measured, and to be looked for.
-pub(super) fn standing(pieces: &[Piece]) -> String {
-    let now = Zoned::default();
-    let user = DEFAULT_USER;
-    plain(pieces, Values { user, now: &now })
-}
-
-/// Resolves the macros of `text` for a character of those `names`.
+/// Resolves the macros of `text` for a character named `char`.
 ///
-/// A macro that is not known stays as it is written: it may be meant for the model.
-pub(super) fn expand(text: &str, names: &Names<'_>) -> Expanded {
+/// `{{char}}`, `{{user}}`, `<BOT>`, `<CHAR>` and `<USER>` are found in any letter case. A macro
+/// that is not known stays as it is written: it may be meant for the model.
+pub(super) fn expand(text: &str, char: &str) -> Expanded {
     let text = text.replace("\r\n", "\n");
     let mut expanded = Expanded::default();
-    resolve(&text, names, 0, &mut expanded);
+    let mut rest = text.as_str();
+    while let Some(start) = rest.find(['{', '<']) {
+        let (before, tail) = rest.split_at(start);
+        expanded.push(before);
+        let taken = curly(tail, char, &mut expanded).or_else(|| tag(tail, char, &mut expanded));
+        rest = match taken {
+            Some(length) => &tail[length..],
+            None => {
+                expanded.push(&tail[..1]);
+                &tail[1..]
+            }
+        };
+    }
+    expanded.push(rest);
     expanded.trim()
 }
 
-fn resolve(text: &str, names: &Names<'_>, depth: usize, out: &mut Expanded) {
-    let ends = ends(text);
-    let mut at = 0;
-    while let Some(found) = text[at..].find(['{', '<']) {
-        out.push(&text[at..at + found]);
-        at += found;
-        let taken = match ends.get(&at) {
-            Some(end) if depth < DEEPEST => {
-                let call = Call::read(&text[at + 2..*end]);
-                call.apply(names, depth, out).map(|()| end + 2)
-            }
-            _ => tag(&text[at..], names, out).map(|length| at + length),
-        };
-        at = taken.unwrap_or_else(|| {
-            out.push(&text[at..=at]);
-            at + 1
-        });
+/// A `{{macro}}` at the head of `text`: applies it and gives its length.
+fn curly(text: &str, char: &str, out: &mut Expanded) -> Option<usize> {
+    let inner = text.strip_prefix("{{")?;
+    let inner = &inner[..inner.find("}}")?];
+    let (name, arguments) = match inner.split_once(':') {
+        Some((name, arguments)) => (name, arguments.trim_start_matches(':')),
+        None => (inner, ""),
+    };
+    match name.trim().to_ascii_lowercase().as_str() {
+        "char" => out.push(char),
+        "user" => out.pieces.push(Piece::User),
+        "original" => out.pieces.push(Piece::Original),
+        "comment" => {}
+        "hidden_key" => out.hidden.push(arguments.to_owned()),
+        "reverse" => out.push(&arguments.chars().rev().collect::<String>()),
+        "random" => out.push(&choose(arguments, RandomState::new().hash_one(()))),
+        "pick" => out.push(&choose(arguments, stable_hash(arguments))),
+        "roll" => out.push(&roll(arguments)?.to_string()),
+        comment if comment.starts_with("//") => {}
+        _ => return None,
     }
-    out.push(&text[at..]);
-}
-
-/// Where each `{{` has its `}}`. Of three braces the last two open.
-fn ends(text: &str) -> HashMap<usize, usize> {
-    let bytes = text.as_bytes();
-    let mut ends = HashMap::new();
-    let mut open = Vec::new();
-    let mut at = 0;
-    while at + 1 < bytes.len() {
-        at += match (&bytes[at..at + 2], bytes.get(at + 2)) {
-            (b"{{", third) if third != Some(&b'{') => {
-                open.push(at);
-                2
-            }
-            (b"}}", _) => {
-                if let Some(start) = open.pop() {
-                    ends.insert(start, at);
-                }
-                2
-            }
-            _ => 1,
-        };
-    }
-    ends
-}
-
-/// What stands between the braces.
-struct Call<'a> {
-    /// In lower case.
-    name: String,
-    arguments: &'a str,
-}
-
-impl<'a> Call<'a> {
-    fn read(inner: &'a str) -> Self {
-        let inner = inner.trim();
-        if let Some(comment) = inner.strip_prefix("//") {
-            return Self {
-                name: "//".to_owned(),
-                arguments: comment,
-            };
-        }
-        let end = inner.find(|c: char| c == ':' || c.is_whitespace());
-        let (name, rest) = inner.split_at(end.unwrap_or(inner.len()));
-        let rest = rest.trim_start();
-        let arguments = rest
-            .strip_prefix("::")
-            .or_else(|| rest.strip_prefix(':'))
-            .unwrap_or(rest);
-        Self {
-            name: name.to_ascii_lowercase(),
-            arguments,
-        }
-    }
-
-    /// Puts what the macro stands for into `out`; `None` for one that is not known.
-    fn apply(&self, names: &Names<'_>, depth: usize, out: &mut Expanded) -> Option<()> {
-        let mut within = |text: &str| resolve(text, names, depth + 1, out);
-        match self.name.as_str() {
-            "random" if !self.arguments.is_empty() => {
-                within(&choose(self.arguments, RandomState::new().hash_one(())));
-            }
-            "pick" if !self.arguments.is_empty() => {
-                within(&choose(self.arguments, stable_hash(self.arguments)));
-            }
-            "roll" => {
-                let total = roll(&self.value(names, depth))?;
-                out.push(&total.to_string());
-            }
-            "reverse" => {
-                let text = self.value(names, depth);
-                out.push(&text.chars().rev().collect::<String>());
-            }
-            "hidden_key" => out.hidden.push(self.value(names, depth)),
-            "comment" | "//" | "noop" | "persona" => {}
-            "newline" => out.push(&"\n".repeat(self.count()?)),
-            "space" => out.push(&" ".repeat(self.count()?)),
-            "trim" => out.trim_lines(),
-            "outlet" => out.piece(Piece::Outlet(self.arguments.trim().to_owned())),
-            "time" => out.piece(Piece::Now(Clock::at("LT", self.arguments))),
-            "datetimeformat" if !self.arguments.is_empty() => {
-                out.piece(Piece::Now(Clock::new(self.arguments.trim())));
-            }
-            name if self.arguments.is_empty() => match name {
-                "char" | "group" | "charifnotgroup" => out.push(names.char),
-                "user" | "notchar" => out.piece(Piece::User),
-                "original" => out.piece(Piece::Original),
-                "date" => out.piece(Piece::Now(Clock::new("LL"))),
-                "weekday" => out.piece(Piece::Now(Clock::new("dddd"))),
-                "isotime" => out.piece(Piece::Now(Clock::new("HH:mm"))),
-                "isodate" => out.piece(Piece::Now(Clock::new("YYYY-MM-DD"))),
-                name => match name.strip_prefix("time_") {
-                    Some(zone) => out.piece(Piece::Now(Clock::at("LT", zone))),
-                    None => within(names.fields.get(name)?),
-                },
-            },
-            _ => return None,
-        }
-        Some(())
-    }
-
-    /// The arguments with their own macros resolved.
-    fn value(&self, names: &Names<'_>, depth: usize) -> String {
-        let mut inner = Expanded::default();
-        resolve(self.arguments, names, depth + 1, &mut inner);
-        standing(&inner.pieces)
-    }
-
-    fn count(&self) -> Option<usize> {
-        match self.arguments.trim() {
-            "" => Some(1),
-            count => count.parse().ok().filter(|count| *count <= MOST),
-        }
-    }
+    Some(inner.len() + "{{}}".len())
 }
 
 /// A `<USER>`, `<BOT>` or `<CHAR>` of V1 at the head of `text`.
-fn tag(text: &str, names: &Names<'_>, out: &mut Expanded) -> Option<usize> {
+fn tag(text: &str, char: &str, out: &mut Expanded) -> Option<usize> {
     let inner = text.strip_prefix('<')?;
-    // The longest of them; looking further would read the whole text for each of its signs.
-    let end = inner
-        .bytes()
-        .take("charifnotgroup>".len())
-        .position(|byte| byte == b'>')?;
-    let inner = &inner[..end];
+    let inner = &inner[..inner.find('>')?];
     match inner.to_ascii_lowercase().as_str() {
-        "user" => out.piece(Piece::User),
-        "bot" | "char" | "group" | "charifnotgroup" => out.push(names.char),
+        "user" => out.pieces.push(Piece::User),
+        "bot" | "char" => out.push(char),
         _ => return None,
     }
     Some(inner.len() + "<>".len())
 }
 
-/// One of the options in `arguments`: `a::b`, or else `a,b`, where `\,` is a comma. What stands
-/// within a macro or in braces of its own is not parted.
+/// One of the options in `arguments`, which commas separate and `\,` does not.
 fn choose(arguments: &str, draw: u64) -> String {
-    let mut options = parts(arguments, "::");
-    if options.len() == 1 {
-        options = parts(arguments, ",");
-    }
-    let chosen = options[(draw % options.len() as u64) as usize];
-    chosen.trim().replace("\\,", ",")
+    const ESCAPED_COMMA: &str = "\u{0}";
+    let arguments = arguments.replace("\\,", ESCAPED_COMMA);
+    let options: Vec<&str> = arguments.split(',').collect();
+    let chosen = draw % options.len() as u64;
+    options[chosen as usize].replace(ESCAPED_COMMA, ",")
 }
 
-/// `list` parted at each `separator` that is neither escaped nor within a macro; at least one.
-fn parts<'a>(list: &'a str, separator: &str) -> Vec<&'a str> {
-    let mut parts = Vec::new();
-    let (mut start, mut at, mut depth) = (0, 0, 0_usize);
-    while let Some(c) = list[at..].chars().next() {
-        let rest = &list[at..];
-        let length = match rest {
-            _ if rest.starts_with("{{") => {
-                depth += 1;
-                2
-            }
-            _ if rest.starts_with("}}") => {
-                depth = depth.saturating_sub(1);
-                2
-            }
-            _ if rest.starts_with("\\,") => 2,
-            _ if depth == 0 && rest.starts_with(separator) => {
-                parts.push(&list[start..at]);
-                start = at + separator.len();
-                separator.len()
-            }
-            _ => c.len_utf8(),
-        };
-        at += length;
-    }
-    parts.push(&list[start..]);
-    parts
-}
-
-/// The sum of the dice of `N`, `dN`, `2dN`, `2dN+3` or `2dN-3`; `None` for anything else.
-fn roll(formula: &str) -> Option<i64> {
-    let formula = formula.trim().to_ascii_lowercase();
-    let (dice, rest) = formula.split_once('d').unwrap_or(("", &formula));
-    let dice: usize = match dice.trim() {
-        "" => 1,
-        dice => dice.parse().ok()?,
-    };
-    let (sides, more) = match rest.find(['+', '-']) {
-        Some(at) => (&rest[..at], rest[at..].replace(' ', "").parse().ok()?),
-        None => (rest, 0_i64),
-    };
-    let sides: u32 = sides.trim().parse().ok()?;
-    if sides == 0 || dice == 0 || dice > MOST || more.abs() > i64::from(u32::MAX) {
-        return None;
-    }
-    let die = || RandomState::new().hash_one(()) % u64::from(sides);
-    let sum: u64 = (0..dice).map(|_| die() + 1).sum();
-    Some(i64::try_from(sum).ok()? + more)
+/// A number from 1 to N of `N` or `dN`.
+fn roll(arguments: &str) -> Option<u64> {
+    let sides: u64 = arguments
+        .trim()
+        .trim_start_matches(['d', 'D'])
+        .parse()
+        .ok()?;
+    let draw = RandomState::new().hash_one(());
+    draw.checked_rem(sides).map(|below| below + 1)
 }
 
 /// `{{pick:…}}` should give the same value for the same prompt, restarts included.
@@ -358,5 +154,63 @@ fn stable_hash(text: &str) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "macros_tests.rs"]
-mod tests;
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> String {
+        plain(&expand(text, "Mira").pieces, "Ada")
+    }
+
+    #[test]
+    fn names_are_put_in_whatever_the_letter_case() {
+        assert_eq!(
+            said("{{char}} {{CHAR}} <bot> <Char>"),
+            "Mira Mira Mira Mira"
+        );
+        assert_eq!(said("{{user}} {{ User }} <USER>"), "Ada Ada Ada");
+    }
+
+    #[test]
+    fn comments_vanish_and_hidden_keys_are_kept_aside() {
+        let text = "a{{// b}}{{comment: c}}{{hidden_key:d}}e";
+        assert_eq!(said(text), "ae");
+        assert_eq!(expand(text, "Mira").hidden, ["d"]);
+    }
+
+    #[test]
+    fn what_is_no_macro_stays() {
+        for text in [
+            "{{unknown}}",
+            "{{",
+            "<b>x</b>",
+            "{ {char} }",
+            "{{roll:0}}",
+            "a < b {",
+        ] {
+            assert_eq!(said(text), text);
+        }
+    }
+
+    #[test]
+    fn original_is_a_piece_of_its_own() {
+        let pieces = expand(" {{original}}\nthen {{user}}{{original}} ", "Mira").pieces;
+        let text = |text: &str| Piece::Text(text.to_owned());
+        let expected = [
+            Piece::Original,
+            text("\nthen "),
+            Piece::User,
+            Piece::Original,
+        ];
+        assert_eq!(pieces, expected);
+    }
+
+    #[test]
+    fn draws_stay_within_their_options() {
+        for _ in 0..50 {
+            assert!(["a", "b,c"].contains(&said(r"{{random:a,b\,c}}").as_str()));
+            assert!((1..=6).contains(&said("{{roll:d6}}").parse().unwrap()));
+        }
+        assert_eq!(said("{{pick::a,b,c}}"), said("{{pick:a,b,c}}"));
+        assert_eq!(said("{{reverse:龙b}}"), "b龙");
+    }
+}

@@ -2,15 +2,12 @@
 
 use std::path::PathBuf;
 
-use jiff::Zoned;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::book::{Book, BookHit, History};
-use super::layout::{Filling, Layout, PostHistory};
-use super::macros::{DEFAULT_USER, Values};
+use super::layout::{Layout, PostHistory};
 use crate::dialect::Fragment;
-use crate::error::Fault;
 use crate::wire::Escaped;
 
 /// One persona, compiled.
@@ -31,8 +28,6 @@ pub struct Persona {
     pub(super) prompt: Layout,
     pub(super) post_history: PostHistory,
     pub(super) book: Option<Book>,
-    /// What is odd in the file and costs nothing but itself.
-    pub(super) warnings: Vec<Fault>,
 }
 
 /// The format of a persona's file.
@@ -41,8 +36,6 @@ pub struct Persona {
 pub enum Format {
     /// YYChat's JSON, or TOML of the same shape.
     Yychat,
-    /// A character card of V1, or of a program that has no `spec`.
-    CharaCardV1,
     /// Character Card V2.
     CharaCardV2,
     /// Character Card V3.
@@ -62,8 +55,6 @@ pub struct AllowedTool {
 pub struct AssembleContext<'a> {
     /// Stands in the place of `{{user}}`; without one it is `User`.
     pub user_name: Option<&'a str>,
-    /// Stands in the place of `{{time}}` and the like, in the user's own time zone.
-    pub now: Zoned,
     /// The conversation so far. Only a persona with a book reads it.
     pub history: &'a dyn History,
 }
@@ -80,24 +71,17 @@ pub struct Assembled {
 }
 
 impl Persona {
-    /// The persona's text for one request. Where it neither names a user, nor tells the time, nor
-    /// has a matching book entry, this only clones what is ready.
+    /// The persona's text for one request. Where it neither names a user nor has a matching book
+    /// entry, this only clones what is ready.
     pub fn assemble(&self, context: &AssembleContext<'_>) -> Assembled {
-        let user = context.user_name.filter(|name| !name.is_empty());
+        let user_name = context.user_name.filter(|name| !name.is_empty());
         let hits = match &self.book {
             Some(book) => book.scan(context.history),
             None => Vec::new(),
         };
-        let filling = Filling {
-            values: Values {
-                user: user.unwrap_or(DEFAULT_USER),
-                now: &context.now,
-            },
-            hits: &hits,
-        };
         Assembled {
-            fragments: self.prompt.assemble(filling),
-            post_history: self.post_history.assemble(filling),
+            fragments: self.prompt.assemble(user_name, &hits),
+            post_history: self.post_history.assemble(user_name, &hits),
             book: hits.iter().map(BookHit::from).collect(),
         }
     }

@@ -9,7 +9,6 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use png::Decoder;
 
 use super::load::MAX_BYTES;
-use super::loose;
 use crate::error::Fault;
 
 /// The chunk of V3 is preferred, as its specification asks.
@@ -21,9 +20,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The JSON text of the card in `image`; `None` where it holds none. A card that is damaged gives
-/// way to an older one that is whole.
-pub(super) fn card_json(path: &Path, image: &[u8]) -> Result<Option<String>, Fault> {
+/// The JSON text of the card in `image`.
+pub(super) fn card_json(path: &Path, image: &[u8]) -> Result<String, Fault> {
     let texts = texts(image).map_err(|error| {
         Fault::new(
             path,
@@ -31,40 +29,29 @@ pub(super) fn card_json(path: &Path, image: &[u8]) -> Result<Option<String>, Fau
             "export the card again, or remove the file",
         )
     })?;
-    let cards = KEYWORDS.iter().flat_map(|keyword| {
+    let Some((keyword, encoded)) = KEYWORDS.iter().find_map(|keyword| {
         texts
             .iter()
-            .filter(move |(found, _)| found.eq_ignore_ascii_case(keyword))
-    });
-    let mut damage = None;
-    for (keyword, encoded) in cards {
-        match decode(encoded) {
-            Ok(json) => return Ok(Some(json)),
-            Err(what) => {
-                damage.get_or_insert(Fault::new(
-                    path,
-                    format!("the card in the `{keyword}` chunk {what}"),
-                    "it was cut or damaged: export the card again",
-                ));
-            }
-        }
-    }
-    damage.map_or(Ok(None), Err)
-}
-
-/// What a chunk holds: base64 of JSON, or the JSON itself.
-fn decode(encoded: &str) -> Result<String, String> {
-    if encoded.trim_start().starts_with('{') {
-        return Ok(encoded.to_owned());
-    }
+            .find(|(found, _)| found.eq_ignore_ascii_case(keyword))
+    }) else {
+        return Err(Fault::new(
+            path,
+            "the image holds no character card: it has neither a `ccv3` nor a `chara` text chunk",
+            "export the card again (image hosts strip such chunks), or move the image elsewhere",
+        ));
+    };
+    let damaged = |what: String| {
+        Fault::new(
+            path,
+            format!("the card in the `{keyword}` chunk {what}"),
+            "it was cut or damaged: export the card again",
+        )
+    };
     let encoded: String = encoded.split_ascii_whitespace().collect();
     let json = BASE64
         .decode(encoded)
-        .map_err(|error| format!("is not valid base64: {error}"))?;
-    let json = String::from_utf8(json).map_err(|error| format!("is not UTF-8: {error}"))?;
-    loose::parse(json.trim_start_matches('\u{feff}'))
-        .map(|_| json)
-        .map_err(|error| format!("is not valid JSON: {error}"))
+        .map_err(|error| damaged(format!("is not valid base64: {error}")))?;
+    String::from_utf8(json).map_err(|error| damaged(format!("is not UTF-8: {error}")))
 }
 
 /// Keyword and text of every text chunk, wherever it stands and however it is compressed.
@@ -74,8 +61,6 @@ fn decode(encoded: &str) -> Result<String, String> {
 fn texts(image: &[u8]) -> Result<Vec<(String, String)>, png::DecodingError> {
     let mut decoder = Decoder::new(Cursor::new(image));
     decoder.set_ignore_iccp_chunk(true);
-    // Not every writer of cards computes them.
-    decoder.ignore_checksums(true);
     let mut reader = decoder.read_info()?;
     let finished = reader.finish();
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::dialect::{Fragment, Request};
+use crate::dialect::{Dialect, Fragment};
 use crate::wire::Escaped;
 
 /// A conversation as texts, the oldest first; the user begins, the assistant answers.
@@ -52,18 +52,7 @@ fn project(path: &str) -> PathBuf {
 }
 
 fn valid() -> Personalities {
-    Personalities::load(&project("tests/fixtures/personalities/valid"), None).unwrap()
-}
-
-fn odd() -> Personalities {
-    Personalities::load(&project("tests/fixtures/personalities/odd"), None).unwrap()
-}
-
-/// What is wrong with the files of a folder.
-fn faults(personalities: &Personalities) -> Vec<String> {
-    let broken = personalities.broken().iter();
-    let faults = broken.flat_map(|broken| &broken.faults.0);
-    faults.map(ToString::to_string).collect()
+    Personalities::load(&project("tests/fixtures/personalities/valid")).unwrap()
 }
 
 /// What an escaped text says.
@@ -82,12 +71,7 @@ fn prompt(assembled: &Assembled) -> String {
 }
 
 fn assemble(persona: &Persona, user_name: Option<&str>, history: &dyn History) -> Assembled {
-    let now = "2026-11-03T20:05:09[UTC]".parse().unwrap();
-    persona.assemble(&AssembleContext {
-        user_name,
-        now,
-        history,
-    })
+    persona.assemble(&AssembleContext { user_name, history })
 }
 
 /// An assembled prompt as people would read it.
@@ -109,15 +93,15 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
     dir
 }
 
-fn load(files: &[(&str, &[u8])]) -> Personalities {
-    Personalities::load(folder(files).path(), None).unwrap()
+fn load(files: &[(&str, &[u8])]) -> Result<Personalities, Faults> {
+    Personalities::load(folder(files).path())
 }
 
 /// The one fault of a folder.
 fn fault(files: &[(&str, &[u8])]) -> String {
-    let faults = faults(&load(files));
-    assert_eq!(faults.len(), 1, "{faults:?}");
-    faults.concat()
+    let faults = load(files).unwrap_err();
+    assert_eq!(faults.0.len(), 1, "{faults}");
+    faults.0[0].to_string()
 }
 
 #[derive(Clone, Copy)]
@@ -266,7 +250,7 @@ fn golden_prompts_of_a_v3_card() {
 
 #[test]
 fn golden_prompts_of_the_shipped_personalities() {
-    let shipped = Personalities::load(&project("conf/personalities"), None).unwrap();
+    let shipped = Personalities::load(&project("conf/personalities")).unwrap();
     let ids: Vec<&str> = shipped.iter().map(|persona| persona.id.as_str()).collect();
     assert_eq!(ids, ["friendly", "health_assistant", "professional"]);
     for persona in shipped.iter() {
@@ -284,15 +268,12 @@ fn golden_prompts_of_the_shipped_personalities() {
 #[test]
 fn invalid_files_are_all_reported_at_once() {
     let dir = project("tests/fixtures/personalities/invalid");
-    let personalities = Personalities::load(&dir, None).unwrap();
-    let faults = faults(&personalities);
+    let faults = Personalities::load(&dir).unwrap_err();
     let count = fs::read_dir(&dir).unwrap().count();
-    // Of the twins, only the second is at fault.
-    assert_eq!(faults.len(), count - 1, "{faults:?}");
-    let ids: Vec<&str> = personalities.iter().map(|persona| &*persona.id).collect();
-    assert_eq!(ids, ["twin"]);
+    // `bad_regex.json` has two faults; of the twins, only the second is at fault.
+    assert_eq!(faults.0.len(), count, "{faults}");
     let report = faults
-        .join("\n")
+        .to_string()
         .replace(&format!("{}/", dir.display()), "");
     insta::assert_snapshot!("invalid", report);
 }
@@ -310,7 +291,7 @@ fn files_that_are_no_personalities_are_passed_over() {
         ),
     ]);
     fs::create_dir(dir.path().join("folder.json")).unwrap();
-    let personalities = Personalities::load(dir.path(), None).unwrap();
+    let personalities = Personalities::load(dir.path()).unwrap();
     let ids: Vec<&str> = personalities
         .iter()
         .map(|persona| persona.id.as_str())
@@ -328,22 +309,19 @@ fn kubernetes_links_are_followed_and_counted_once() {
     fs::write(generation.join("a.json"), r#"{"system_prompt":"x"}"#).unwrap();
     symlink("..2026_01_01", dir.path().join("..data")).unwrap();
     symlink("..data/a.json", dir.path().join("a.json")).unwrap();
-    assert_eq!(
-        Personalities::load(dir.path(), None).unwrap().iter().len(),
-        1
-    );
+    assert_eq!(Personalities::load(dir.path()).unwrap().iter().len(), 1);
 
     symlink("..data/gone.json", dir.path().join("gone.json")).unwrap();
-    let faults = faults(&Personalities::load(dir.path(), None).unwrap());
+    let faults = Personalities::load(dir.path()).unwrap_err();
     assert!(
-        faults[0].contains("gone.json: cannot be read"),
-        "{faults:?}"
+        faults.to_string().contains("gone.json: cannot be read"),
+        "{faults}"
     );
 }
 
 #[test]
 fn a_missing_folder_is_a_fault_with_its_mend() {
-    let faults = Personalities::load(Path::new("no/such/folder"), None).unwrap_err();
+    let faults = Personalities::load(Path::new("no/such/folder")).unwrap_err();
     assert!(
         faults.to_string().contains("set `personality.dir`"),
         "{faults}"
@@ -368,7 +346,7 @@ fn a_card_is_read_from_every_kind_of_text_chunk() {
             (Chunk::Text, "Comment", "a picture"),
             (kind, "chara", &card("chara_card_v2", "Mira")),
         ]);
-        let personalities = load(&[("mira.png", &image)]);
+        let personalities = load(&[("mira.png", &image)]).unwrap();
         let mira = personalities.get("mira").unwrap();
         assert_eq!(
             (mira.name.as_str(), mira.format),
@@ -382,209 +360,9 @@ fn ccv3_is_preferred_wherever_it_stands() {
     let (old, new) = (card("chara_card_v2", "Old"), card("chara_card_v3", "New"));
     for (first, second) in [(Chunk::Text, Chunk::Text), (Chunk::Text, Chunk::Tail)] {
         let image = png(&[(first, "chara", &old), (second, "ccv3", &new)]);
-        let personalities = load(&[("x.png", &image)]);
+        let personalities = load(&[("x.png", &image)]).unwrap();
         assert_eq!(personalities.get("x").unwrap().name, "New");
     }
-}
-
-#[test]
-fn a_damaged_card_gives_way_to_a_whole_one() {
-    let old = card("chara_card_v2", "Old");
-    for damaged in ["%%%%", &old[..old.len() - 8], "bm90IGpzb24="] {
-        let image = png(&[(Chunk::Text, "ccv3", damaged), (Chunk::Tail, "chara", &old)]);
-        let personalities = load(&[("x.png", &image)]);
-        assert_eq!(personalities.get("x").unwrap().name, "Old");
-    }
-    // Some writers do not compute checksums, some do not encode.
-    let plain = json!({ "name": "V1", "description": "d" }).to_string();
-    let mut image = png(&[(Chunk::Text, "Chara", &plain)]);
-    let at = image.windows(4).position(|bytes| bytes == b"IDAT").unwrap();
-    image[at - 8..at - 4].copy_from_slice(&[0; 4]);
-    let personalities = load(&[("x.png", &image)]);
-    let v1 = personalities.get("x").unwrap();
-    assert_eq!((&*v1.name, v1.format), ("V1", Format::CharaCardV1));
-}
-
-#[test]
-fn a_picture_beside_its_card_is_no_fault() {
-    let picture = png(&[]);
-    let file = br#"{"system_prompt":"x"}"#;
-    assert!(faults(&load(&[("a.png", &picture), ("a.json", file)])).is_empty());
-    assert!(fault(&[("b.png", &picture), ("a.json", file)]).contains("b.png: the image holds no"));
-}
-
-#[test]
-fn cards_are_read_as_the_programs_that_write_them_read_them() {
-    let odd = odd();
-    assert_eq!(faults(&odd), [] as [&str; 0]);
-    let prompt_of = |id: &str, talk: &[&str]| {
-        prompt(&assemble(&odd.get(id).unwrap(), Some("Ada"), &Talk(talk)))
-    };
-    let in_character = "Stay in character in every reply.";
-    let fallback = |name: &str| format!("You are {name}. {in_character}");
-    for (id, format, expected) in [
-        (
-            "as_texts",
-            Format::CharaCardV2,
-            fallback("Numbers") + "\n\nalways\n\n7\n\nScenario: one\ntwo",
-        ),
-        (
-            "v1",
-            Format::CharaCardV1,
-            fallback("Vee")
-                + "\n\nVee is from the first version.\n\nVee's personality: dry\n\n[Example conversation]\nAda: Hi.\nVee: Hm.",
-        ),
-        (
-            "notepad",
-            Format::CharaCardV1,
-            fallback("Pyg") + "\n\nPyg digs.\n\nScenario: a farm",
-        ),
-        (
-            "wrapped",
-            Format::CharaCardV2,
-            fallback("Wren") + "\n\nWren is small.",
-        ),
-        (
-            "flat",
-            Format::CharaCardV2,
-            "You are flat.\n\nWithout data.".to_owned(),
-        ),
-        (
-            "later",
-            Format::CharaCardV3,
-            fallback("Lat") + "\n\nLat comes later.",
-        ),
-        (
-            "nameless",
-            Format::CharaCardV2,
-            fallback("nameless") + "\n\nnameless has no name.",
-        ),
-    ] {
-        assert_eq!(odd.get(id).unwrap().format, format, "{id}");
-        assert_eq!(prompt_of(id, &["hello"]), expected, "{id}");
-    }
-    let told = prompt_of("as_texts", &["An INN for A,B"]);
-    assert!(told.ends_with("early\n\nlate"), "{told}");
-    let told = prompt_of("world_info", &["the ford"]);
-    assert!(
-        told.contains("The bridge.\n\nThe ford.\n\nAtlas knows."),
-        "{told}"
-    );
-    let warned: Vec<_> = odd.warnings().map(ToString::to_string).collect();
-    assert_eq!(warned.len(), 2, "{warned:?}");
-    assert!(
-        warned[0].contains("`character_book.entries[4]` is no object"),
-        "{warned:?}"
-    );
-}
-
-#[test]
-fn golden_prompts_of_an_export_of_sillytavern() {
-    let mira = odd().get("sillytavern").unwrap();
-    insta::assert_snapshot!(
-        "st_quiet",
-        shown(&assemble(&mira, None, &Talk(&["Hello."])))
-    );
-    let talk = Talk(&[
-        "Is mira's cellar dry?",
-        "*smiles* No.",
-        "Rain and flood! Here is a gold (coin), and it is haunted?",
-    ]);
-    insta::assert_snapshot!("st_book", shown(&assemble(&mira, Some("Ada"), &talk)));
-}
-
-#[test]
-fn texts_come_in_what_windows_and_javascript_write() {
-    let text = r#"{"name":"W","description":"cut \ud83d and whole \ud83d\ude00"}"#;
-    let utf16: Vec<u8> = format!("\u{feff}{text}")
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .collect();
-    let marked = format!("\u{feff}{text}\0");
-    let personalities = load(&[("a.json", &utf16), ("b.json", marked.as_bytes())]);
-    for id in ["a", "b"] {
-        let persona = personalities.get(id).unwrap();
-        let told = prompt(&assemble(&persona, None, &Untouched));
-        assert!(told.ends_with("cut \u{fffd} and whole 😀"), "{told}");
-    }
-}
-
-#[test]
-fn an_id_is_one_however_its_letters_are_composed() {
-    let (composed, decomposed) = ("민지 é", "민지 é".nfd().collect::<String>());
-    assert_ne!(composed, decomposed);
-    let file = br#"{"system_prompt":"x"}"#;
-    let own = json!({ "id": decomposed, "system_prompt": "x" }).to_string();
-    for personalities in [
-        load(&[(&format!("{decomposed}.json"), file)]),
-        load(&[(&format!("{composed}.json"), file)]),
-        load(&[("own.json", own.as_bytes())]),
-    ] {
-        for id in [composed, &decomposed] {
-            assert_eq!(personalities.find(id).unwrap().id, composed);
-        }
-    }
-    let both = load(&[
-        (&format!("{decomposed}.json"), file),
-        ("own.json", own.as_bytes()),
-    ]);
-    assert!(faults(&both)[0].contains("is that of"), "{both:?}");
-}
-
-#[test]
-fn a_broken_file_costs_its_own_persona_alone() {
-    let dir = folder(&[
-        ("a.json", br#"{"id":"ada","system_prompt":"first"}"#),
-        ("b.json", br#"{"system_prompt":"x"}"#),
-        ("c.json", b"{"),
-    ]);
-    let first = Personalities::load(dir.path(), None).unwrap();
-    let ids = |personalities: &Personalities| {
-        let ids = personalities.iter().map(|persona| persona.id.clone());
-        ids.collect::<Vec<_>>()
-    };
-    assert_eq!(ids(&first), ["ada", "b"]);
-    let refused = first.find("c").unwrap_err();
-    assert_eq!(
-        (refused.status.as_u16(), refused.code),
-        (404, Some("personality_not_found"))
-    );
-    assert!(
-        refused
-            .message
-            .contains("`c` cannot be used: c.json:1: EOF"),
-        "{refused}"
-    );
-    assert!(
-        first
-            .find("d")
-            .unwrap_err()
-            .message
-            .contains("There is no personality `d`")
-    );
-
-    fs::write(dir.path().join("a.json"), "{").unwrap();
-    fs::remove_file(dir.path().join("b.json")).unwrap();
-    let second = Personalities::load(dir.path(), Some(&first)).unwrap();
-    assert_eq!(ids(&second), ["ada"]);
-    let last_good = |personalities: &Personalities| {
-        let broken = personalities.broken().iter();
-        broken
-            .map(|broken| (broken.id.clone(), broken.is_last_good))
-            .collect::<Vec<_>>()
-    };
-    let kept = [("ada".to_owned(), true), ("c".to_owned(), false)];
-    assert_eq!(last_good(&second), kept);
-    // The last good one outlives the next reload too.
-    let third = Personalities::load(dir.path(), Some(&second)).unwrap();
-    assert_eq!(last_good(&third), kept);
-    fs::write(
-        dir.path().join("a.json"),
-        r#"{"id":"bob","system_prompt":"x"}"#,
-    )
-    .unwrap();
-    let fourth = Personalities::load(dir.path(), Some(&third)).unwrap();
-    assert_eq!(ids(&fourth), ["bob"]);
 }
 
 #[test]
@@ -600,9 +378,12 @@ fn damaged_images_say_what_is_wrong() {
     assert!(fault(&[("a.png", &garbage)]).contains("`chara` chunk is not valid base64"));
     let latin = png(&[(Chunk::Text, "chara", &BASE64_STANDARD.encode(b"\xff{}"))]);
     assert!(fault(&[("a.png", &latin)]).contains("is not UTF-8"));
-    let other = BASE64_STANDARD.encode("{\"workflow\":\"x\"}");
-    let other = png(&[(Chunk::Text, "chara", &other)]);
-    assert!(fault(&[("a.png", &other)]).contains("is no character card"));
+    let unknown = png(&[(
+        Chunk::Text,
+        "chara",
+        &BASE64_STANDARD.encode("{\"name\":\"V1\"}"),
+    )]);
+    assert!(fault(&[("a.png", &unknown)]).contains("the card has no `spec`"));
     let bomb = png(&[(
         Chunk::Compressed,
         "ccv3",
@@ -617,7 +398,7 @@ fn the_user_is_named_only_where_the_card_names_one() {
         "name": "Mira", "description": "{{char}} knows {{user}}.",
         "post_history_instructions": "Greet <user>.",
     }});
-    let personalities = load(&[("mira.json", text.to_string().as_bytes())]);
+    let personalities = load(&[("mira.json", text.to_string().as_bytes())]).unwrap();
     let mira = personalities.get("mira").unwrap();
     let fallback = "You are Mira. Stay in character in every reply.";
     for (name, expected) in [(None, "User"), (Some(""), "User"), (Some("李雷"), "李雷")] {
@@ -635,9 +416,7 @@ proptest! {
     #[test]
     fn no_bytes_make_the_loader_panic(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
         let dir = folder(&[("a.json", &bytes), ("b.toml", &bytes), ("c.png", &bytes)]);
-        let personalities = Personalities::load(dir.path(), None).unwrap();
-        prop_assert_eq!(personalities.iter().len(), 0);
-        prop_assert_eq!(personalities.broken().len(), 3);
+        prop_assert!(Personalities::load(dir.path()).is_err());
     }
 
     #[test]
@@ -664,16 +443,17 @@ proptest! {
                 { "constant": true, "content": text },
             ]},
         }});
-        let personalities = load(&[("x.json", card.to_string().as_bytes())]);
-        let persona = personalities.get("x").unwrap();
-        let shown = shown(&assemble(&persona, Some("Ada"), &Talk(&[&text, &key])));
-        prop_assert!(!shown.is_empty());
+        if let Ok(personalities) = load(&[("x.json", card.to_string().as_bytes())]) {
+            let persona = personalities.get("x").unwrap();
+            let shown = shown(&assemble(&persona, Some("Ada"), &Talk(&[&text, &key])));
+            prop_assert!(!shown.is_empty());
+        }
     }
 
     #[test]
     fn any_yychat_prompt_is_sent_as_it_is_written(text in "\\PC*[^\\s]\\PC*") {
         let file = json!({ "system_prompt": text }).to_string();
-        let personalities = load(&[("x.json", file.as_bytes())]);
+        let personalities = load(&[("x.json", file.as_bytes())]).unwrap();
         let assembled = assemble(&personalities.get("x").unwrap(), None, &Untouched);
         prop_assert_eq!(prompt(&assembled), text);
     }
@@ -689,7 +469,7 @@ fn a_request_is_read_as_a_conversation() {
         { "role": "assistant", "content": "two" },
         { "role": "user", "content": [{ "type": "text", "text": "thr\u{e9}e" }] },
     ]});
-    let request = Request::parse(body.to_string().into(), 64).unwrap();
+    let request = Dialect::Chat.read(body.to_string().into(), 64).unwrap();
     assert_eq!(request.recent(2), ["thrée", "two"]);
     assert_eq!(request.recent(9), ["thrée", "two", "", "one"]);
     let history: &dyn History = &request;

@@ -23,19 +23,13 @@ pub(super) struct Document {
     allowed_tools: Option<Vec<RawTool>>,
 }
 
-/// YYChat takes the tool's name from either key; people write the name alone.
+/// YYChat takes the tool's name from either key.
 #[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "{\"tool_name\", \"description\"}, or a tool's name"
-)]
-pub(super) enum RawTool {
-    Name(String),
-    Tool {
-        tool_name: Option<String>,
-        name: Option<String>,
-        description: Option<String>,
-    },
+#[serde(expecting = "an object")]
+pub(super) struct RawTool {
+    tool_name: Option<String>,
+    name: Option<String>,
+    description: Option<String>,
 }
 
 /// Compiles a file; an absent `id` is `stem`, an absent `name` the id.
@@ -68,7 +62,6 @@ pub(super) fn persona(
         )])]),
         post_history: PostHistory::default(),
         book: None,
-        warnings: Vec::new(),
     })
 }
 
@@ -78,24 +71,20 @@ pub(super) fn allowed_tools(path: &Path, tools: Vec<RawTool>) -> Result<Vec<Allo
         .into_iter()
         .enumerate()
         .map(|(index, tool)| {
-            let (name, description) = match tool {
-                RawTool::Name(name) => (Some(name), None),
-                RawTool::Tool {
-                    tool_name,
-                    name,
-                    description,
-                } => (tool_name.or(name), description),
-            };
-            let tool_name = name.filter(|name| !name.trim().is_empty()).ok_or_else(|| {
-                Fault::new(
-                    path,
-                    format!("`allowed_tools[{index}]` names no tool"),
-                    "give it a `tool_name`",
-                )
-            })?;
+            let tool_name = tool
+                .tool_name
+                .or(tool.name)
+                .filter(|name| !name.trim().is_empty())
+                .ok_or_else(|| {
+                    Fault::new(
+                        path,
+                        format!("`allowed_tools[{index}]` names no tool"),
+                        "give it a `tool_name`",
+                    )
+                })?;
             Ok(AllowedTool {
                 tool_name,
-                description: description.unwrap_or_default(),
+                description: tool.description.unwrap_or_default(),
             })
         })
         .collect()

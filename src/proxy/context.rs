@@ -10,9 +10,8 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::edge::overload::Admission;
-use super::exchange::reader::Wanted;
 use super::upstream::health::{Attempt, Tries};
-use crate::dialect::Answer;
+use crate::dialect::{Answer, Wanted};
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::ring::{CHAT, REFUSED};
 use crate::telemetry::traces::Trace;
@@ -148,7 +147,7 @@ impl Context {
     /// What of the answer is asked for.
     pub fn wanted(&self) -> Wanted {
         if self.keeps_answer {
-            Wanted::All
+            Wanted::ALL
         } else if self.trace.as_ref().is_some_and(Trace::is_sampled) {
             Wanted::Facts
         } else {

@@ -37,7 +37,6 @@ use self::upstream::dialer::Dialer;
 use self::upstream::health::Health;
 pub use self::upstream::trust::system_has_authorities;
 use crate::memory::Memory;
-use crate::quota::Quota;
 use crate::snapshot;
 use crate::telemetry::Metrics;
 use crate::telemetry::traces::Tracer;
@@ -53,8 +52,6 @@ pub struct Shared {
     pub memory: Option<Arc<Memory>>,
     /// Tool turns that clients have still to go on with.
     pub hidden_rounds: Arc<HiddenRounds>,
-    /// What keys may still use, and what they used.
-    pub quota: Arc<Quota>,
     /// The live requests, which are counted and which the drain waits for.
     pub live: TaskTracker,
 }

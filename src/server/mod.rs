@@ -4,10 +4,8 @@ mod admin;
 mod bind;
 mod channel;
 mod drain;
-mod introduction;
 mod orders;
 mod predecessor;
-mod quota;
 mod signals;
 mod successor;
 mod traces;
@@ -46,7 +44,6 @@ use crate::telemetry::{Filing, Metrics, logs};
 use crate::turn::HiddenRounds;
 use admin::AdminService;
 use drain::{Drain, Lingering};
-use introduction::introduce;
 use orders::{Orders, notify};
 use predecessor::Predecessor;
 use successor::Succession;
@@ -92,7 +89,6 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
     let predecessor = released(&mut bound, &background, config)?;
     let memory = minds.remember(config, predecessor.is_some())?;
     let hidden_rounds: Arc<HiddenRounds> = Arc::default();
-    let quota = quota::start(config, memory.clone(), &metrics, background.handle());
     let live = TaskTracker::new();
     let drain = Drain::new(
         live.clone(),
@@ -106,17 +102,13 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         tracer: tracer.clone(),
         memory: memory.clone(),
         hidden_rounds: hidden_rounds.clone(),
-        quota: quota.clone(),
         live: live.clone(),
     };
     let preview = api::PreviewSource {
         memory: memory.clone(),
         hidden_rounds,
     };
-    let own = local(
-        api::owns,
-        api::public(preview, metrics.clone(), quota.ledger().clone()),
-    );
+    let own = local(api::owns, api::public(preview, metrics.clone()));
     let mut api_service = service(Gateway::new(shared, own, &conf), &conf, &drain);
     api_service.threads = Some(config.server.workers);
     listen(&mut api_service, &config.server, &bound)?;
@@ -125,7 +117,6 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         snapshots: store.clone(),
         metrics: metrics.clone(),
         memory: memory.clone(),
-        quota: quota.clone(),
         draining: draining.clone(),
         started: std::time::Instant::now(),
         figures: Arc::default(),
@@ -158,10 +149,10 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
     server.add_service(drain.first(api_service, bound.fds()));
     // Whoever asks during the drain is told that it drains.
     server.add_service(drain.last(admin_service));
-    introduce(&store.load(), &bound);
     let reload = move || {
         reloaded(store.reload_anyway());
     };
+    tracing::info!(api = %bound.api(), admin = %bound.admin(), "listening");
     let succession = Arc::new(Succession::new(
         bound.kept(),
         memory.clone(),
@@ -181,7 +172,6 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
             drain,
         }),
     });
-    background.block_on(quota.ledger().flush());
     if let Some(memory) = memory {
         background.block_on(finish_saving(&memory, &succession));
     }
@@ -371,9 +361,6 @@ fn show_generation(store: &Store, metrics: &Metrics, outcome: Outcome) {
     metrics
         .config_last_good
         .set(i64::from(status.is_last_good()));
-    metrics
-        .personalities_broken
-        .set(i64::try_from(status.broken.0.len()).unwrap_or(i64::MAX));
     metrics.config_reload(match outcome {
         Outcome::Applied => "applied",
         Outcome::Unchanged => "unchanged",

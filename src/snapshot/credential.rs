@@ -1,141 +1,67 @@
 //! Which key a request shows, and whose it is.
 
-use std::borrow::Cow;
-
-use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderMap, HeaderName, StatusCode, header};
-use jiff::Timestamp;
 
 use super::{Caller, KeyRing, Unproven};
 use crate::error::ApiError;
 
-/// The gateway's key where the caller's own upstream key stands in one of the other fields; what
-/// this one shows is all that counts.
+/// The gateway's key, where `Authorization` holds the caller's own upstream key.
 const GATEWAY_KEY: HeaderName = HeaderName::from_static("x-yychat-api-key");
-/// As Anthropic's clients send it …
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-/// … and Azure's.
-const API_KEY: HeaderName = HeaderName::from_static("api-key");
-/// What stands before a key among the protocols that a browser asks a WebSocket for, since it can
-/// set no header field: <https://platform.openai.com/docs/guides/realtime-websocket>.
-pub const PROTOCOL_KEY: &str = "openai-insecure-api-key.";
 
-/// Some leave the padding out.
-const BASIC: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-/// Whose key a request shows. One right key lets it in, whatever stands in the other fields: a
-/// caller's own upstream key may go beside it.
-///
-/// # Errors
-///
-/// 401 that says where a key was looked for.
+/// The gateway's key is taken from `X-YYChat-Api-Key` where it is sent, so that `Authorization`
+/// can carry the caller's own upstream key, and from `Authorization` otherwise.
 pub fn prove(headers: &HeaderMap, keys: &KeyRing) -> Result<Caller, ApiError> {
-    if keys.is_empty() {
-        return Ok(Caller::anonymous());
-    }
-    let shown = shown(headers);
-    let mut expired = None;
-    for (_, key) in &shown {
-        match keys.prove(key) {
-            Ok(caller) => return Ok(caller),
-            Err(Unproven::Expired(end)) => expired = Some(end),
-            Err(Unproven::Unknown) => {}
-        }
-    }
-    Err(refusal(headers, &shown, expired))
-}
-
-/// What may be keys, with the name of the field that each stands in.
-type Shown<'a> = Vec<(&'static str, Cow<'a, [u8]>)>;
-
-/// In the order in which they are tried; of fields that stand more than once, the first.
-fn shown(headers: &HeaderMap) -> Shown<'_> {
-    let first = |name| headers.get(name).map(|value| value.as_bytes());
-    if let Some(key) = first(GATEWAY_KEY) {
-        return vec![("X-YYChat-Api-Key", Cow::Borrowed(key))];
-    }
-    let mut shown = Vec::new();
-    if let Some(value) = first(header::AUTHORIZATION) {
-        let keys = authorization(value);
-        shown.extend(keys.map(|key| ("Authorization", key)));
-    }
-    for (name, written) in [(X_API_KEY, "x-api-key"), (API_KEY, "api-key")] {
-        if let Some(value) = first(name) {
-            shown.push((written, Cow::Borrowed(value.trim_ascii())));
-        }
-    }
-    for value in headers.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
-        let protocols = value.as_bytes().split(|&byte| byte == b',');
-        let keys = protocols.filter_map(|protocol| {
-            let protocol = protocol.trim_ascii();
-            protocol.strip_prefix(PROTOCOL_KEY.as_bytes())
-        });
-        shown.extend(keys.map(|key| ("Sec-WebSocket-Protocol", Cow::Borrowed(key))));
-    }
-    shown.retain(|(_, key)| !key.is_empty());
-    shown
-}
-
-/// The token of `Bearer TOKEN`, or user and password of `Basic`; a scheme's case does not matter
-/// (RFC 9110, section 11.1).
-fn authorization(value: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
-    let end = value.iter().position(u8::is_ascii_whitespace);
-    let (scheme, token) = value.split_at(end.unwrap_or(value.len()));
-    let token = token.trim_ascii();
-    let mut keys = [None, None];
-    if scheme.eq_ignore_ascii_case(b"bearer") {
-        keys[0] = Some(Cow::Borrowed(token));
-    } else if scheme.eq_ignore_ascii_case(b"basic")
-        && let Ok(pair) = BASIC.decode(token)
-        && let Some(colon) = pair.iter().position(|&byte| byte == b':')
-    {
-        keys[0] = Some(Cow::Owned(pair[..colon].to_vec()));
-        keys[1] = Some(Cow::Owned(pair[colon + 1..].to_vec()));
-    }
-    keys.into_iter().flatten()
-}
-
-fn refusal(headers: &HeaderMap, shown: &Shown<'_>, expired: Option<Timestamp>) -> ApiError {
-    const SEND: &str = "Send one of this gateway's [[auth.keys]] as `Authorization: Bearer KEY`, \
-                        `x-api-key: KEY` or `api-key: KEY`.";
-    let mut fields: Vec<_> = shown
-        .iter()
-        .map(|(field, _)| format!("`{field}`"))
-        .collect();
-    fields.dedup();
-    let message = match expired {
-        Some(end) => format!(
-            "The API key expired at {end}. Ask whoever runs this gateway for another, or to move \
-             its `expires` in [[auth.keys]]."
-        ),
-        None if !fields.is_empty() => format!(
-            "The API key in {} is not one of this gateway's. {SEND}",
-            fields.join(" or ")
-        ),
-        None if headers.contains_key(header::AUTHORIZATION) => format!(
-            "No API key was sent: `Authorization` is there, but is neither `Bearer KEY` nor \
-             `Basic` with a key as user or password. {SEND}"
-        ),
-        None => format!("No API key was sent. {SEND}"),
+    let own = headers.get(GATEWAY_KEY);
+    let presented = match own {
+        Some(value) => value.as_bytes(),
+        None => headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| bearer(value.as_bytes()))
+            .unwrap_or_default(),
     };
-    ApiError::new(StatusCode::UNAUTHORIZED, message).code("invalid_api_key")
+    let mut caller = keys.prove(presented).map_err(|why| {
+        let message = match why {
+            Unproven::Unknown if presented.is_empty() => {
+                "No API key was sent. Send one of this gateway's keys as \
+                 `Authorization: Bearer KEY`."
+                    .to_owned()
+            }
+            Unproven::Unknown => "The API key is not one of this gateway's. Send one of \
+                                  [[auth.keys]] as `Authorization: Bearer KEY`."
+                .to_owned(),
+            Unproven::Expired(end) => format!(
+                "The API key expired at {end}. Ask whoever runs this gateway for another, or to \
+                 move its `expires` in [[auth.keys]]."
+            ),
+        };
+        ApiError::new(StatusCode::UNAUTHORIZED, message).code("invalid_api_key")
+    })?;
+    // Shown in both places, it must not go on either.
+    let in_authorization = || {
+        let fields = headers.get_all(header::AUTHORIZATION).iter();
+        let mut tokens = fields.filter_map(|value| bearer(value.as_bytes()));
+        tokens.any(|token| keys.holds(token))
+    };
+    caller.key_in_authorization &= own.is_none() || in_authorization();
+    Ok(caller)
+}
+
+/// The token of `Bearer TOKEN`; the scheme's case does not matter (RFC 9110, section 11.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme
+        .eq_ignore_ascii_case(b"bearer ")
+        .then(|| token.trim_ascii())
 }
 
 #[cfg(test)]
 mod tests {
-    use base64::engine::general_purpose::STANDARD;
     use http::HeaderValue;
 
     use super::*;
     use crate::config::model::Key;
 
-    fn shown(fields: &[(&'static str, &str)]) -> Result<String, String> {
+    fn shown(fields: &[(&'static str, &'static str)]) -> Result<(String, bool), String> {
         let keys = ["one", "two"].map(|tenant| Key {
             name: tenant.into(),
             key: format!("key-{tenant}").into(),
@@ -144,64 +70,43 @@ mod tests {
         });
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_str(value).unwrap());
+            headers.append(*name, HeaderValue::from_static(value));
         }
         prove(&headers, &KeyRing::new(&keys))
-            .map(|caller| caller.tenant.to_string())
+            .map(|caller| (caller.tenant.to_string(), caller.key_in_authorization))
             .map_err(|error| format!("{} {}", error.status.as_u16(), error.message))
     }
 
-    fn basic(pair: &str) -> String {
-        format!("Basic {}", STANDARD.encode(pair))
-    }
-
     #[test]
-    fn each_field_proves_a_key_and_one_right_one_is_enough() {
-        let unpadded = basic("key-one:p").trim_end_matches('=').to_owned();
-        for (fields, tenant) in [
-            (&[("authorization", "Bearer key-one")][..], "one"),
-            (&[("authorization", "bEARER   key-two ")], "two"),
-            (&[("authorization", "bearer\tkey-two")], "two"),
-            (&[("authorization", &basic("key-one:"))], "one"),
-            (&[("authorization", &basic("user:key-one"))], "one"),
-            (&[("authorization", &unpadded)], "one"),
-            (&[("x-yychat-api-key", "key-two")], "two"),
-            (&[("x-api-key", "key-one")], "one"),
-            (&[("api-key", " key-two ")], "two"),
-            (
-                &[(
-                    "sec-websocket-protocol",
-                    "realtime, openai-insecure-api-key.key-one,x",
-                )],
-                "one",
-            ),
+    fn a_key_is_taken_from_its_own_header_and_from_authorization_otherwise() {
+        for (fields, expected) in [
+            (&[("authorization", "Bearer key-one")][..], ("one", true)),
+            (&[("authorization", "bEARER   key-two ")], ("two", true)),
+            (&[("x-yychat-api-key", "key-two")], ("two", false)),
             (
                 &[
                     ("authorization", "Bearer key-one"),
                     ("x-yychat-api-key", "key-two"),
                 ],
-                "two",
+                ("two", true),
             ),
             (
                 &[
                     ("authorization", "Bearer sk-of-the-callers-own"),
-                    ("x-api-key", "key-two"),
+                    ("x-yychat-api-key", "key-two"),
                 ],
-                "two",
+                ("two", false),
             ),
             (
                 &[
-                    ("x-api-key", "sk-of-the-callers-own"),
-                    ("authorization", "Bearer key-one"),
+                    ("authorization", "Bearer sk-upstream"),
+                    ("x-yychat-api-key", "key-one"),
                 ],
-                "one",
-            ),
-            (
-                &[("authorization", "Bearer"), ("api-key", "key-one")],
-                "one",
+                ("one", false),
             ),
         ] {
-            assert_eq!(shown(fields), Ok(tenant.into()), "{fields:?}");
+            let (tenant, in_authorization) = expected;
+            assert_eq!(shown(fields), Ok((tenant.into(), in_authorization)));
         }
     }
 
@@ -210,52 +115,26 @@ mod tests {
         for fields in [
             &[("authorization", "key-one")][..],
             &[("authorization", "Basic key-one")],
-            &[("authorization", &basic("key-one"))],
-            &[("authorization", &basic("key-on:e"))],
             &[("authorization", "Bearerkey-one")],
             &[("authorization", "Bearer key-on")],
-            &[("authorization", "Token key-one")],
             &[
                 ("authorization", "Bearer key-one"),
                 ("x-yychat-api-key", ""),
             ],
             &[
-                ("authorization", "Bearer key-one"),
-                ("x-yychat-api-key", "x"),
-            ],
-            &[
                 ("authorization", "Bearer no"),
                 ("authorization", "Bearer key-one"),
             ],
-            &[("x-api-key", "Bearer key-one")],
-            &[("x-goog-api-key", "key-one")],
-            &[("cookie", "key=key-one")],
-            &[("sec-websocket-protocol", "key-one")],
+            &[("x-api-key", "key-one")],
         ] {
-            let told = shown(fields).expect_err("no key");
-            assert!(told.starts_with("401 "), "{fields:?}: {told}");
-            assert!(!told.contains("key-one"), "{told}");
+            assert!(
+                shown(fields).is_err_and(|told| told.starts_with("401 ")),
+                "{fields:?}"
+            );
         }
-    }
-
-    #[test]
-    fn a_refusal_says_where_a_key_was_looked_for() {
         let told = |fields| shown(fields).expect_err("no key");
-        assert!(told(&[]).contains("No API key was sent. Send"));
+        assert!(told(&[]).contains("No API key was sent"));
         assert!(told(&[("authorization", "Bearer ")]).contains("No API key was sent"));
-        assert!(told(&[("authorization", "x")]).contains("`Authorization` is there, but"));
-        let both = told(&[("authorization", "Bearer x"), ("api-key", "y")]);
-        assert!(
-            both.contains("in `Authorization` or `api-key` is not one of this gateway's"),
-            "{both}"
-        );
-        let basic = told(&[("authorization", &basic("user:pass"))]);
-        assert!(basic.contains("in `Authorization` is not"), "{basic}");
-    }
-
-    #[test]
-    fn without_keys_nobody_is_asked_for_one() {
-        let ring = KeyRing::new(&[]);
-        assert!(prove(&HeaderMap::new(), &ring).is_ok());
+        assert!(told(&[("authorization", "Bearer x")]).contains("is not one of this gateway's"));
     }
 }

@@ -6,9 +6,6 @@ use aho_corasick::AhoCorasick;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::percent_decode;
-use secrecy::ExposeSecret;
-
-use crate::config::model::Config;
 
 /// How often a text is percent-decoded: one reader more than a request is likely to meet.
 const DECODED: usize = 3;
@@ -23,13 +20,6 @@ pub struct KeyFinder {
 }
 
 impl KeyFinder {
-    /// A finder of all that opens this gateway.
-    pub fn of(config: &Config) -> Self {
-        let keys = config.auth.keys.iter().map(|key| &key.key);
-        let keys = keys.chain(&config.server.admin_key);
-        Self::new(keys.map(|key| key.expose_secret().as_bytes()))
-    }
-
     /// A finder of `keys`.
     pub fn new<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let keys: Vec<_> = keys.into_iter().filter(|key| !key.is_empty()).collect();

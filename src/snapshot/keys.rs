@@ -21,6 +21,8 @@ pub struct Caller {
     pub tenant: Arc<str>,
     /// `auth.keys.name` of the key; absent where no keys are configured.
     pub key: Option<Arc<str>>,
+    /// The gateway's key came in `Authorization`, so that header must not reach an upstream.
+    pub key_in_authorization: bool,
     /// Whose memory, where a request names nobody.
     pub user: Option<Arc<str>>,
     /// Absent: `personality.default`; empty: none.
@@ -42,6 +44,7 @@ impl Caller {
         Self {
             tenant: OPEN_TENANT.into(),
             key: None,
+            key_in_authorization: false,
             user: None,
             personality: None,
             tools: None,
@@ -57,6 +60,7 @@ impl Caller {
         Self {
             tenant: key.tenant.as_str().into(),
             key: Some(key.name.as_str().into()),
+            key_in_authorization: true,
             user: shared(&key.user),
             personality: shared(&key.personality),
             tools: key.tools,
@@ -115,9 +119,9 @@ impl KeyRing {
         }
     }
 
-    /// Whether there are none, and nobody is asked for one.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Whether it is one of the keys, expired or not.
+    pub fn holds(&self, presented: &[u8]) -> bool {
+        self.find(presented).is_some()
     }
 
     /// Every key is compared, and found by arithmetic, so that time tells nothing.
@@ -187,7 +191,10 @@ mod tests {
     #[test]
     fn without_keys_anyone_is_the_default_tenant() {
         let caller = KeyRing::new(&[]).prove(b"whatever").expect("let in");
-        assert_eq!(&*caller.tenant, "default");
+        assert_eq!(
+            (&*caller.tenant, caller.key_in_authorization),
+            ("default", false)
+        );
     }
 
     #[test]
@@ -197,6 +204,7 @@ mod tests {
         let past = expiring("2026-01-31T00:00:00+08:00");
         let end = "2026-01-30T16:00:00Z".parse().unwrap();
         assert_eq!(past.prove(secret).err(), Some(Unproven::Expired(end)));
+        assert!(past.holds(secret), "it must not go on either");
         assert!(past.prove(b"secret-of-b-0123456789").is_ok());
         assert!(expiring("9999-01-01T00:00:00Z").prove(secret).is_ok());
     }

@@ -9,15 +9,13 @@ mod keys;
 mod store;
 mod watch;
 
-pub use credential::{PROTOCOL_KEY, prove};
+pub use credential::prove;
 pub use finder::KeyFinder;
 pub use keys::{Caller, KeyRing, Unproven};
 pub use store::{Outcome, Status, Store};
 pub use watch::Watcher;
 
 use crate::config::model::{Config, Upstream};
-use crate::config::prices::Prices;
-use crate::error::{Fault, Faults};
 use crate::personality::Personalities;
 use crate::tools::Toolbox;
 
@@ -28,11 +26,7 @@ pub struct Snapshot {
     pub config: Config,
     pub personalities: Personalities,
     pub keys: KeyRing,
-    /// Finds the gateway's own keys in what would leave it.
-    pub finder: KeyFinder,
     pub tools: Toolbox,
-    /// Of `prices.toml`.
-    pub prices: Prices,
 }
 
 impl Snapshot {
@@ -43,29 +37,5 @@ impl Snapshot {
             .upstreams
             .iter()
             .filter(move |upstream| model.is_none_or(|model| upstream.models.is_match(model)))
-    }
-
-    /// What is wrong with single personalities: files that give none, and tools that no plugin has,
-    /// without which the personality serves.
-    pub fn broken(&self) -> Faults {
-        let files = self.personalities.broken().iter();
-        let files = files.flat_map(|broken| broken.faults.0.iter().cloned());
-        Faults(files.chain(self.unknown_tools()).collect())
-    }
-
-    fn unknown_tools(&self) -> impl Iterator<Item = Fault> {
-        let allowed = self.personalities.iter().flat_map(|persona| {
-            let tools = persona.allowed_tools.as_deref().unwrap_or_default();
-            tools.iter().map(move |tool| (persona, &tool.tool_name))
-        });
-        allowed.filter_map(|(persona, name)| {
-            let mend = match self.tools.check_name(name) {
-                Ok(()) => return None,
-                Err(Some(meant)) => format!("did you mean `{meant}`?"),
-                Err(None) => "take it out, or add a plugin that has it".to_owned(),
-            };
-            let what = format!("`allowed_tools` names `{name}`, which no plugin has");
-            Some(Fault::new(&persona.origin, what, mend))
-        })
     }
 }

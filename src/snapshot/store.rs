@@ -1,6 +1,5 @@
 //! The generation in force, and how another takes its place.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,13 +10,11 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::{KeyFinder, KeyRing, Snapshot};
-use crate::config::model::{Allowance, Config, Key};
-use crate::config::prices::Prices;
+use super::{KeyRing, Snapshot};
+use crate::config::model::Config;
 use crate::config::{self, Loaded, Sources};
 use crate::error::{Fault, Faults};
 use crate::personality::Personalities;
-use crate::shipped;
 use crate::tools::Toolbox;
 
 /// Holds the generation in force.
@@ -40,9 +37,6 @@ pub struct Status {
     /// What was wrong with the files on disk when they were last read; empty when they are in
     /// force.
     pub faults: Faults,
-    /// What is wrong with single personalities of the generation in force: of each the last good
-    /// one serves, or none.
-    pub broken: Faults,
     /// When a reload was last refused.
     pub refused: Option<SystemTime>,
     /// Keys that changed on disk and wait for a restart.
@@ -66,9 +60,6 @@ const BESIDE: [&str; 2] = ["auxiliary.toml", "prices.toml"];
 
 type Fingerprint = [u8; 32];
 
-/// What tokens cost, beside the configuration file.
-const PRICES: &str = "prices.toml";
-
 /// Reads of files that change while they are read, in one reload.
 const MOST_READS: usize = 8;
 
@@ -81,12 +72,6 @@ impl Store {
         let loaded = config::load(&sources)?;
         let warnings = loaded.warnings.clone();
         let snapshot = build(loaded, &sources, None)?;
-        let broken = snapshot.broken();
-        let warnings = [
-            warnings,
-            snapshot.personalities.warnings().cloned().collect(),
-        ]
-        .concat();
         let store = Self {
             started: snapshot.config.clone(),
             current: ArcSwap::from_pointee(snapshot),
@@ -94,7 +79,6 @@ impl Store {
                 generation: 1,
                 loaded: SystemTime::now(),
                 faults: Faults::default(),
-                broken,
                 refused: None,
                 waiting: Vec::new(),
             }),
@@ -173,22 +157,11 @@ impl Store {
             );
         }
         let generation = next.generation;
-        let broken = next.broken();
-        let known = self.status();
-        let new = broken
-            .0
-            .iter()
-            .filter(|fault| !known.broken.0.contains(fault));
-        new.for_each(|fault| tracing::error!(%fault, "personality broken"));
-        for warning in next.personalities.warnings() {
-            tracing::warn!(%warning, "personality");
-        }
         self.current.store(Arc::new(next));
         self.status.store(Arc::new(Status {
             generation,
             loaded: SystemTime::now(),
             faults: Faults::default(),
-            broken,
             refused: None,
             waiting,
         }));
@@ -211,14 +184,9 @@ impl Store {
 }
 
 impl Status {
-    /// Whether the files on disk are in force, all of them.
+    /// Whether the files on disk are in force.
     pub fn is_last_good(&self) -> bool {
-        self.faults.0.is_empty() && self.broken.0.is_empty()
-    }
-
-    /// What is wrong with the files on disk.
-    pub fn wrong(&self) -> impl Iterator<Item = &Fault> {
-        self.faults.0.iter().chain(&self.broken.0)
+        self.faults.0.is_empty()
     }
 
     /// A few lines for a person.
@@ -226,10 +194,7 @@ impl Status {
         let mut text = format!("generation {}\n", self.generation);
         // Writing to a String does not fail.
         if !self.is_last_good() {
-            text.push_str("broken edit, not applied:\n");
-            for fault in self.wrong() {
-                let _ = writeln!(text, "{fault}");
-            }
+            let _ = write!(text, "broken edit, not applied:\n{}\n", self.faults);
         }
         if !self.waiting.is_empty() {
             let _ = writeln!(text, "waits for a restart: {}", self.waiting.join(", "));
@@ -246,9 +211,9 @@ fn build(
 ) -> Result<Snapshot, Faults> {
     let config = loaded.config;
     let generation = previous.map_or(1, |previous| previous.generation + 1);
+    let had_some = previous.is_some_and(|previous| previous.personalities.iter().len() > 0);
     let mut faults = Faults::default();
-    let before = previous.map(|previous| &previous.personalities);
-    let personalities = faults.take(personalities(&config.personality.dir, before));
+    let personalities = faults.take(personalities(&config.personality.dir, had_some));
     if let Some(personalities) = &personalities {
         let origin = loaded.file.as_deref().unwrap_or(Path::new("environment"));
         faults
@@ -257,40 +222,18 @@ fn build(
     }
     let previous = previous.map(|previous| &previous.tools);
     let tools = faults.take(tools(&config.tools.dir, &sources.env, previous));
-    let prices = faults.take(prices(sources, &config));
-    match (personalities, tools, prices) {
-        (Some(personalities), Some(tools), Some(prices)) if faults.0.is_empty() => Ok(Snapshot {
+    if let (Some(personalities), Some(tools)) = (&personalities, &tools) {
+        faults.0.extend(unknown_tools(personalities, tools));
+    }
+    match (personalities, tools) {
+        (Some(personalities), Some(tools)) if faults.0.is_empty() => Ok(Snapshot {
             generation,
             keys: KeyRing::new(&config.auth.keys),
-            finder: KeyFinder::of(&config),
             config,
             personalities,
             tools,
-            prices,
         }),
         _ => Err(faults),
-    }
-}
-
-/// What tokens cost; a budget in dollars needs some.
-fn prices(sources: &Sources, config: &Config) -> Result<Prices, Faults> {
-    let file = config::beside(sources, PRICES);
-    let prices = Prices::load(&file)?;
-    let in_dollars = |key: &&Key| {
-        let mut budgets = key.budgets.iter();
-        budgets.any(|budget| matches!(budget.allowance, Allowance::Usd(_)))
-    };
-    match config.auth.keys.iter().find(in_dollars) {
-        Some(key) if prices.is_empty() => {
-            let what = format!(
-                "the key `{}` has a budget in dollars, and no model a price",
-                key.name
-            );
-            let mend =
-                "add [[prices]] with `model`, `input` and `output`, in dollars a million tokens";
-            Err(Fault::new(&file, what, mend).into())
-        }
-        _ => Ok(prices),
     }
 }
 
@@ -302,18 +245,19 @@ fn paths(sources: &Sources, config: &Config) -> Vec<PathBuf> {
         file.unwrap_or_else(|| config::DEFAULT_FILE.into()),
         config.personality.dir.clone(),
         config.tools.dir.clone(),
-        config::beside(sources, PRICES),
     ];
     paths.extend(BESIDE.map(|name| config::beside(sources, name)));
     paths
 }
 
-/// Where the folder that is there by default is absent from the start, those of the program itself
-/// serve; one that was named, or that goes away while it serves, is a fault.
-fn personalities(dir: &Path, previous: Option<&Personalities>) -> Result<Personalities, Faults> {
-    let had_own = previous.is_some_and(|previous| !previous.are_shipped());
-    let dir = or_shipped(dir, config::DEFAULT_PERSONALITIES, had_own);
-    Personalities::load(&dir, previous)
+/// The folder that is there by default may be absent from the start; one that was named, or that
+/// goes away while it serves, is a fault.
+fn personalities(dir: &Path, had_some: bool) -> Result<Personalities, Faults> {
+    let is_default = dir == Path::new(config::DEFAULT_PERSONALITIES);
+    if is_default && !had_some && matches!(dir.try_exists(), Ok(false)) {
+        return Ok(Personalities::default());
+    }
+    Personalities::load(dir)
 }
 
 /// As with personalities.
@@ -322,17 +266,12 @@ fn tools(
     variables: &BTreeMap<String, String>,
     previous: Option<&Toolbox>,
 ) -> Result<Toolbox, Faults> {
-    let had_own = previous.is_some_and(|previous| !previous.is_shipped());
-    let dir = or_shipped(dir, config::DEFAULT_PLUGINS, had_own);
-    Toolbox::load(&dir, variables, previous)
-}
-
-fn or_shipped<'a>(dir: &'a Path, default: &str, had_own: bool) -> Cow<'a, Path> {
-    let is_default = dir == Path::new(default);
-    match is_default && !had_own && matches!(dir.try_exists(), Ok(false)) {
-        true => Cow::Owned(shipped::folder(default)),
-        false => Cow::Borrowed(dir),
+    let is_default = dir == Path::new(config::DEFAULT_PLUGINS);
+    let had_some = previous.is_some_and(|previous| !previous.is_empty());
+    if is_default && !had_some && matches!(dir.try_exists(), Ok(false)) {
+        return Ok(Toolbox::default());
     }
+    Toolbox::load(dir, variables, previous)
 }
 
 /// Defaults may only name personalities that there are.
@@ -347,17 +286,31 @@ fn unknown_defaults(config: &Config, personalities: &Personalities, origin: &Pat
     );
     let defaults = std::iter::once(everybodys).chain(of_keys);
     let unknown = defaults.filter_map(|(key, id)| {
-        let is_known = |id: &str| {
-            // One that is broken costs itself alone.
-            personalities.get(id).is_some() || personalities.why_not(id).is_some()
-        };
-        let id = id.filter(|id| !id.is_empty() && !is_known(id))?;
+        let id = id.filter(|id| !id.is_empty() && personalities.get(id).is_none())?;
         let dir = config.personality.dir.display();
         Some(Fault::new(
             origin,
             format!("{key} names `{id}`, which no personality has"),
             format!("add it to {dir}, or name another"),
         ))
+    });
+    unknown.collect()
+}
+
+/// Personalities may only allow tools that some plugin has.
+fn unknown_tools(personalities: &Personalities, tools: &Toolbox) -> Vec<Fault> {
+    let allowed = personalities.iter().flat_map(|persona| {
+        let tools = persona.allowed_tools.as_deref().unwrap_or_default();
+        tools.iter().map(move |tool| (persona, &tool.tool_name))
+    });
+    let unknown = allowed.filter_map(|(persona, name)| {
+        let mend = match tools.check_name(name) {
+            Ok(()) => return None,
+            Err(Some(meant)) => format!("did you mean `{meant}`?"),
+            Err(None) => "take it out, or add a plugin that has it".to_owned(),
+        };
+        let what = format!("`allowed_tools` names `{name}`, which no plugin has");
+        Some(Fault::new(&persona.origin, what, mend))
     });
     unknown.collect()
 }

@@ -14,7 +14,7 @@ use super::extraction::Extraction;
 use super::filing::{self, Desk, Tray};
 use super::gen_ai::GenAi;
 use super::logs;
-use super::registry::{counter, counters, gauge, histogram, histograms, register, take_over};
+use super::registry::{counters, gauge, histogram, histograms, register, take_over};
 use super::ring::{Entry, Ring};
 use super::tally::Tally;
 
@@ -39,8 +39,6 @@ pub struct Metrics {
     config_reloads: IntCounterVec,
     /// `yychat_config_last_good`
     pub config_last_good: IntGauge,
-    /// `yychat_personalities_broken`
-    pub personalities_broken: IntGauge,
     upstream_errors: IntCounterVec,
     /// `yychat_auth_failures_total`
     pub auth_failures: IntCounter,
@@ -70,12 +68,6 @@ pub struct Metrics {
     pub extraction: Extraction,
     /// `yychat_memory_store_up`
     pub memory_store_up: IntGauge,
-    /// `yychat_shared_up`
-    pub shared_up: IntGauge,
-    /// `yychat_shared_fallback_total`
-    pub shared_fallback: IntCounter,
-    /// `yychat_budget_refused_total`
-    pub budget_refused: IntCounter,
 }
 
 impl Metrics {
@@ -129,12 +121,7 @@ impl Metrics {
             config_last_good: gauge(
                 &registry,
                 "yychat_config_last_good",
-                "1 when the files on disk are in force, 0 when older ones serve",
-            ),
-            personalities_broken: gauge(
-                &registry,
-                "yychat_personalities_broken",
-                "Faults of personality files: of each the last good version serves, or none",
+                "1 when the files on disk are in force, 0 when an older generation serves",
             ),
             upstream_errors: counters(
                 &registry,
@@ -253,26 +240,10 @@ impl Metrics {
                 "yychat_memory_store_up",
                 "0 while the memory store is known to be out of reach, else 1",
             ),
-            shared_up: gauge(
-                &registry,
-                "yychat_shared_up",
-                "0 while the store that gateways share their counts in is out of reach, else 1",
-            ),
-            shared_fallback: counter(
-                &registry,
-                "yychat_shared_fallback_total",
-                "Requests that were decided without the shared store, since it was out of reach",
-            ),
-            budget_refused: counter(
-                &registry,
-                "yychat_budget_refused_total",
-                "Requests refused because a budget of their key was used up",
-            ),
             registry,
         };
         // Where memory is off, nothing is amiss.
         metrics.memory_store_up.set(1);
-        metrics.shared_up.set(1);
         metrics.register_process();
         metrics
     }

@@ -1,7 +1,7 @@
 //! How a metric comes into being: made, and registered under its name.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
     core::Collector,
 };
 
@@ -30,10 +30,6 @@ pub(super) fn take_over(counters: &IntCounterVec, outcome: &'static str, total: 
 
 pub(super) fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
     register(registry, IntGauge::new(name, help))
-}
-
-pub(super) fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
-    register(registry, IntCounter::new(name, help))
 }
 
 pub(super) fn counters(

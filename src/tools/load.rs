@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use super::manifest::{Plugin, clash};
 use crate::error::{Fault, Faults};
-use crate::shipped;
 
 /// Every plugin under `dir`, in the order of their folders. One that reads as it did in
 /// `previous` is taken over from there, with its connections.
@@ -42,9 +41,6 @@ fn folders(dir: &Path) -> Result<Vec<PathBuf>, Fault> {
             "create it, or set `tools.dir` to the folder that holds the plugins",
         )
     };
-    if let Some(folders) = shipped::entries(dir) {
-        return Ok(folders);
-    }
     let mut folders = Vec::new();
     for entry in fs::read_dir(dir).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();

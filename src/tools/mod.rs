@@ -37,8 +37,8 @@ use tokio::runtime::Handle;
 pub use call::{CallContext, CallResult, Outcome};
 pub use tool::{Kind, Tool, ToolInfo};
 
+use crate::dialect::Dialect;
 use crate::error::Faults;
-use crate::shipped;
 use call::Failure;
 use manifest::Plugin;
 use tool::MAX_NAME_BYTES;
@@ -66,7 +66,7 @@ struct Table {
 pub struct Offered {
     /// What to call when the model asks for it, whatever becomes of the toolbox meanwhile.
     pub tool: Arc<Tool>,
-    /// `{"type":"function","function":{…}}`.
+    /// What the model is told of it, in the dialect of the request.
     pub definition: Bytes,
 }
 
@@ -120,10 +120,9 @@ impl Toolbox {
         Ok(Self { plugins, table })
     }
 
-    /// Whether the plugins are those of the program itself, or none at all.
-    pub fn is_shipped(&self) -> bool {
-        let mut plugins = self.plugins.iter();
-        plugins.all(|plugin| shipped::holds(&plugin.source))
+    /// Whether there is no plugin at all.
+    pub fn is_empty(&self) -> bool {
+        self.plugins.is_empty()
     }
 
     /// Begins to connect to the MCP servers, on `runtime`. Those that were taken over from the
@@ -138,13 +137,18 @@ impl Toolbox {
     ///
     /// `allowed` are a persona's, with hints that extend the descriptions: `None` is every tool,
     /// an empty list is none, and so is a name that there is no tool of. They come in its order.
-    pub fn offer(&self, allowed: Option<&[(&str, &str)]>, client_tools: &[&str]) -> Vec<Offered> {
+    pub fn offer(
+        &self,
+        dialect: Dialect,
+        allowed: Option<&[(&str, &str)]>,
+        client_tools: &[String],
+    ) -> Vec<Offered> {
         let table = self.table();
         let offered = |tool: &Arc<Tool>, hint: &str| Offered {
             tool: tool.clone(),
-            definition: tool.definition(hint),
+            definition: tool.definition(dialect, hint),
         };
-        let is_free = |name: &str| !client_tools.contains(&name);
+        let is_free = |name: &str| !client_tools.iter().any(|taken| taken == name);
         let Some(allowed) = allowed else {
             let free = table.tools.values().filter(|tool| is_free(tool.name()));
             return free.map(|tool| offered(tool, "")).collect();

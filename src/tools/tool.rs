@@ -1,7 +1,7 @@
 //! One tool that can be offered and called.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use super::call::{CallContext, CallResult, Failure, Outcome, Rate};
 use super::http::Request;
 use super::mcp::Remote;
 use super::schema::Schema;
+use crate::dialect::{Dialect, ToolSpec};
 
 /// Hints remembered for one tool; more can only be left over from edited personalities.
 const MAX_HINTS: usize = 256;
@@ -45,8 +46,10 @@ pub struct Tool {
     schema: Arc<Schema>,
     rate: Rate,
     run: Run,
-    definition: Bytes,
-    hinted: RwLock<BTreeMap<String, Bytes>>,
+    /// In each dialect's words, made when it is first offered so …
+    definitions: [OnceLock<Bytes>; Dialect::ALL.len()],
+    /// … and with personas' hints.
+    hinted: RwLock<BTreeMap<(Dialect, String), Bytes>>,
 }
 
 /// How a tool is run.
@@ -81,7 +84,6 @@ pub(super) struct Parts {
 
 impl Tool {
     pub(super) fn new(parts: Parts) -> Self {
-        let definition = definition(&parts.name, &parts.description, &parts.schema.source);
         Self {
             name: parts.name,
             description: parts.description,
@@ -89,7 +91,7 @@ impl Tool {
             schema: parts.schema,
             rate: parts.rate,
             run: parts.run,
-            definition,
+            definitions: Default::default(),
             hinted: RwLock::default(),
         }
     }
@@ -135,22 +137,33 @@ impl Tool {
         }
     }
 
-    /// `{"type":"function","function":{…}}`, its description extended by a persona's hint.
-    pub fn definition(&self, hint: &str) -> Bytes {
+    /// The tool in a dialect's words, its description extended by a persona's hint.
+    pub fn definition(&self, dialect: Dialect, hint: &str) -> Bytes {
         if hint.is_empty() {
-            return self.definition.clone();
+            let ready = &self.definitions[dialect as usize];
+            let ready = ready.get_or_init(|| dialect.tool(&self.spec(&self.description)));
+            return ready.clone();
         }
-        if let Some(ready) = self.hinted.read().get(hint) {
+        let key = (dialect, hint.to_owned());
+        if let Some(ready) = self.hinted.read().get(&key) {
             return ready.clone();
         }
         let description = format!("{}\n{hint}", self.description);
-        let ready = definition(&self.name, &description, &self.schema.source);
+        let ready = dialect.tool(&self.spec(&description));
         let mut hinted = self.hinted.write();
         if hinted.len() >= MAX_HINTS {
             hinted.clear();
         }
-        hinted.insert(hint.to_owned(), ready.clone());
+        hinted.insert(key, ready.clone());
         ready
+    }
+
+    fn spec<'a>(&'a self, description: &'a str) -> ToolSpec<'a> {
+        ToolSpec {
+            name: &self.name,
+            description,
+            parameters: &self.schema.source,
+        }
     }
 
     /// Runs the tool with the arguments as the model wrote them. Dropping the future cancels the
@@ -226,28 +239,4 @@ impl Tool {
             }
         }
     }
-}
-
-fn definition(name: &str, description: &str, parameters: &RawValue) -> Bytes {
-    #[derive(Serialize)]
-    struct Definition<'a> {
-        r#type: &'static str,
-        function: Function<'a>,
-    }
-    #[derive(Serialize)]
-    struct Function<'a> {
-        name: &'a str,
-        description: &'a str,
-        parameters: &'a RawValue,
-    }
-    let definition = Definition {
-        r#type: "function",
-        function: Function {
-            name,
-            description,
-            parameters,
-        },
-    };
-    // Texts and ready JSON alone: there is nothing in it that serde_json could refuse.
-    serde_json::to_vec(&definition).unwrap_or_default().into()
 }

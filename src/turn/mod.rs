@@ -8,20 +8,25 @@ mod hidden_rounds;
 mod identity;
 mod options;
 mod remember;
+mod tool_loop;
 mod tools;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 
-pub use self::hidden_rounds::HiddenRounds;
+pub use self::hidden_rounds::{HiddenPlace, HiddenRound, HiddenRounds, Whose};
+use self::identity::Trust;
 use self::options::Options;
 pub use self::remember::Remembered;
-pub use self::tools::{Continuation, Offer, name_calls};
+pub use self::tool_loop::{Continuation, Step, ToolLoop};
+pub use self::tools::Offer;
 use crate::config::model;
-use crate::dialect::{self, Answer, Composed, Injection, Request, ToolOffer, compose};
+use crate::dialect::{
+    self, Answer, Composed, Dialect, Editor, Injection, Request, ToolOffer, Wanted, compose,
+};
 use crate::error::ApiError;
 use crate::memory::{self, Memory};
 use crate::personality::{AssembleContext, Persona};
@@ -39,6 +44,8 @@ pub struct PrepareContext<'a> {
     pub caller: &'a Caller,
     /// Turns that the client may be going on with.
     pub hidden_rounds: &'a HiddenRounds,
+    /// The API that the client speaks.
+    pub dialect: Dialect,
     /// The request's header fields.
     pub headers: &'a HeaderMap,
 }
@@ -51,6 +58,7 @@ pub struct Prepared {
     persona: Option<Arc<Persona>>,
     remembered: Remembered,
     offer: Offer,
+    whose: Whose,
 }
 
 /// Reads a chat request and decides what is put into it.
@@ -65,17 +73,20 @@ pub async fn prepare(
 ) -> Result<Prepared, ApiError> {
     let snapshot = asked.snapshot;
     ledger.enter(Phase::Compose);
-    let request = Request::parse(body, snapshot.config.limits.json_depth)?;
-    let options = Options::read(&asked, &request)?;
-    permit(asked.caller, options.model.as_deref())?;
+    let request = asked
+        .dialect
+        .read(body, snapshot.config.limits.json_depth)?;
+    let trust = Trust {
+        now: Timestamp::now().as_second(),
+        ..Trust::default()
+    };
+    let options = Options::read(asked.headers, &request, trust)?;
     ledger.enter(Phase::Personality);
     let persona = choose(snapshot, options.personality.as_deref())?;
-    let mut injection = Injection {
-        model_suffix: options.model_suffix,
-        ..Injection::default()
-    };
+    let mut injection = Injection::default();
     if let Some(persona) = &persona {
-        apply(&mut injection, persona, &snapshot.config, &request);
+        let mode = snapshot.config.personality.mode;
+        apply(&mut injection, persona, mode, &request);
     }
     ledger.enter(Phase::Memory);
     let config = &snapshot.config.memory;
@@ -85,20 +96,26 @@ pub async fn prepare(
     ledger.enter(Phase::Tools);
     let offer = Offer::choose(snapshot, options.use_tools, persona.as_deref(), &request);
     injection.tools = offer.injection();
-    injection.restored = asked.hidden_rounds.restore(&asked.caller.tenant, &request);
+    let whose = Whose {
+        tenant: asked.caller.tenant.clone(),
+        user: options.identity.user.clone(),
+        conversation: options.identity.conversation.clone(),
+    };
+    injection.restored = asked.hidden_rounds.restore(&whose, &request);
     ledger.enter(Phase::Compose);
     Ok(Prepared {
-        model: options.model,
+        model: request.model().map(|model| model.into_owned()),
         request,
         injection,
         persona,
         remembered,
         offer,
+        whose,
     })
 }
 
 impl Prepared {
-    /// `model` as upstreams know it.
+    /// `model` as the client named it.
     pub fn model(&self) -> Option<&str> {
         self.model.as_deref()
     }
@@ -113,9 +130,19 @@ impl Prepared {
         &self.offer
     }
 
-    /// Whether the client wants a stream.
-    pub fn is_streamed(&self) -> bool {
-        self.request.stream()
+    /// The API that the client speaks.
+    pub fn dialect(&self) -> Dialect {
+        self.request.dialect()
+    }
+
+    /// An editor of the answer; `seed` is of this answer alone.
+    pub fn editor(&self, wanted: Wanted, seed: String) -> Editor {
+        Editor::new(self.dialect(), self.offer.owners().clone(), wanted, seed)
+    }
+
+    /// Where what is hidden of the answer stands.
+    pub fn hidden_place(&self) -> HiddenPlace {
+        HiddenPlace::after(&self.request, self.whose.clone())
     }
 
     /// What memory did for it.
@@ -146,47 +173,48 @@ impl Prepared {
             ..self.injection.clone()
         };
         if let Some(after) = after {
-            injection.extra_messages = after.messages.clone();
-            injection.free_choice = true;
+            injection.follow_up = after.items.clone();
             if after.last {
-                injection.tools = ToolOffer::Drop;
+                injection.tools = match injection.tools {
+                    ToolOffer::Add(tools) => ToolOffer::Close(tools),
+                    other => other,
+                };
             }
         }
         compose(&self.request, &injection)
     }
 }
 
-/// Whether the key may ask for the model. Of others it is told what it would be told of one that
-/// there is not.
-fn permit(caller: &Caller, model: Option<&str>) -> Result<(), ApiError> {
-    match model {
-        Some(model) if !caller.may_use(model) => Err(ApiError::not_found(format!(
-            "There is no model `{model}` for this key. GET /v1/models lists those there are."
-        ))
-        .param("model")
-        .code("model_not_found")),
-        _ => Ok(()),
-    }
-}
-
-/// The personality of that id. One that is unknown is an error, never none: a persona may be what
-/// keeps an assistant within its bounds.
-fn choose(snapshot: &Snapshot, id: Option<&str>) -> Result<Option<Arc<Persona>>, ApiError> {
-    let Some(id) = id else {
+/// The personality asked for, else the default. One that is unknown is an error, never none: a
+/// persona may be what keeps an assistant within its bounds.
+fn choose(snapshot: &Snapshot, asked: Option<&str>) -> Result<Option<Arc<Persona>>, ApiError> {
+    let default = snapshot.config.personality.default.as_deref();
+    let Some(id) = asked.or(default) else {
         return Ok(None);
     };
-    snapshot.personalities.find(id).map(Some)
+    snapshot.personalities.get(id).map(Some).ok_or_else(|| {
+        ApiError::new(
+            StatusCode::NOT_FOUND,
+            format!("There is no personality `{id}`. GET /v1/personalities lists those there are."),
+        )
+        .param("personality_id")
+        .code("personality_not_found")
+    })
 }
 
-fn apply(injection: &mut Injection, persona: &Persona, config: &model::Config, request: &Request) {
+fn apply(
+    injection: &mut Injection,
+    persona: &Persona,
+    mode: model::PersonaMode,
+    request: &Request,
+) {
     let assembled = persona.assemble(&AssembleContext {
         user_name: None,
-        now: Timestamp::now().to_zoned(config.memory.time_zone.clone()),
         history: request,
     });
     injection.persona = Some(dialect::Persona {
         fragments: assembled.fragments,
-        mode: match config.personality.mode {
+        mode: match mode {
             model::PersonaMode::Prepend => dialect::PersonaMode::Prepend,
             model::PersonaMode::Append => dialect::PersonaMode::Append,
             model::PersonaMode::Replace => dialect::PersonaMode::Replace,

@@ -1,35 +1,22 @@
 //! What a request asks of the gateway, in its body's fields and in its headers.
 
-use std::borrow::Cow;
-
 use http::{HeaderMap, HeaderName};
-use jiff::Timestamp;
 
-use super::PrepareContext;
 use super::identity::{Identity, Sources, Trust};
-use super::remember::Off;
-use crate::config::model::MemoryMode;
 use crate::dialect::{MemoryUse, Request};
 use crate::error::ApiError;
-use crate::personality::Personalities;
-use crate::snapshot::Caller;
-use crate::wire::json::Span;
 
-/// What holds for one request: what it says in a header, else in its body, else what its key has for
-/// it, else the configuration.
+/// The extensions of one request; a header wins over the body's field.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The model's name as upstreams know it; `None` leaves the choice to the upstream.
-    pub model: Option<String>,
-    /// What stands behind it in `MODEL@PERSONALITY`, which no upstream knows.
-    pub model_suffix: Option<Span>,
+    /// `X-YYChat-Personality`, else `personality_id`.
     pub personality: Option<String>,
     /// Whose memory, and which conversation the turn belongs to.
     pub identity: Identity,
-    /// How memory is used, or why not at all.
-    pub memory: Result<MemoryUse, Off>,
-    /// Whether the gateway's tools may be offered.
-    pub use_tools: bool,
+    /// `X-YYChat-Memory`, else `memory`; `None` leaves it to the key.
+    pub memory: Option<MemoryUse>,
+    /// `X-YYChat-Use-Tools`, else `use_tools`; `None` leaves it to the configuration.
+    pub use_tools: Option<bool>,
 }
 
 // Names and not texts, which would be parsed each time.
@@ -43,86 +30,39 @@ impl Options {
     /// # Errors
     ///
     /// 400 for a header that is not UTF-8, or an unknown word.
-    pub fn read(context: &PrepareContext<'_>, request: &Request) -> Result<Self, ApiError> {
-        let PrepareContext {
-            snapshot,
-            caller,
-            headers,
-            ..
-        } = *context;
-        let sources = Sources {
-            headers,
-            member: &|name| request.member(name),
+    pub fn read(
+        headers: &HeaderMap,
+        request: &Request,
+        trust: Trust<'_>,
+    ) -> Result<Self, ApiError> {
+        let personality = match header(headers, &PERSONALITY)? {
+            Some(id) => Some(id),
+            None => request.personality_id().map(Into::into),
         };
-        let trust = Trust {
-            user: caller.user.as_deref(),
-            secret: snapshot.config.auth.openwebui_jwt_secret.as_ref(),
-            now: Timestamp::now().as_second(),
+        let memory = match header(headers, &MEMORY)? {
+            Some(word) => Some(MemoryUse::parse(&word).ok_or_else(|| {
+                ApiError::bad_request(format!(
+                    "X-YYChat-Memory is `{word}`. Send `full`, `readonly` or `off`."
+                ))
+                .param("X-YYChat-Memory")
+            })?),
+            None => request.memory(),
         };
         let use_tools = match header(headers, &USE_TOOLS)? {
             Some(word) => Some(switch(&word)?),
             None => request.use_tools(),
         };
-        let use_tools = use_tools.or(caller.tools);
-        let mut options = Self {
-            model: request.model().map(Cow::into_owned),
-            model_suffix: None,
-            personality: None,
+        let sources = Sources {
+            headers,
+            member: &|name| request.member(name),
+        };
+        Ok(Self {
+            personality: personality.filter(|id| !id.is_empty()),
             identity: Identity::read(sources, trust),
-            memory: memory(headers, request, caller)?,
-            use_tools: use_tools.unwrap_or(snapshot.config.tools.enabled),
-        };
-        let by_model = options.split_model(request, &snapshot.personalities);
-        let personality = match header(headers, &PERSONALITY)? {
-            Some(id) => Some(id),
-            None => request.personality_id().map(Cow::into_owned),
-        };
-        let personality = personality.filter(|id| !id.is_empty()).or(by_model);
-        let own = caller.personality.as_deref();
-        let default = own.or(snapshot.config.personality.default.as_deref());
-        let default = default.filter(|id| !id.is_empty()).map(str::to_owned);
-        options.personality = personality.or(default);
-        Ok(options)
+            memory,
+            use_tools,
+        })
     }
-
-    /// Takes the personality off a model's name. What stands behind an `@` and is no personality
-    /// that there is belongs to the name.
-    fn split_model(&mut self, request: &Request, known: &Personalities) -> Option<String> {
-        let (name, id) = self.model.as_deref()?.rsplit_once('@')?;
-        // One whose file is broken is meant all the same.
-        let is_known = known.get(id).is_some() || known.why_not(id).is_some();
-        if name.is_empty() || !is_known {
-            return None;
-        }
-        let (name, id) = (name.to_owned(), id.to_owned());
-        self.model = Some(name);
-        self.model_suffix = request.model_suffix();
-        Some(id)
-    }
-}
-
-/// How memory is used: as the request says, else as its key has it.
-fn memory(
-    headers: &HeaderMap,
-    request: &Request,
-    caller: &Caller,
-) -> Result<Result<MemoryUse, Off>, ApiError> {
-    let asked = match header(headers, &MEMORY)? {
-        Some(word) => Some(MemoryUse::parse(&word).ok_or_else(|| {
-            ApiError::bad_request(format!(
-                "X-YYChat-Memory is `{word}`. Send `full`, `readonly` or `off`."
-            ))
-            .param("X-YYChat-Memory")
-        })?),
-        None => request.memory(),
-    };
-    Ok(match (asked, caller.memory) {
-        (Some(MemoryUse::Off), _) => Err(Off::Request),
-        (Some(asked), _) => Ok(asked),
-        (None, MemoryMode::Full) => Ok(MemoryUse::Full),
-        (None, MemoryMode::Readonly) => Ok(MemoryUse::Readonly),
-        (None, MemoryMode::Off) => Err(Off::Disabled),
-    })
 }
 
 fn switch(word: &str) -> Result<bool, ApiError> {

@@ -79,12 +79,13 @@ impl Remembered {
             return Self::off(Off::Disabled);
         };
         let identity = &options.identity;
-        let (using, scope) = match (options.memory, identity.scope(tenant)) {
+        let using = options.memory.unwrap_or(MemoryUse::Full);
+        let scope = match identity.scope(tenant) {
             _ if identity.is_temporary => return Self::off(Off::Temporary),
-            (Err(why), _) => return Self::off(why),
-            (Ok(_), None) if identity.is_unfit => return Self::off(Off::UnfitIdentity),
-            (Ok(_), None) => return Self::off(Off::NoIdentity),
-            (Ok(using), Some(scope)) => (using, scope),
+            _ if using == MemoryUse::Off => return Self::off(Off::Request),
+            None if identity.is_unfit => return Self::off(Off::UnfitIdentity),
+            None => return Self::off(Off::NoIdentity),
+            Some(scope) => scope,
         };
         let query = query(memory, config, request);
         let recall = memory.recall(&scope, &query).await;

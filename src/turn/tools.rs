@@ -1,8 +1,6 @@
 //! The gateway's tools in a turn: which are offered, and what the model is told of its calls.
 
-use bytes::Bytes;
-
-use crate::dialect::{Call, Owners, Request, Round, ToolOffer, follow_up};
+use crate::dialect::{Owners, Request, ToolOffer};
 use crate::personality::Persona;
 use crate::snapshot::Snapshot;
 use crate::tools::Offered;
@@ -15,24 +13,18 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Chooses them: those that the persona allows, unless the request goes without, wants
-    /// several answers at once, which cannot go on in one stream, or speaks of `functions`, which
-    /// upstreams do not take beside `tools`.
+    /// Chooses them: those that the persona allows, where they have a place in the request.
     pub fn choose(
         snapshot: &Snapshot,
-        is_wanted: bool,
+        wanted: Option<bool>,
         persona: Option<&Persona>,
         request: &Request,
     ) -> Self {
-        if !is_wanted
-            || request.has_functions()
-            || request.wants_several()
-            || request.tool_choice() == Some(br#""none""#)
-        {
+        let asked = request.options();
+        if !wanted.unwrap_or(snapshot.config.tools.enabled) || asked.withheld.is_some() {
             return Self::default();
         }
-        let client = request.tool_names();
-        let names: Vec<_> = client.iter().map(String::as_str).collect();
+        let client = asked.tool_names.clone();
         let allowed = persona.and_then(|persona| persona.allowed_tools.as_deref());
         let allowed: Option<Vec<_>> = allowed.map(|tools| {
             let tools = tools.iter();
@@ -40,7 +32,9 @@ impl Offer {
                 .map(|tool| (tool.tool_name.as_str(), tool.description.as_str()))
                 .collect()
         });
-        let tools = snapshot.tools.offer(allowed.as_deref(), &names);
+        let tools = snapshot
+            .tools
+            .offer(request.dialect(), allowed.as_deref(), &client);
         let gateway = tools.iter().map(|tool| tool.tool.name().to_owned());
         Self {
             owners: Owners {
@@ -76,37 +70,6 @@ impl Offer {
                     .map(|tool| tool.definition.clone())
                     .collect(),
             ),
-        }
-    }
-}
-
-/// How a request goes on after its first leg.
-#[derive(Debug, Clone, Default)]
-pub struct Continuation {
-    /// The model's turns with calls and the results of these, in order, as JSON messages.
-    pub(super) messages: Vec<Bytes>,
-    /// Rounds of calls that have been run.
-    pub rounds: u32,
-    /// The model is to answer now, without tools.
-    pub last: bool,
-}
-
-impl Continuation {
-    /// Adds a round: what the model said beside its calls, as JSON, and what each call gave.
-    pub fn add(&mut self, content: &str, round: &Round, results: &[String]) {
-        self.messages
-            .extend(follow_up(content, &round.calls, results));
-        self.rounds += 1;
-    }
-}
-
-/// Gives every call an id of its own: some upstreams give none, others the same to all.
-pub fn name_calls(calls: &mut [Call], mut fresh: impl FnMut() -> String) {
-    for at in 0..calls.len() {
-        let (before, rest) = calls.split_at_mut(at);
-        let call = &mut rest[0];
-        if call.id.is_empty() || before.iter().any(|other| other.id == call.id) {
-            call.id = fresh();
         }
     }
 }

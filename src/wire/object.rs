@@ -1,104 +1,156 @@
-//! A JSON object taken apart one level deep, so that one member can be changed and the others
-//! printed as they were.
+//! Objects and arrays taken apart one level deep, as places: what is changed is changed there, and
+//! the rest stays as it was written.
 
-use std::borrow::Cow;
-use std::fmt;
+use std::ops::Range;
 
-use serde::de::{MapAccess, Visitor};
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::value::{RawValue, to_raw_value};
+use super::json::{Container, JsonError, Kind, Scanner, Span, Text};
 
-/// The members, in the order in which they were written.
+type Result<T> = std::result::Result<T, JsonError>;
+
+/// Nesting that is followed: what serde_json follows.
+pub const MAX_DEPTH: usize = 128;
+
+/// An object's members, in the order in which they were written.
 #[derive(Debug, Clone, Default)]
-pub struct Object<'a>(Vec<(String, Cow<'a, RawValue>)>);
+pub struct Members {
+    members: Vec<Member>,
+    /// Where one more goes.
+    pub tail: usize,
+}
 
-impl<'a> Object<'a> {
-    /// Takes `json` apart; `None` where it is no object.
-    pub fn parse(json: &'a [u8]) -> Option<Self> {
-        serde_json::from_slice(json).ok()
-    }
+/// A member of an object.
+#[derive(Debug, Clone, Copy)]
+pub struct Member {
+    pub key: Text,
+    pub value: Span,
+    pub kind: Kind,
+}
 
-    pub fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.get())
-    }
-
-    /// Puts a value in the place of the one of that name, or at the end.
-    pub fn set(&mut self, name: &str, value: &impl Serialize) {
-        // What is given are texts, numbers and JSON that was read before: all of it can be printed.
-        let Ok(value) = to_raw_value(value) else {
-            return;
-        };
-        match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => *old = Cow::Owned(value),
-            None => self.0.push((name.to_owned(), Cow::Owned(value))),
+impl Member {
+    /// From the key's opening quote to the end of the value.
+    pub fn span(&self) -> Span {
+        Span {
+            start: self.key.span.start - 1,
+            end: self.value.end,
         }
-    }
-
-    /// Takes a member out; tells whether it was there.
-    pub fn remove(&mut self, name: &str) -> bool {
-        let before = self.0.len();
-        self.0.retain(|(known, _)| known != name);
-        self.0.len() < before
-    }
-
-    /// Every member's name and JSON.
-    pub fn members(&self) -> impl Iterator<Item = (&str, &str)> {
-        let members = self.0.iter();
-        members.map(|(name, value)| (name.as_str(), value.get()))
-    }
-
-    /// The object as JSON.
-    pub fn print(&self) -> Vec<u8> {
-        // Its keys are texts and its values JSON that was read before.
-        serde_json::to_vec(self).unwrap_or_default()
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
+impl Members {
+    /// The members of the object that `json` is; `None` where it is none, or no JSON.
+    pub fn parse(json: &[u8]) -> Option<Self> {
+        let mut scanner = Scanner::new(json, MAX_DEPTH).ok()?;
+        let members = Self::read(json, &mut scanner, |scanner, _| scanner.skip().map(drop)).ok()?;
+        scanner.finish().ok()?;
+        Some(members)
+    }
 
-        impl<'de> Visitor<'de> for Members {
-            type Value = Object<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-                let mut members = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
-                    members.push((name, Cow::Borrowed(value)));
-                }
-                Ok(Object(members))
-            }
+    /// Reads the object that comes next in `json`, each member's value by `value`, which is given
+    /// the key. Anything but an object is one without members.
+    pub fn read<'a>(
+        json: &'a [u8],
+        scanner: &mut Scanner<'a>,
+        mut value: impl FnMut(&mut Scanner<'a>, &[u8]) -> Result<()>,
+    ) -> Result<Self> {
+        let mut members = Vec::new();
+        if scanner.peek()? != Kind::Object {
+            scanner.skip()?;
+            return Ok(Self::default());
         }
+        let mut object: Container = scanner.open()?;
+        while let Some(key) = scanner.next_key(&mut object)? {
+            let kind = scanner.peek()?;
+            let start = scanner.offset();
+            value(scanner, &key.bytes(json))?;
+            let end = scanner.offset();
+            let value = Span { start, end };
+            members.push(Member { key, value, kind });
+        }
+        Ok(Self {
+            members,
+            tail: object.tail,
+        })
+    }
 
-        deserializer.deserialize_map(Members)
+    /// The member of that name; the last one where there are several, as most readers have it.
+    pub fn get(&self, json: &[u8], name: &str) -> Option<&Member> {
+        let mut members = self.members.iter().rev();
+        members.find(|member| *member.key.bytes(json) == *name.as_bytes())
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter()
+    }
+
+    /// What to cut so that these members are gone.
+    pub fn cuts(&self, gone: impl Fn(&Member) -> bool) -> Vec<Range<usize>> {
+        let spans = self.members.iter().map(Member::span);
+        let spans: Vec<_> = spans.collect();
+        cuts(&spans, |at| gone(&self.members[at]))
     }
 }
 
-impl Serialize for Object<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in &self.0 {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
+/// The elements of the array that comes next, each read by `element`; anything else has none.
+pub fn elements<'a, T>(
+    scanner: &mut Scanner<'a>,
+    mut element: impl FnMut(&mut Scanner<'a>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut found = Vec::new();
+    if scanner.peek()? != Kind::Array {
+        scanner.skip()?;
+        return Ok(found);
     }
+    let mut array = scanner.open()?;
+    while scanner.next_element(&mut array)? {
+        found.push(element(scanner)?);
+    }
+    Ok(found)
+}
+
+/// What to cut of a list's `items` so that these are gone, each with one of the commas beside it.
+pub fn cuts(items: &[Span], gone: impl Fn(usize) -> bool) -> Vec<Range<usize>> {
+    let mut cuts = Vec::new();
+    let mut leads = true;
+    for (at, item) in items.iter().enumerate() {
+        if !gone(at) {
+            leads = false;
+            continue;
+        }
+        let next = items.get(at + 1).map_or(item.end, |next| next.start);
+        match leads {
+            true => cuts.push(item.start..next),
+            false => cuts.push(items[at - 1].end..item.end),
+        }
+    }
+    cuts
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::wire::splice::Splice;
 
     #[test]
-    fn a_member_is_taken_out_once() {
-        let mut object: Object<'_> = serde_json::from_str(r#"{"a":1,"b":[2, 3]}"#).unwrap();
-        assert!(object.remove("a"));
-        assert!(!object.remove("a"));
-        assert_eq!(object.print(), br#"{"b":[2, 3]}"#);
+    fn members_are_taken_out_with_one_comma_each() {
+        let json = Bytes::from_static(br#"{ "a" : 1 , "b":[2, 3] ,"c":{"a":4}, "d":"}" }"#);
+        let members = Members::parse(&json).expect("an object");
+        for (gone, wanted) in [
+            ("", r#"{ "a" : 1 , "b":[2, 3] ,"c":{"a":4}, "d":"}" }"#),
+            ("a", r#"{ "b":[2, 3] ,"c":{"a":4}, "d":"}" }"#),
+            ("ab", r#"{ "c":{"a":4}, "d":"}" }"#),
+            ("bd", r#"{ "a" : 1 ,"c":{"a":4} }"#),
+            ("acd", r#"{ "b":[2, 3] }"#),
+            ("abcd", r#"{  }"#),
+        ] {
+            let mut splice = Splice::<()>::new(&json);
+            let is_gone = |member: &Member| gone.as_bytes().contains(&member.key.bytes(&json)[0]);
+            for cut in members.cuts(is_gone) {
+                splice.cut(cut);
+            }
+            assert_eq!(splice.finish().to_bytes(), wanted, "{gone}");
+        }
     }
 }

@@ -24,7 +24,7 @@ fn memory_that_is_off_says_why() {
     for (fields, members, wanted) in [
         (&[][..], "", "off;reason=no-identity"),
         (&[], r#","user":"ada""#, "miss"),
-        (&[], r#","user":"bob","conversation_id":42"#, "miss"),
+        (&[], r#","user":"ada","conversation_id":42"#, "miss"),
         (&[], r#","user":"ada","memory":"off""#, "off;reason=request"),
         (
             &["X-YYChat-Memory: off"],

@@ -250,15 +250,12 @@ fn a_request_that_wants_no_tools_is_offered_none() {
 }
 
 #[test]
-fn a_persona_decides_which_tools_are_run_even_if_the_model_calls_another() {
-    let upstream = upstream(&[
-        stream(&[
-            multiply("a", 0, "call_1"),
-            finish("a", "tool_calls"),
-            done(),
-        ]),
-        stream(&[event("I cannot."), finish("b", "stop"), done()]),
-    ]);
+fn a_persona_decides_which_tools_are_offered_and_a_call_of_another_is_the_clients_to_judge() {
+    let upstream = upstream(&[stream(&[
+        multiply("a", 0, "call_1"),
+        finish("a", "tool_calls"),
+        done(),
+    ])]);
     let persona = json!({ "id": "p", "name": "p", "system_prompt": "s", "allowed_tools": [] });
     let clock = "name = \"gettime\"\nkind = \"builtin\"\n[[tools]]\nname = \"gettime\"\ndescription = \"d\"\nparameters = \"gettime.json\"\n";
     let schema = include_bytes!("../../plugins/gettime/gettime.json");
@@ -279,15 +276,14 @@ fn a_persona_decides_which_tools_are_run_even_if_the_model_calls_another() {
     // None are allowed, so nothing is offered and nothing kept from the client.
     assert!(with("p").contains("tool_calls"));
     assert!(body(&upstream, 0)["tools"].is_null());
-    // One is allowed, and the model calls the other.
+    // One is allowed, and the model calls the other: nobody runs what was not offered.
     let text = with("one");
-    assert!(text.contains("I cannot."), "{text}");
+    assert!(text.contains("tool_calls"), "{text}");
     let offered = body(&upstream, 1)["tools"].clone();
     assert_eq!(offered.as_array().map(Vec::len), Some(1));
     let description = offered[0]["function"]["description"].as_str();
     assert!(description.is_some_and(|text| text.ends_with("Only when asked.")));
-    let told = body(&upstream, 2)["messages"].to_string();
-    assert!(told.contains("there is no tool of that name"), "{told}");
+    assert_eq!(upstream.requests().len(), 2);
 }
 
 /// A turn with a call for each side, streamed or whole.
@@ -373,15 +369,18 @@ fn a_turn_with_calls_of_both_sides_goes_on_with_the_clients_next_request() {
             .iter()
             .map(|m| m["role"].clone())
             .collect();
-        assert_eq!(roles, ["user", "assistant", "tool", "assistant", "tool"]);
-        assert_eq!(sent[1]["tool_calls"][0]["id"], "call_ours");
-        assert_eq!(sent[2]["content"], "{\"result\":42}");
-        assert_eq!(sent[4]["content"], "theirs");
+        assert_eq!(roles, ["user", "assistant", "tool", "tool"]);
+        let calls = &sent[1]["tool_calls"];
+        let ids = (&calls[0]["id"], &calls[1]["id"]);
+        assert_eq!(ids, (&"call_ours".into(), &"call_theirs".into()));
+        assert_eq!(sent[2]["content"], "theirs");
+        assert_eq!(sent[3]["content"], "{\"result\":42}");
+        assert_eq!(sent[3]["tool_call_id"], "call_ours");
     }
 }
 
 #[test]
-fn at_the_bound_the_model_is_asked_once_more_without_tools() {
+fn at_the_bound_the_model_is_asked_once_more_and_may_call_nothing() {
     let call = stream(&[
         multiply("a", 0, "call_1"),
         finish("a", "tool_calls"),
@@ -396,8 +395,10 @@ fn at_the_bound_the_model_is_asked_once_more_without_tools() {
         .chat(STREAMED)
         .text();
     assert!(text.contains("Enough."), "{text}");
-    assert!(body(&obedient, 1)["tools"].is_array());
-    assert!(body(&obedient, 2)["tools"].is_null());
+    assert!(body(&obedient, 1)["tool_choice"].is_null());
+    let last = body(&obedient, 2);
+    assert_eq!(last["tool_choice"], "none");
+    assert_eq!(last["tools"], body(&obedient, 1)["tools"]);
     // One that calls even then is an error that says what to do.
     let stubborn = upstream(&[call]);
     let text = gateway(&stubborn, "[tools]\nmax_rounds = 2")
@@ -476,6 +477,9 @@ fn a_stream_that_breaks_off_within_a_call_is_cut_for_the_client_too() {
     let head = client.head();
     let body = client.body(head.framing(true, false).expect("framing"));
     assert!(!body.whole);
+    let events = events(&String::from_utf8_lossy(&body.bytes));
+    let last = events.last().expect("an event");
+    assert_eq!(last["error"]["code"], "upstream_error");
     assert_eq!(
         upstream.requests().len(),
         1,

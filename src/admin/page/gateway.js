@@ -25,17 +25,12 @@ function fill(id, nodes) {
 const list = (items, draw) =>
   items?.length > 0 ? items.map(draw) : [el('li', { class: 'note', text: t('none_yet') })];
 
-function drawGeneration({ number, loaded_at, refused_at, faults, broken, waiting }, now) {
+function drawGeneration({ number, loaded_at, refused_at, faults, waiting }, now) {
   const nodes = [el('p', { text: t('in_force', { n: String(number), time: clock(loaded_at, now) }) })];
   if (faults?.length > 0) {
     nodes.push(el('p', { class: 'bad', text: t('refused', { time: clock(refused_at, now) }) }));
     nodes.push(el('ol', { class: 'faults' }, ...faults.map((text) => el('li', { text }))));
-  }
-  if (broken?.length > 0) {
-    nodes.push(el('p', { class: 'bad', text: t('personalities_bad') }));
-    nodes.push(el('ol', { class: 'faults' }, ...broken.map((text) => el('li', { text }))));
-  }
-  if (!faults?.length && !broken?.length) {
+  } else {
     nodes.push(el('p', { class: 'good', text: t('files_good') }));
   }
   if (waiting?.length > 0) {

@@ -55,9 +55,6 @@ function findings({ overview, status, generation, entries }) {
     const faults = t('faults', { n: generation.faults.length });
     found.push(['bad', t('broken', { time: clock(generation.refused_at, now), n: generation.number, faults })]);
   }
-  if (generation?.broken?.length) {
-    found.push(['bad', t('personalities_broken', { faults: t('faults', { n: generation.broken.length }) })]);
-  }
   const recent = entries.filter((entry) => now - entry.at < RECENT);
   const broke = recent.filter(failed);
   if (broke.length > 0) found.push(['bad', counted('failures', broke, recent, now)]);

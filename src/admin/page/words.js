@@ -30,7 +30,6 @@ export const WORDS = {
     steady: 'Nothing is wrong: no failures, nothing slower than before, and the files on disk are in force.',
     facts: 'Half of the requests end within {p50}, 95 % within {p95}. {share} of the time is “{phase}”; yychat itself takes {own} (p50).',
     broken: 'An edit was refused at {time}: generation {n} serves on. {faults} under Configuration.',
-    personalities_broken: 'Personality files are broken; the others are in force. {faults} under Configuration.',
     faults: '{n} fault|{n} faults',
     failures: '{n} of the last {of} requests failed, the latest {ago} ago: {why}',
     refusals: '{n} of the last {of} requests were refused, the latest {ago} ago: {why}',
@@ -63,7 +62,6 @@ export const WORDS = {
     none: 'none', fact_none: '–',
 
     in_force: 'Generation {n} is in force since {time}.', refused: 'Edit refused at {time}. It is not in force:',
-    personalities_bad: 'Broken personality files: of each the last good version serves, or none.',
     files_good: 'The files on disk are in force.', restart: 'Waits for a restart:',
     models: 'models', no_errors: 'no failures', errors: '{n} failure|{n} failures',
     of_requests: '{n} request|{n} requests', last_error: 'last: {kind}, {time}',
@@ -107,7 +105,6 @@ export const WORDS = {
     steady: '一切正常：没有失败，没有变慢，磁盘上的文件均已生效。',
     facts: '一半的请求在 {p50} 内完成，95% 在 {p95} 内完成。{share} 的时间是“{phase}”；yychat 自身占 {own}（p50）。',
     broken: '{time} 的一次修改被拒绝：第 {n} 代配置继续服务。{faults}，见“配置”。',
-    personalities_broken: '有人格文件出错；其余均已生效。{faults}，见“配置”。',
     faults: '{n} 处错误',
     failures: '最近 {of} 个请求中有 {n} 个失败，最近一次在 {ago}前：{why}',
     refusals: '最近 {of} 个请求中有 {n} 个被拒绝，最近一次在 {ago}前：{why}',
@@ -140,7 +137,6 @@ export const WORDS = {
     none: '无', fact_none: '–',
 
     in_force: '第 {n} 代自 {time} 起生效。', refused: '{time} 的修改被拒绝，未生效：',
-    personalities_bad: '出错的人格文件：每个都沿用上一个正确版本，没有则不可用。',
     files_good: '磁盘上的文件均已生效。', restart: '等待重启：',
     models: '模型', no_errors: '没有失败', errors: '{n} 次失败',
     of_requests: '{n} 个请求', last_error: '最近一次：{kind}，{time}',

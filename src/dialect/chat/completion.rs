@@ -35,6 +35,8 @@ pub struct Choice {
     pub refusal: Option<Text>,
     pub finish_reason: Option<Text>,
     pub has_tool_calls: bool,
+    /// What the message holds beside its role, text and calls, and is not null.
+    pub rest: Vec<(Text, Span)>,
     /// Thinking before the answer, under any of its names.
     thinks: bool,
 }
@@ -50,6 +52,17 @@ pub enum Content {
         any: bool,
         texts: Vec<Text>,
     },
+}
+
+impl Content {
+    /// The string literals that hold its text.
+    pub fn texts(&self) -> &[Text] {
+        match self {
+            Self::Nothing => &[],
+            Self::Text(text) => std::slice::from_ref(text),
+            Self::Parts { texts, .. } => texts,
+        }
+    }
 }
 
 impl Choice {
@@ -104,12 +117,17 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Reads an object, each member's value by `member`; null is one without members.
     fn object(&mut self, mut member: impl FnMut(&mut Self, &[u8]) -> Result<()>) -> Result<()> {
+        let json = self.json;
+        self.members(|reader, key| member(reader, &key.bytes(json)))
+    }
+
+    /// The same, with the keys as they are written.
+    fn members(&mut self, mut member: impl FnMut(&mut Self, Text) -> Result<()>) -> Result<()> {
         match self.scanner.peek()? {
             Kind::Object => {
                 let mut object = self.scanner.open()?;
                 while let Some(key) = self.scanner.next_key(&mut object)? {
-                    let json = self.json;
-                    member(self, &key.bytes(json))?;
+                    member(self, key)?;
                 }
                 Ok(())
             }
@@ -182,16 +200,18 @@ impl Reader<'_> {
     }
 
     fn message(&mut self, choice: &mut Choice) -> Result<()> {
-        self.object(|reader, key| {
-            match key {
+        let json = self.json;
+        self.members(|reader, key| {
+            match &*key.bytes(json) {
                 b"role" => choice.role = reader.string()?,
-                b"content" => choice.content = reader.content()?,
-                b"refusal" => choice.refusal = reader.string()?,
-                // What DeepSeek and vLLM call the thinking before the answer, and what OpenRouter
-                // and Ollama call it.
-                b"reasoning_content" | b"reasoning" => {
-                    let thought = reader.something()?.map(|span| &reader.json[span.range()]);
-                    choice.thinks |= thought.is_some_and(|raw| raw != br#""""# && raw != b"[]");
+                b"content" => {
+                    reader.scanner.peek()?;
+                    let start = reader.scanner.offset();
+                    choice.content = reader.content()?;
+                    let end = reader.scanner.offset();
+                    if matches!(choice.content, Content::Parts { .. }) {
+                        choice.rest.push((key, Span { start, end }));
+                    }
                 }
                 // vLLM writes an empty list where there are none.
                 b"tool_calls" => reader.list(|reader| {
@@ -199,7 +219,29 @@ impl Reader<'_> {
                     reader.scanner.skip().map(drop)
                 })?,
                 b"function_call" => choice.has_tool_calls |= reader.something()?.is_some(),
-                _ => drop(reader.scanner.skip()?),
+                b"refusal" => {
+                    reader.scanner.peek()?;
+                    let start = reader.scanner.offset();
+                    choice.refusal = reader.string()?;
+                    let end = reader.scanner.offset();
+                    if choice.refusal.is_some() {
+                        choice.rest.push((key, Span { start, end }));
+                    }
+                }
+                // What DeepSeek and vLLM call the thinking before the answer, and what OpenRouter
+                // and Ollama call it.
+                b"reasoning_content" | b"reasoning" => {
+                    let thought = reader.something()?;
+                    let is_thought = |span: Span| {
+                        let raw = &reader.json[span.range()];
+                        raw != br#""""# && raw != b"[]"
+                    };
+                    choice.thinks |= thought.is_some_and(is_thought);
+                    choice.rest.extend(thought.map(|span| (key, span)));
+                }
+                _ => choice
+                    .rest
+                    .extend(reader.something()?.map(|span| (key, span))),
             }
             Ok(())
         })

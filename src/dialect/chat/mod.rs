@@ -1,9 +1,29 @@
 //! Chat Completions: `POST /v1/chat/completions`.
 //!
-//! Shapes: <https://platform.openai.com/docs/api-reference/chat>.
+//! Shapes: <https://platform.openai.com/docs/api-reference/chat>, and what the many servers make of
+//! them that offer the same: what an upstream leaves out or says in its own way is put up with.
 
-pub(super) mod completion;
-pub(super) mod place;
-pub(super) mod read;
-pub(super) mod request;
-pub(super) mod tool_calls;
+mod calls;
+mod completion;
+mod edit;
+mod editing;
+mod ending;
+mod error;
+mod fragment;
+mod place;
+mod read;
+mod request;
+mod restore;
+mod round;
+mod said;
+mod shape;
+mod tool;
+
+pub use edit::Editor;
+pub use error::error;
+pub use place::compose;
+pub use read::Reader;
+pub use request::{Places, read};
+pub use restore::call_ids;
+pub use round::follow_up;
+pub use tool::tool;

@@ -2,10 +2,13 @@
 
 use bytes::Bytes;
 
-use super::request::{Content, Field, Message, Request, Tools};
+use super::request::{Places, Tools};
+use super::restore;
+use crate::dialect::conversation::{Content, Message};
 use crate::dialect::injection::{
-    Composed, Fragment, Injection, Persona, PersonaMode, Placement, Source, ToolOffer,
+    Composed, Fragment, Injection, Persona, PersonaMode, Placement, Restored, Source, ToolOffer,
 };
+use crate::dialect::request::Request;
 use crate::wire::Escaped;
 use crate::wire::json::Container;
 use crate::wire::splice::{self, Splice};
@@ -15,14 +18,19 @@ type Rope = splice::Rope<Source>;
 /// The body to send for `request` with `injection`, YYChat's own fields taken out.
 ///
 /// With nothing to put in or take out, the one piece is the client's `Bytes`.
-pub fn compose(request: &Request, injection: &Injection) -> Composed {
-    place(request, injection).finish()
+pub fn compose(request: &Request, places: &Places, injection: &Injection) -> Composed {
+    place(request, places, injection).finish()
 }
 
 /// The edits of `request` that `injection` asks for.
-fn place<'a>(request: &'a Request, injection: &Injection) -> Splice<'a, Source> {
+fn place<'a>(
+    request: &'a Request,
+    places: &'a Places,
+    injection: &Injection,
+) -> Splice<'a, Source> {
     let mut placing = Placing {
         request,
+        places,
         splice: Splice::new(request.body()),
         lead: request.leading_system(),
         replaced: false,
@@ -30,15 +38,16 @@ fn place<'a>(request: &'a Request, injection: &Injection) -> Splice<'a, Source> 
     };
     placing.messages(injection);
     placing.tools(&injection.tools);
-    placing.cut_members(injection);
-    if let Some(suffix) = injection.model_suffix {
-        placing.splice.cut(suffix.range());
+    if matches!(injection.tools, ToolOffer::Close(_)) {
+        placing.close();
     }
+    placing.cut_members();
     placing.splice
 }
 
 struct Placing<'a> {
     request: &'a Request,
+    places: &'a Places,
     splice: Splice<'a, Source>,
     /// How many system and developer messages the client's list begins with.
     lead: usize,
@@ -91,10 +100,10 @@ impl Placing<'_> {
             }
             self.add_system(end, post_history);
         }
-        for (gap, message) in &injection.restored {
-            self.add(*gap, Rope::of(Source::ToolTurn, message.clone()));
+        for restored in &injection.restored {
+            self.restore(restored);
         }
-        for message in &injection.extra_messages {
+        for message in &injection.follow_up {
             self.add(end, Rope::of(Source::ToolTurn, message.clone()));
         }
     }
@@ -117,7 +126,7 @@ impl Placing<'_> {
         let messages = self.request.messages();
         if replaces && !rope.is_empty() && self.lead > 0 {
             let next = messages.get(self.lead).map(|message| message.span.start);
-            let end = next.unwrap_or(self.request.list.tail);
+            let end = next.unwrap_or(self.places.list.tail);
             self.splice.cut(messages[0].span.start..end);
             self.replaced = true;
             self.list_is_empty = self.lead == messages.len();
@@ -216,15 +225,18 @@ impl Placing<'_> {
         let next = self.request.messages().get(gap);
         let (at, message) = match next {
             Some(next) => (next.span.start, message.before(b",")),
-            None if self.list_is_empty => (self.request.list.tail, message),
-            None => (self.request.list.tail, message.after(b",")),
+            None if self.list_is_empty => (self.places.list.tail, message),
+            None => (self.places.list.tail, message.after(b",")),
         };
         self.splice.insert(at, message);
         self.list_is_empty = false;
     }
 
     fn tools(&mut self, offer: &ToolOffer) {
-        let ToolOffer::Add(tools) = offer else { return };
+        let tools = match offer {
+            ToolOffer::Keep => return,
+            ToolOffer::Add(tools) | ToolOffer::Close(tools) => tools,
+        };
         let schemas = tools.iter().fold(Rope::default(), |list, tool| {
             let schema = Rope::of(Source::Tools, tool.clone());
             if list.is_empty() {
@@ -236,7 +248,7 @@ impl Placing<'_> {
         if schemas.is_empty() {
             return;
         }
-        match self.request.fields.tools {
+        match self.places.tools {
             Tools::List(Container { tail, len: 0, .. }) => self.splice.insert(tail, schemas),
             Tools::List(Container { tail, .. }) => self.splice.insert(tail, schemas.after(b",")),
             Tools::Null(span) => {
@@ -246,20 +258,45 @@ impl Placing<'_> {
             // Behind `messages`, the one member that is always there and always stays.
             Tools::Absent => {
                 let member = schemas.within(br#","tools":["#, b"]");
-                self.splice.insert(self.request.list.span.end, member);
+                self.splice.insert(self.places.list.span.end, member);
             }
         }
     }
 
+    /// Puts the gateway's part of a turn back.
+    fn restore(&mut self, restored: &Restored) {
+        let Some(places) = restore::places(self.request, restored) else {
+            return;
+        };
+        for message in places.before {
+            self.add(restored.at, Rope::of(Source::ToolTurn, message));
+        }
+        for (at, entry) in places.entries {
+            self.splice.insert(at, Rope::of(Source::ToolTurn, entry));
+        }
+        for result in places.results {
+            self.add(places.results_at, Rope::of(Source::ToolTurn, result));
+        }
+    }
+
+    /// Has the model call no tool any more.
+    fn close(&mut self) {
+        let mut members = self.request.members().iter();
+        let (at, choice) = match members.find(|member| member.name == "tool_choice") {
+            Some(member) => {
+                self.splice.cut(member.value.range());
+                (member.value.start, &br#""none""#[..])
+            }
+            None => (self.places.list.span.end, &br#","tool_choice":"none""#[..]),
+        };
+        let choice = Rope::of(Source::Tools, Bytes::from_static(choice));
+        self.splice.insert(at, choice);
+    }
+
     /// Cuts whole members, each with one of the commas beside it.
-    fn cut_members(&mut self, injection: &Injection) {
-        let drop_tools = matches!(injection.tools, ToolOffer::Drop);
+    fn cut_members(&mut self) {
         let members = self.request.members().iter();
-        let unwanted = members.filter(|member| {
-            member.field.is_extension()
-                || (drop_tools && member.field.offers_tools())
-                || (injection.free_choice && member.field == Field::ToolChoice)
-        });
+        let unwanted = members.filter(|member| member.is_extension);
         for (cut_before, member) in unwanted.enumerate() {
             let leads = member.index == cut_before;
             self.splice.cut(if leads {

@@ -1,46 +1,68 @@
-//! Watches a copy of an event stream while the original bytes go to the client.
+//! Reading a copy of an answer.
 
-use crate::dialect::answer::Answer;
-use crate::wire::frame::sse::Decoder;
+use std::borrow::Cow;
 
-/// Gathers an [`Answer`] from the chunks of a chat completion stream, cut anywhere.
-///
-/// It never errs. At the first thing that it cannot read it stops watching, which
-/// [`Observer::is_blind`] and the answer's `unreadable` tell.
+use serde_json::value::RawValue;
+
+use super::completion::{Choice, Completion, Content};
+use super::said::Said;
+use crate::dialect::answer::{Answer, Usage, Wanted};
+use crate::wire::json::{Span, Text};
+
+/// Gathers an [`Answer`] from the events of a stream, or from a whole body. It never errs: what it
+/// cannot read it leaves, and says so.
 #[derive(Debug)]
-pub struct Observer {
-    decoder: Decoder,
+pub struct Reader {
     answer: Answer,
-    done: bool,
-    text_limit: usize,
+    wanted: Wanted,
+    /// The assistant's turn of this leg, where it may have to be told again.
+    turn: Option<Said>,
 }
 
-impl Observer {
-    /// An observer that keeps `text_limit` bytes of what is said.
-    pub fn new(text_limit: usize) -> Self {
+impl Reader {
+    pub fn new(wanted: Wanted) -> Self {
         Self {
-            decoder: Decoder::default(),
             answer: Answer::default(),
-            done: false,
-            text_limit,
+            wanted,
+            turn: None,
         }
     }
 
-    /// Watches the next bytes of the stream.
-    pub fn feed(&mut self, chunk: &[u8]) {
-        if self.is_blind() {
+    /// One that also keeps the turn itself.
+    pub fn of_turns(wanted: Wanted) -> Self {
+        Self {
+            turn: Some(Said::default()),
+            ..Self::new(wanted)
+        }
+    }
+
+    /// Reads the data of an event.
+    pub fn event(&mut self, data: &[u8]) {
+        match data.trim_ascii() {
+            b"" | b"[DONE]" => {}
+            // What follows is not read either: where a stream is cut is chance.
+            _ if self.answer.unreadable => {}
+            json => self.read(json),
+        }
+    }
+
+    /// Reads a whole body, in place of what was read before.
+    pub fn whole(&mut self, body: &[u8]) {
+        self.answer = Answer::default();
+        // What it cost is found without the rest, as a rule.
+        if self.wanted == Wanted::Usage
+            && let Some(usage) = Usage::at_end(body)
+        {
+            self.answer.usage = Some(usage);
             return;
         }
-        let (answer, done, limit) = (&mut self.answer, &mut self.done, self.text_limit);
-        let fed = self
-            .decoder
-            .feed(chunk, |data| note(answer, done, limit, data));
-        if fed.is_err() {
-            self.answer.unreadable = true;
-        }
-        if self.is_blind() {
-            self.decoder = Decoder::default();
-        }
+        self.read(body);
+    }
+
+    /// The same, all of it, with the turn.
+    pub fn whole_turn(&mut self, body: &[u8]) {
+        self.answer = Answer::default();
+        self.read(body);
     }
 
     /// What has been said so far.
@@ -48,35 +70,93 @@ impl Observer {
         &self.answer
     }
 
-    /// Whether something has been said: the first token is here.
-    pub fn has_begun(&self) -> bool {
-        self.answer.content_events > 0
+    /// Gives up reading.
+    pub fn give_up(&mut self) {
+        self.answer.unreadable = true;
     }
 
-    /// Whether `[DONE]` has come.
-    pub fn is_done(&self) -> bool {
-        self.done
-    }
-
-    /// Whether it has met something that it could not read and has stopped watching.
-    pub fn is_blind(&self) -> bool {
-        self.answer.unreadable
-    }
-
-    /// The answer at the end of the stream. An event that lacks its last line ends counts, as
-    /// clients read it too.
-    pub fn finish(mut self) -> Answer {
-        self.feed(b"\n\n");
+    pub fn finish(self) -> Answer {
         self.answer
+    }
+
+    /// The turn so far; the next leg begins another.
+    pub fn take_turn(&mut self) -> Said {
+        self.turn.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn read(&mut self, json: &[u8]) {
+        match Completion::read(json) {
+            Ok(completion) => self.add(json, &completion),
+            Err(_) => self.answer.unreadable = true,
+        }
+    }
+
+    fn add(&mut self, json: &[u8], completion: &Completion) {
+        let answer = &mut self.answer;
+        set(&mut answer.id, json, completion.id);
+        set(&mut answer.model, json, completion.model);
+        let is_error = |object: Text| &*object.bytes(json) == b"error";
+        answer.has_error |= completion.has_error || completion.object.is_some_and(is_error);
+        if completion.usage.is_some() {
+            answer.usage = completion.usage;
+        }
+        let mut said = false;
+        for choice in &completion.choices {
+            said |= choice.says_something();
+            self.answer.has_tool_calls |= choice.has_tool_calls;
+            if choice.index == 0 {
+                said |= self.choice(json, choice);
+            }
+        }
+        self.answer.content_events += u64::from(said);
+    }
+
+    /// Adds what the choice says; whether that was a refusal.
+    fn choice(&mut self, json: &[u8], choice: &Choice) -> bool {
+        let answer = &mut self.answer;
+        set(&mut answer.role, json, choice.role);
+        if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
+            let reason = reason.decode(json);
+            answer.ended_by_itself = reason == "stop";
+            answer.finish_reason = Some(reason.into_owned());
+        }
+        let limit = self.wanted.text_limit();
+        for text in choice.content.texts() {
+            if limit == 0 && self.turn.is_none() {
+                // Spares the decoding where nobody wants the text.
+                answer.truncated |= !text.is_empty();
+                continue;
+            }
+            let text: Cow<'_, str> = text.decode(json);
+            answer.say(&text, limit);
+            if let (Some(turn), Content::Text(_)) = (&mut self.turn, &choice.content) {
+                turn.add_text("content", &text);
+            }
+        }
+        let refusal = choice.refusal.filter(|refusal| !refusal.is_empty());
+        if let Some(refusal) = refusal {
+            answer.refuse(&refusal.decode(json), limit);
+        }
+        if let Some(turn) = &mut self.turn {
+            for (name, span) in &choice.rest {
+                if let Some(value) = raw(json, *span) {
+                    turn.add(&name.decode(json), value);
+                }
+            }
+        }
+        refusal.is_some()
     }
 }
 
-fn note(answer: &mut Answer, done: &mut bool, text_limit: usize, data: &[u8]) {
-    match data.trim_ascii() {
-        b"" => {}
-        // What follows in the same chunk is not watched either: where a stream is cut is chance.
-        _ if answer.unreadable => {}
-        b"[DONE]" => *done = true,
-        json => answer.read(json, text_limit),
+/// The value at a place where one was read.
+fn raw(json: &[u8], span: Span) -> Option<&RawValue> {
+    serde_json::from_slice(&json[span.range()]).ok()
+}
+
+/// The first value that says something stands: later events only repeat it.
+fn set(field: &mut Option<String>, json: &[u8], value: Option<Text>) {
+    if field.is_none() {
+        let value = value.filter(|text| !text.is_empty());
+        *field = value.map(|text| text.decode(json).into_owned());
     }
 }

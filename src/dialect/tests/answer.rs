@@ -2,12 +2,22 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::dialect::{Answer, Usage};
+use crate::dialect::{Answer, Dialect, Reader, Usage, Wanted};
 use crate::wire::tests::generate::{array, object};
+
+fn whole(json: &[u8], text_limit: usize) -> Answer {
+    read(json, Wanted::Text(text_limit))
+}
+
+fn read(json: &[u8], wanted: Wanted) -> Answer {
+    let mut reader = Reader::new(Dialect::Chat, wanted);
+    reader.whole(json);
+    reader.finish()
+}
 
 #[test]
 fn reads_a_whole_answer() {
-    let answer = Answer::from_json(
+    let answer = whole(
         r#"{"id":"c-1","object":"chat.completion","model":"gpt-4o","choices":[
             {"index":1,"message":{"role":"assistant","content":"other"},"finish_reason":"length"},
             {"index":0,"message":{"role":"assistant","content":"noon \ud83d\udd5b","refusal":null,
@@ -23,6 +33,7 @@ fn reads_a_whole_answer() {
         role: Some("assistant".to_owned()),
         text: "noon 🕛".to_owned(),
         finish_reason: Some("stop".to_owned()),
+        ended_by_itself: true,
         usage: Some(Usage {
             prompt_tokens: Some(9),
             completion_tokens: Some(2),
@@ -75,17 +86,13 @@ fn only_an_answer_that_ended_by_itself_is_complete() {
         ),
     ];
     for (json, complete) in cases {
-        assert_eq!(
-            Answer::from_json(json.as_bytes(), 10).is_complete(),
-            complete,
-            "{json}"
-        );
+        assert_eq!(whole(json.as_bytes(), 10).is_complete(), complete, "{json}");
     }
 }
 
 #[test]
 fn tells_tool_calls_errors_and_refusals() {
-    let calls = |json: &str| Answer::from_json(json.as_bytes(), 10).has_tool_calls;
+    let calls = |json: &str| whole(json.as_bytes(), 10).has_tool_calls;
     assert!(calls(
         r#"{"choices":[{"message":{"content":null,"tool_calls":[{"id":"1"}]}}]}"#
     ));
@@ -95,9 +102,9 @@ fn tells_tool_calls_errors_and_refusals() {
     assert!(!calls(
         r#"{"choices":[{"message":{"tool_calls":[],"function_call":null}}]}"#
     ));
-    assert!(Answer::from_json(br#"{"error":{"message":"busy"}}"#, 10).has_error);
-    assert!(!Answer::from_json(br#"{"error":null}"#, 10).has_error);
-    let refusal = Answer::from_json(br#"{"choices":[{"message":{"refusal":"no"}}]}"#, 10);
+    assert!(whole(br#"{"error":{"message":"busy"}}"#, 10).has_error);
+    assert!(!whole(br#"{"error":null}"#, 10).has_error);
+    let refusal = whole(br#"{"choices":[{"message":{"refusal":"no"}}]}"#, 10);
     assert_eq!(
         (refusal.refusal.as_str(), refusal.content_events),
         ("no", 1)
@@ -108,7 +115,7 @@ fn tells_tool_calls_errors_and_refusals() {
 fn keeps_whole_characters_within_the_limit() {
     let json = r#"{"choices":[{"message":{"content":"今天"},"finish_reason":"stop"}]}"#;
     for (limit, text) in [(0, ""), (2, ""), (3, "今"), (5, "今"), (6, "今天")] {
-        let answer = Answer::from_json(json.as_bytes(), limit);
+        let answer = whole(json.as_bytes(), limit);
         assert_eq!(
             (answer.text.as_str(), answer.truncated),
             (text, limit < 6),
@@ -120,7 +127,7 @@ fn keeps_whole_characters_within_the_limit() {
 
 #[test]
 fn reads_content_in_parts_and_other_names_for_cached_tokens() {
-    let answer = Answer::from_json(
+    let answer = whole(
         br#"{"choices":[{"message":{"content":[{"type":"thinking","thinking":[]},
             {"type":"text","text":"a"},{"type":"text","text":"b"}]}}],
             "usage":{"prompt_tokens":1,"prompt_cache_hit_tokens":1}}"#,
@@ -128,7 +135,7 @@ fn reads_content_in_parts_and_other_names_for_cached_tokens() {
     );
     assert_eq!(answer.text, "ab");
     assert_eq!(answer.usage.and_then(|usage| usage.cached_tokens), Some(1));
-    let odd = Answer::from_json(br#"{"choices":[],"usage":{"prompt_tokens":-1.5}}"#, 10);
+    let odd = whole(br#"{"choices":[],"usage":{"prompt_tokens":-1.5}}"#, 10);
     assert!(odd.usage.is_none() && !odd.unreadable);
 }
 
@@ -139,14 +146,14 @@ fn what_it_cost_is_found_at_its_end_without_the_rest() {
     for rest in ["", r#","service_tier":"default","x":{"y":["z"]}"#, " "] {
         // What stands before it is not even JSON.
         let json = format!(r#"{{"choices":[nonsense], "usage" : {USAGE}{rest}}} "#);
-        let answer = Answer::of_usage(json.as_bytes());
+        let answer = read(json.as_bytes(), Wanted::Usage);
         assert_eq!(answer.usage.and_then(|usage| usage.prompt_tokens), Some(7));
     }
 }
 
 #[test]
 fn what_only_looks_like_the_cost_is_not_taken_for_it() {
-    let usage = |json: String| Answer::of_usage(json.as_bytes()).usage;
+    let usage = |json: String| read(json.as_bytes(), Wanted::Usage).usage;
     for other in [
         format!(r#"{{"choices":[{{"usage":{USAGE}}}]}}"#),
         format!(r#"{{"x":{{"y":1,"usage":{USAGE}}}}}"#),
@@ -181,8 +188,8 @@ fn misleading() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn the_cost_is_the_same_whether_or_not_the_rest_is_read(json in misleading()) {
-        let whole = Answer::from_json(json.as_bytes(), 0);
-        prop_assume!(!whole.unreadable);
-        prop_assert_eq!(Answer::of_usage(json.as_bytes()).usage, whole.usage, "{}", json);
+        let all = whole(json.as_bytes(), 0);
+        prop_assume!(!all.unreadable);
+        prop_assert_eq!(read(json.as_bytes(), Wanted::Usage).usage, all.usage, "{}", json);
     }
 }

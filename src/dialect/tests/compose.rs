@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::dialect::{
-    Composed, Fragment, Injection, MemoryText, Persona, PersonaMode, Placement, Request, Role,
-    Source, ToolOffer, compose,
+    Composed, Dialect, Fragment, Injection, MemoryText, Persona, PersonaMode, Placement, Request,
+    Role, Source, ToolOffer, compose,
 };
 use crate::wire::tests::generate;
 use crate::wire::{Escaped, coalesce};
@@ -32,7 +32,7 @@ struct Wanted {
     tools: Option<Vec<Value>>,
     extra: Vec<Value>,
     strict_roles: bool,
-    free_choice: bool,
+    closes: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -67,23 +67,17 @@ fn wanted() -> impl Strategy<Value = Wanted> {
         any::<(bool, bool)>(),
     )
         .prop_map(
-            |(
-                persona,
-                memory,
-                earlier,
-                post_history,
-                tools,
-                extra,
-                (strict_roles, free_choice),
-            )| Wanted {
-                persona,
-                memory,
-                earlier,
-                post_history,
-                tools,
-                extra,
-                strict_roles,
-                free_choice,
+            |(persona, memory, earlier, post_history, tools, extra, (strict_roles, closes))| {
+                Wanted {
+                    persona,
+                    memory,
+                    earlier,
+                    post_history,
+                    tools,
+                    extra,
+                    strict_roles,
+                    closes,
+                }
             },
         )
 }
@@ -114,13 +108,12 @@ impl Wanted {
                 .collect(),
             post_history: self.post_history.as_deref().map(Escaped::new),
             tools: match &self.tools {
-                None => ToolOffer::Drop,
+                None => ToolOffer::Keep,
+                Some(tools) if self.closes => ToolOffer::Close(tools.iter().map(bytes).collect()),
                 Some(tools) => ToolOffer::Add(tools.iter().map(bytes).collect()),
             },
-            extra_messages: self.extra.iter().map(bytes).collect(),
+            follow_up: self.extra.iter().map(bytes).collect(),
             strict_roles: self.strict_roles,
-            free_choice: self.free_choice,
-            model_suffix: None,
             restored: Vec::new(),
         }
     }
@@ -130,13 +123,11 @@ impl Wanted {
         let mut output = input.clone();
         let members = output.as_object_mut().expect("an object");
         members.retain(|key, _| !EXTENSIONS.contains(&key.as_str()));
-        if self.free_choice {
-            members.remove("tool_choice");
+        if self.closes && self.tools.is_some() {
+            members.insert("tool_choice".to_owned(), "none".into());
         }
         match &self.tools {
-            None => members.retain(|key, _| {
-                !["tools", "tool_choice", "parallel_tool_calls"].contains(&key.as_str())
-            }),
+            None => {}
             Some(tools) if tools.is_empty() => {}
             Some(tools) => {
                 let own = members.get("tools").and_then(Value::as_array);
@@ -292,7 +283,9 @@ fn surround(message: &mut Value, before: &str, after: &str) {
 }
 
 fn parse(json: &str) -> Request {
-    Request::parse(Bytes::copy_from_slice(json.as_bytes()), 64).expect("a valid request")
+    Dialect::Chat
+        .read(Bytes::copy_from_slice(json.as_bytes()), 64)
+        .expect("a valid request")
 }
 
 /// The client's body, from what was sent and the account of what was done to it.
@@ -348,7 +341,9 @@ proptest! {
 fn nothing_to_do_leaves_the_very_same_bytes() {
     let body =
         Bytes::from_static(br#" {"messages":[{"role":"user","content":"hi"}], "n" : 1.0 } "#);
-    let request = Request::parse(body.clone(), 64).expect("a valid request");
+    let request = Dialect::Chat
+        .read(body.clone(), 64)
+        .expect("a valid request");
     let composed = compose(&request, &Injection::default());
     assert_eq!(composed.pieces.len(), 1);
     assert_eq!(composed.pieces[0].as_ptr(), body.as_ptr());
@@ -359,7 +354,9 @@ fn nothing_to_do_leaves_the_very_same_bytes() {
 #[test]
 fn long_texts_are_shared_and_not_copied() {
     let body = Bytes::from_static(br#"{"messages":[{"role":"user","content":"hi"}]}"#);
-    let request = Request::parse(body.clone(), 64).expect("a valid request");
+    let request = Dialect::Chat
+        .read(body.clone(), 64)
+        .expect("a valid request");
     let persona = Escaped::new("You are Ada.");
     let injection = Injection {
         persona: Some(Persona {

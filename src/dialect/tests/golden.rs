@@ -8,10 +8,12 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::dialect::{
-    Composed, Fragment, Injection, MemoryText, Persona, PersonaMode, Placement, Request, ToolOffer,
+    Composed, Dialect, Fragment, Injection, MemoryText, Persona, PersonaMode, Placement, ToolOffer,
     compose,
 };
 use crate::wire::Escaped;
+
+const TOOL: &[u8] = br#"{"type":"function","function":{"name":"gettime","parameters":{}}}"#;
 
 fn injection(mode: PersonaMode, placement: Placement) -> Injection {
     Injection {
@@ -27,9 +29,7 @@ fn injection(mode: PersonaMode, placement: Placement) -> Injection {
             placement,
         }),
         post_history: Some(Escaped::new("Stay brief.")),
-        tools: ToolOffer::Add(vec![Bytes::from_static(
-            br#"{"type":"function","function":{"name":"gettime","parameters":{}}}"#,
-        )]),
+        tools: ToolOffer::Add(vec![Bytes::from_static(TOOL)]),
         ..Injection::default()
     }
 }
@@ -55,11 +55,11 @@ fn ways() -> [(&'static str, Injection); 5] {
         ),
         ("the original quoted", quoting),
         (
-            "replace, strict roles, a second leg without tools",
+            "replace, strict roles, a last leg that calls nothing",
             Injection {
                 strict_roles: true,
-                tools: ToolOffer::Drop,
-                extra_messages: vec![Bytes::from_static(
+                tools: ToolOffer::Close(vec![Bytes::from_static(TOOL)]),
+                follow_up: vec![Bytes::from_static(
                     br#"{"role":"tool","tool_call_id":"call_1","content":"noon"}"#,
                 )],
                 ..injection(PersonaMode::Replace, Placement::Tail)
@@ -96,7 +96,9 @@ fn bodies_come_out_as_recorded() {
     for entry in fs::read_dir(folder).expect("the fixtures") {
         let path = entry.expect("a fixture").path();
         let client = fs::read_to_string(&path).expect("a body");
-        let request = Request::parse(client.clone().into(), 64).expect("a valid body");
+        let request = Dialect::Chat
+            .read(client.clone().into(), 64)
+            .expect("a valid body");
         let shown: Vec<_> = ways()
             .iter()
             .map(|(way, injection)| {

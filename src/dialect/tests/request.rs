@@ -1,10 +1,10 @@
 use bytes::Bytes;
 
-use crate::dialect::{Content, MemoryUse, Request, Role};
+use crate::dialect::{Content, Dialect, MemoryUse, Request, Role, Withheld};
 use crate::error::ApiError;
 
 fn parse(json: &str) -> Result<Request, ApiError> {
-    Request::parse(Bytes::copy_from_slice(json.as_bytes()), 64)
+    Dialect::Chat.read(Bytes::copy_from_slice(json.as_bytes()), 64)
 }
 
 #[test]
@@ -27,10 +27,8 @@ fn reads_every_field_it_knows() {
     );
     assert_eq!(request.use_tools(), Some(false));
     assert_eq!(request.memory(), Some(MemoryUse::Readonly));
-    assert_eq!(
-        request.tool_choice(),
-        Some(br#"{"type":"function"}"#.as_slice())
-    );
+    let forced = Some(Withheld::ForcedChoice);
+    assert_eq!(request.options().withheld, forced);
     assert!(request.messages().is_empty());
 }
 
@@ -46,8 +44,8 @@ fn null_is_absent() {
     assert!(!request.stream());
     assert_eq!(request.use_tools(), None);
     assert_eq!(request.memory(), None);
-    assert_eq!(request.tool_choice(), None);
-    assert!(request.tool_names().is_empty());
+    assert_eq!(request.options().withheld, None);
+    assert!(request.options().tool_names.is_empty());
 }
 
 #[test]
@@ -93,44 +91,62 @@ fn names_the_clients_tools_and_passes_over_what_is_none() {
             7, {"function":7}, {"function":{}}]}"#,
     )
     .expect("a valid request");
-    assert_eq!(request.tool_names(), ["ab", "free", "flat", "old"]);
-}
-
-#[test]
-fn finds_the_calls_whose_results_it_brings() {
-    let request = parse(
-        r#"{"messages":[
-            {"role":"tool","tool_call_id":"before any call"},
-            {"role":"assistant","content":null,"tool_calls":[{},{}]},
-            {"role":"tool","tool_call_id":"a"},
-            {"role":"tool","tool_call_id":"\u0062"},
-            {"role":"tool"},
-            {"role":"user","content":"go on"},
-            {"role":"tool","tool_call_id":"after a user"},
-            {"role":"assistant","content":"done"},
-            {"role":"tool","tool_call_id":"after no call"},
-            {"role":"assistant","tool_calls":[{}]},
-            {"role":"tool","tool_call_id":"c"}
-        ]}"#,
-    )
-    .expect("a valid request");
-    let expected = [(1, "a"), (1, "b"), (9, "c")].map(|(index, id)| (index, id.to_owned()));
-    assert_eq!(request.answered_calls(), expected);
+    assert_eq!(request.options().tool_names, ["ab", "free", "flat", "old"]);
 }
 
 #[test]
 fn tells_what_does_not_go_with_tools() {
-    for (members, functions, several) in [
-        ("", false, false),
-        (r#","functions":null,"n":null"#, false, false),
-        (r#","functions":[],"n":1"#, true, false),
-        (r#","n":2"#, false, true),
-        (r#","n":"1""#, false, true),
+    for (members, wanted) in [
+        ("", None),
+        (r#","functions":null,"n":null,"tool_choice":null"#, None),
+        (r#","n":1,"tool_choice":"auto""#, None),
+        (r#","response_format":{"type":"text"}"#, None),
+        (r#","response_format":null,"grammar":null"#, None),
+        (r#","functions":[]"#, Some(Withheld::Functions)),
+        (r#","n":2"#, Some(Withheld::Several)),
+        (r#","n":"1""#, Some(Withheld::Several)),
+        (r#","tool_choice":"none""#, Some(Withheld::Request)),
+        (r#","tool_choice":"required""#, Some(Withheld::ForcedChoice)),
+        (
+            r#","tool_choice":{"type":"function","function":{"name":"f"}}"#,
+            Some(Withheld::ForcedChoice),
+        ),
+        (
+            r#","tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[]}}"#,
+            Some(Withheld::ForcedChoice),
+        ),
+        (r#","tool_choice":"any""#, Some(Withheld::ForcedChoice)),
+        (
+            r#","response_format":{"type":"json_object"}"#,
+            Some(Withheld::AnswerSchema),
+        ),
+        (
+            r#","response_format":{"type":"json_schema","json_schema":{}}"#,
+            Some(Withheld::AnswerSchema),
+        ),
+        (r#","response_format":"json""#, Some(Withheld::AnswerSchema)),
+        (r#","guided_json":{}"#, Some(Withheld::AnswerSchema)),
+        (
+            r#","grammar":"root ::= [0-9]""#,
+            Some(Withheld::AnswerSchema),
+        ),
     ] {
         let request = parse(&format!(r#"{{"messages":[]{members}}}"#)).expect("a valid request");
-        assert_eq!(request.has_functions(), functions, "{members}");
-        assert_eq!(request.wants_several(), several, "{members}");
+        assert_eq!(request.options().withheld, wanted, "{members}");
     }
+}
+
+#[test]
+fn names_the_calls_of_a_message() {
+    let request = parse(
+        r#"{"messages":[
+            {"role":"user","content":"hi"},
+            {"role":"assistant","tool_calls":[{"id":"a"},{},{"id":"\u0062"},{"id":1}]}
+        ]}"#,
+    )
+    .expect("a valid request");
+    assert!(request.call_ids(0).is_empty() && request.call_ids(7).is_empty());
+    assert_eq!(request.call_ids(1), ["a", "", "b", ""]);
 }
 
 #[test]

@@ -1,9 +1,9 @@
+use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::dialect::{Answer, Observer};
-use crate::wire::frame::sse::Decoder;
+use crate::dialect::{Answer, Dialect, Reader, SseReader, Wanted};
 
 const STREAM: &str = concat!(
     "\u{feff}: ping\n\n",
@@ -20,29 +20,21 @@ const STREAM: &str = concat!(
     "\n\ndata: [DONE]\n\n",
 );
 
-fn watch<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Observer {
-    let mut observer = Observer::new(1000);
+fn watch<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> SseReader {
+    let mut reader = reader(1000);
     for chunk in chunks {
-        observer.feed(chunk);
+        reader.feed(&Bytes::copy_from_slice(chunk));
     }
-    observer
+    reader
 }
 
-fn data(chunks: &[&[u8]]) -> Vec<String> {
-    let mut decoder = Decoder::default();
-    let mut found = Vec::new();
-    for chunk in chunks {
-        let keep = |data: &[u8]| found.push(String::from_utf8_lossy(data).into_owned());
-        decoder.feed(chunk, keep).expect("within the limit");
-    }
-    found
+fn reader(text_limit: usize) -> SseReader {
+    SseReader::new(Reader::new(Dialect::Chat, Wanted::Text(text_limit)))
 }
 
 #[test]
 fn gathers_an_answer() {
-    let observer = watch([STREAM.as_bytes()]);
-    assert!(observer.is_done() && observer.has_begun() && !observer.is_blind());
-    let answer = observer.finish();
+    let answer = watch([STREAM.as_bytes()]).finish();
     assert_eq!(answer.text, "今天 🦀\n\"");
     assert_eq!(answer.id.as_deref(), Some("c-1"));
     assert_eq!(answer.model.as_deref(), Some("gpt-4o"));
@@ -71,29 +63,17 @@ fn a_cut_at_any_byte_and_any_line_end_changes_nothing() {
 
 #[test]
 fn the_first_token_is_seen_when_it_comes() {
-    let mut observer = Observer::new(10);
-    observer
-        .feed(b"data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n");
-    assert!(!observer.has_begun());
-    observer.feed(b"data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}\n");
-    assert!(!observer.has_begun());
-    observer.feed(b"\n");
-    assert!(observer.has_begun() && observer.answer().text.is_empty());
-}
-
-#[test]
-fn splits_events_as_the_standard_says() {
-    assert_eq!(data(&[b"data: a\ndata:b\ndata:  c\n\n"]), ["a\nb\n c"]);
-    assert_eq!(data(&[b"data\n\ndata:\n\n"]), ["", ""]);
-    assert_eq!(
-        data(&[b"data: a\r", b"\n\r", b"\n", b"data: b\r\r"]),
-        ["a", "b"]
-    );
-    assert_eq!(
-        data(&[b":data: a\ndatas: b\nevent: c\n\n"]),
-        Vec::<String>::new()
-    );
-    assert_eq!(data(&[b"data: unfinished\n"]), Vec::<String>::new());
+    let mut reader = reader(10);
+    let mut feed = |bytes: &'static str| {
+        reader.feed(&Bytes::from_static(bytes.as_bytes()));
+        reader.answer().content_events
+    };
+    let role = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+    assert_eq!(feed(role), 0);
+    let thought = "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}\n";
+    assert_eq!(feed(thought), 0);
+    assert_eq!(feed("\n"), 1);
+    assert!(reader.answer().text.is_empty());
 }
 
 #[test]
@@ -130,9 +110,8 @@ fn what_cannot_be_read_blinds_it_and_keeps_what_came_before() {
         &long_event,
         &never_ends,
     ] {
-        let observer = watch([good.as_bytes(), bad.as_bytes(), end.as_bytes()]);
-        assert!(observer.is_blind());
-        let answer = observer.finish();
+        let answer = watch([good.as_bytes(), bad.as_bytes(), end.as_bytes()]).finish();
+        assert!(answer.unreadable);
         assert_eq!(answer.text, "a");
         assert!(!answer.is_complete());
     }
@@ -161,17 +140,5 @@ proptest! {
         let chunks = cuts.windows(2).map(|two| &stream[two[0]..two[1]]);
         let pieces: Answer = watch(chunks).finish();
         prop_assert_eq!(pieces, watch([&stream[..]]).finish());
-    }
-}
-
-#[test]
-fn where_a_stream_is_cut_does_not_tell_whether_it_was_done_after_what_cannot_be_read() {
-    let stream = b"data: {broken\n\ndata: [DONE]\n\n";
-    for size in 1..=stream.len() {
-        let mut observer = Observer::new(100);
-        for piece in stream.chunks(size) {
-            observer.feed(piece);
-        }
-        assert!(observer.is_blind() && !observer.is_done(), "{size}");
     }
 }

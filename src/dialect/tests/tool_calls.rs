@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
-use crate::dialect::{Call, Gate, Observer, Owners, Round, Whole, follow_up};
+use crate::dialect::{Answer, Call, Dialect, Edit, Editor, Leg, Owners, Round, SseEditor};
 
 const OURS: &str = "calculator";
 /// Begins as the gateway's does, so that a name cut early belongs to nobody yet.
@@ -275,11 +275,12 @@ fn wanted(items: &[Item], is_ours: bool, style: Style) -> Vec<Call> {
         .enumerate()
         .filter(|(_, call)| call.is_ours == is_ours);
     calls
-        .map(|(place, call)| Call {
-            id: if style.has_ids {
-                format!("call_{place}")
-            } else {
-                String::new()
+        .enumerate()
+        .map(|(number, (place, call))| Call {
+            id: match (style.has_ids, is_ours) {
+                (true, _) => format!("call_{place}"),
+                (false, true) => format!("call_x{}", number + 1),
+                (false, false) => String::new(),
             },
             name: call.name().to_owned(),
             arguments: call.arguments.clone(),
@@ -295,19 +296,34 @@ fn text(items: &[Item]) -> String {
     texts.collect()
 }
 
-/// Feeds a leg in pieces; gives what the client saw of it.
-fn pass(gate: &mut Gate, observer: &mut Observer, leg: &[u8], cuts: &[Index]) -> Vec<u8> {
+fn editor() -> Editor {
+    Editor::new(
+        Dialect::Chat,
+        owners(),
+        crate::dialect::Wanted::Text(1 << 20),
+        "x".into(),
+    )
+}
+
+/// Feeds a leg in pieces; gives what the client saw of it, and how the answer goes on.
+fn pass(editor: &mut SseEditor, leg: &[u8], cuts: &[Index]) -> (Vec<u8>, Leg) {
     let mut at: Vec<_> = cuts.iter().map(|cut| cut.index(leg.len() + 1)).collect();
     at.extend([0, leg.len()]);
     at.sort_unstable();
     let mut shown: Vec<u8> = Vec::new();
     for pair in at.windows(2) {
         let chunk = Bytes::copy_from_slice(&leg[pair[0]..pair[1]]);
-        shown.extend(gate.feed(&chunk).concat());
+        shown.extend(editor.feed(&chunk).concat());
     }
-    shown.extend(gate.finish().concat());
-    observer.feed(&shown);
-    shown
+    let (rest, leg) = editor.end_leg();
+    shown.extend(rest.concat());
+    (shown, leg)
+}
+
+/// The assistant's turn that the next leg repeats.
+fn said(round: &Round) -> Value {
+    assert_eq!(round.said.len(), 1);
+    serde_json::from_slice(&round.said[0]).expect("JSON")
 }
 
 proptest! {
@@ -322,12 +338,17 @@ proptest! {
         let (ours, theirs) = (wanted(&items, true, style), wanted(&items, false, style));
         let calls = ours.len() + theirs.len();
         let first = stream("one", &items, if calls > 0 { "tool_calls" } else { "stop" }, style);
-        let mut gate = Gate::new(owners());
-        let mut observer = Observer::new(1 << 20);
-        let mut shown = pass(&mut gate, &mut observer, &first, &cuts);
-        let round = gate.round();
-        prop_assert_eq!(round.as_ref().map_or(&[][..], |round| &round.calls), &ours);
-        prop_assert!(!gate.is_blind());
+        let mut editor = SseEditor::new(editor());
+        let (mut shown, leg) = pass(&mut editor, &first, &cuts);
+        let round = match leg {
+            Leg::Calls(round) => Some(round),
+            leg => {
+                prop_assert_eq!(leg, Leg::Complete);
+                None
+            }
+        };
+        let found = round.as_ref().map_or(&[][..], |round| &round.calls);
+        prop_assert_eq!(found, &ours);
         let mut said = text(&items);
         let mut legs = 1;
         match round {
@@ -337,20 +358,19 @@ proptest! {
                     prop_assert_eq!(&shown, &first, "the upstream's bytes");
                 }
             }
-            Some(round) if !round.client_calls.is_empty() => {
-                prop_assert!(gate.has_ended());
-                shown.extend(gate.take_ending().concat());
-            }
-            Some(_) => {
-                prop_assert!(gate.has_ended());
-                gate.next_leg(observer.answer());
+            Some(round) if !round.client_calls.is_empty() => {}
+            Some(round) => {
+                let turn = self::said(&round);
+                prop_assert_eq!(turn["content"].as_str().unwrap_or_default(), said.as_str());
                 let second = stream("two", &[Item::Text("done".into())], "stop", style);
-                shown.extend(pass(&mut gate, &mut observer, &second, &cuts));
-                prop_assert!(gate.round().is_none());
+                let (more, leg) = pass(&mut editor, &second, &cuts);
+                shown.extend(more);
+                prop_assert_eq!(leg, Leg::Complete);
                 said.push_str("done");
                 legs = 2;
             }
         }
+        shown.extend(editor.finish().concat());
         let seen = Seen::read(&shown);
         prop_assert_eq!(seen.text, said);
         let indexes: Vec<_> = seen.calls.iter().map(|(index, _)| *index).collect();
@@ -380,93 +400,153 @@ proptest! {
     }
 }
 
+/// What comes of one leg: what the client saw, its end included, and how it goes on.
+fn leg(events: &[Value]) -> (Vec<Value>, Leg) {
+    let stream: String = events
+        .iter()
+        .map(|event| format!("data: {event}\n\n"))
+        .collect();
+    let stream = stream.replace("data: \"[DONE]\"", "data: [DONE]");
+    let mut editor = SseEditor::new(editor());
+    let (mut shown, leg) = pass(&mut editor, stream.as_bytes(), &[]);
+    if !matches!(&leg, Leg::Calls(round) if round.client_calls.is_empty()) {
+        shown.extend(editor.finish().concat());
+    }
+    let shown = String::from_utf8(shown).expect("UTF-8");
+    let data = shown.lines().filter_map(|line| line.strip_prefix("data: "));
+    let data = data.map(|data| serde_json::from_str(data).unwrap_or_else(|_| data.into()));
+    (data.collect(), leg)
+}
+
+fn delta(delta: Value) -> Value {
+    json!({ "id": "a", "choices": [{ "index": 0, "delta": delta }] })
+}
+
+fn entries(entries: &[Value]) -> Value {
+    delta(json!({ "tool_calls": entries }))
+}
+
+fn end(reason: &str) -> Value {
+    json!({ "id": "a", "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }] })
+}
+
 #[test]
 fn the_older_function_call_is_held_back_too() {
-    let event = |delta: Value| {
-        format!(
-            "data: {}\n\n",
-            json!({ "id": "a", "choices": [{ "index": 0, "delta": delta }] })
-        )
+    let (shown, leg) = leg(&[
+        delta(json!({ "function_call": { "name": OURS, "arguments": "" } })),
+        delta(json!({ "function_call": { "arguments": "{\"a\":1}" } })),
+        end("function_call"),
+    ]);
+    assert_eq!(shown, [Value::Null; 0]);
+    let Leg::Calls(round) = leg else {
+        panic!("no call was found");
     };
-    let leg = [
-        event(json!({ "function_call": { "name": OURS, "arguments": "" } })),
-        event(json!({ "function_call": { "arguments": "{\"a\":1}" } })),
-        "data: [DONE]\n\n".to_owned(),
-    ];
-    let mut gate = Gate::new(owners());
-    let shown = pass(
-        &mut gate,
-        &mut Observer::new(1024),
-        leg.concat().as_bytes(),
-        &[],
-    );
-    assert_eq!(shown, b"");
-    let call = Call {
-        id: String::new(),
-        name: OURS.into(),
-        arguments: "{\"a\":1}".into(),
-    };
-    assert_eq!(
-        gate.round(),
-        Some(Round {
-            calls: vec![call],
-            client_calls: Vec::new()
-        })
-    );
+    let (name, arguments) = (&*round.calls[0].name, &*round.calls[0].arguments);
+    assert_eq!((name, arguments), (OURS, "{\"a\":1}"));
 }
 
 #[test]
 fn an_error_in_the_stream_is_the_upstreams_to_tell() {
     let error = b"data: {\"error\":{\"message\":\"\\\"tool_calls\\\" went wrong\"}}\n\n";
-    let mut gate = Gate::new(owners());
-    assert_eq!(pass(&mut gate, &mut Observer::new(64), error, &[]), error);
-    assert_eq!(gate.round(), None);
+    let mut editor = SseEditor::new(editor());
+    let (shown, leg) = pass(&mut editor, error, &[]);
+    assert_eq!((&shown[..], leg), (&error[..], Leg::Complete));
 }
 
 #[test]
 fn an_event_too_large_to_hold_passes_unread_and_all_after_it() {
     let large = format!("data: {{\"tool_calls\":\"{}", "x".repeat(2 << 20));
-    let mut gate = Gate::new(owners());
-    assert_eq!(
-        gate.feed(&Bytes::from(large.clone())).concat(),
-        large.as_bytes()
-    );
-    assert!(gate.is_blind());
-    assert_eq!(
-        gate.feed(&Bytes::from_static(b"anything")).concat(),
-        b"anything"
-    );
+    let mut editor = SseEditor::new(editor());
+    let mut feed = |bytes: &[u8]| editor.feed(&Bytes::copy_from_slice(bytes)).concat();
+    assert_eq!(feed(large.as_bytes()), large.as_bytes());
+    assert_eq!(feed(b"anything"), b"anything");
+    assert_eq!(editor.end_leg().1, Leg::Complete);
 }
 
 #[test]
 fn a_whole_answer_keeps_its_form_where_nothing_was_taken_out() {
-    let body = br#"{ "choices":[{"message":{"content":"hi", "tool_calls":[{"id":"x","function":{"name":"calendar","arguments":"{}"}}]}}], "n": 1e2 }"#;
-    assert_eq!(Whole::read(body, &owners()).round, None);
-    assert_eq!(Whole::shown(body, &owners(), None), None);
-    assert_eq!(Whole::read(b"no JSON", &owners()).round, None);
-    assert_eq!(Whole::shown(b"no JSON", &owners(), None), None);
+    for body in [
+        &br#"{ "choices":[{"message":{"content":"hi", "tool_calls":[{"id":"x","function":{"name":"calendar","arguments":"{}"}}]}}], "n": 1e2 }"#[..],
+        br#"{"choices":[{"message":{"content":"\"tool_calls\""}}]}"#,
+        b"no JSON",
+        b"",
+    ] {
+        let mut editor = editor();
+        assert_eq!(editor.whole(&Bytes::from_static(body)), Edit::Pass);
+        assert_eq!(editor.end_leg(), Leg::Complete);
+    }
+}
+
+#[test]
+fn a_whole_answer_goes_on_with_the_gateways_calls_taken_out() {
+    let body = json!({
+        "id": "a", "usage": { "prompt_tokens": 3 },
+        "choices": [{ "finish_reason": "tool_calls", "message": {
+            "role": "assistant", "content": "hm", "reasoning_content": "let me see",
+            "tool_calls": [
+                { "id": "1", "type": "function", "x": { "signature": "s" },
+                  "function": { "name": OURS, "arguments": "" } },
+                { "id": "2", "type": "function", "function": { "name": THEIRS, "arguments": "{}" } },
+            ],
+        } }],
+    });
+    let mut editor = editor();
+    let Edit::Replace(shown) = editor.whole(&body.to_string().into()) else {
+        panic!("nothing was taken out");
+    };
+    let mut wanted = body.clone();
+    let calls = &mut wanted["choices"][0]["message"]["tool_calls"];
+    calls.as_array_mut().expect("calls").remove(0);
+    assert_eq!(
+        serde_json::from_slice::<Value>(&shown).expect("JSON"),
+        wanted
+    );
+    let Leg::Calls(round) = editor.end_leg() else {
+        panic!("no call was found");
+    };
+    assert_eq!(
+        (&round.client_calls[..], &round.places[..]),
+        (&["2".to_owned()][..], &[0][..])
+    );
+    let entry: Value = serde_json::from_slice(&round.said[0]).expect("JSON");
+    let mut wanted = body["choices"][0]["message"]["tool_calls"][0].clone();
+    wanted["function"]["arguments"] = "{}".into();
+    assert_eq!(entry, wanted);
+    let answer: Answer = editor.into_answer();
+    assert_eq!(
+        (&*answer.text, answer.usage.and_then(|it| it.prompt_tokens)),
+        ("hm", Some(3))
+    );
 }
 
 #[test]
 fn what_became_of_the_calls_is_told_in_order() {
-    let call = |id: &str| Call {
-        id: id.into(),
-        name: OURS.into(),
-        arguments: "{".into(),
+    let call = |id: &str, arguments: &str| {
+        json!({ "index": id.parse::<u64>().expect("a number"), "id": id,
+                "function": { "name": OURS, "arguments": arguments } })
     };
-    let messages = follow_up("\"hm\"", &[call("1"), call("2")], &["a".into(), "b".into()]);
+    let (_, leg) = leg(&[
+        delta(json!({ "content": "h" })),
+        delta(json!({ "content": "m" })),
+        entries(&[call("1", "{"), call("2", "{\"a\":1}")]),
+        end("tool_calls"),
+    ]);
+    let Leg::Calls(round) = leg else {
+        panic!("no call was found");
+    };
+    let messages = Dialect::Chat.follow_up(&round, &["a".into(), "b".into()]);
     let messages: Vec<Value> = messages
         .iter()
         .map(|message| serde_json::from_slice(message).expect("JSON"))
         .collect();
     assert_eq!(messages[0]["content"], "hm");
-    assert_eq!(messages[0]["tool_calls"][1]["function"]["arguments"], "{");
+    let calls = &messages[0]["tool_calls"];
     assert_eq!(
-        messages[1],
-        json!({ "role": "tool", "tool_call_id": "1", "content": "a" })
+        calls[0]["function"]["arguments"], "{}",
+        "what goes back parses"
     );
-    assert_eq!(
-        messages[2],
-        json!({ "role": "tool", "tool_call_id": "2", "content": "b" })
-    );
+    assert_eq!(calls[1]["function"]["arguments"], "{\"a\":1}");
+    let result =
+        |id: &str, text: &str| json!({ "role": "tool", "tool_call_id": id, "content": text });
+    assert_eq!(messages[1..], [result("1", "a"), result("2", "b")]);
 }

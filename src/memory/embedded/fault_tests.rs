@@ -1,17 +1,16 @@
 //! What becomes of writes and reads when the disk fails, with faults put between redb and a file.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use redb::StorageBackend;
-use redb::backends::FileBackend;
 
 use super::*;
 use crate::memory::record::Source;
 
 /// How the disk fails at present.
 #[derive(Debug, Default)]
-struct Faults {
+struct Disk {
     /// The file cannot grow.
     full: AtomicBool,
     /// Writes are refused.
@@ -20,7 +19,7 @@ struct Faults {
     unsynced: AtomicBool,
 }
 
-impl Faults {
+impl Disk {
     fn faults(&self) -> [&AtomicBool; 3] {
         [&self.full, &self.broken, &self.unsynced]
     }
@@ -35,7 +34,7 @@ impl Faults {
 #[derive(Debug)]
 struct Faulty {
     file: FileBackend,
-    disk: Arc<Faults>,
+    disk: Arc<Disk>,
 }
 
 fn refuse(fault: &AtomicBool, kind: io::ErrorKind) -> io::Result<()> {
@@ -72,19 +71,15 @@ impl StorageBackend for Faulty {
     }
 }
 
-fn open(folder: &Path, disk: &Arc<Faults>) -> Embedded {
-    let faults = disk.clone();
-    let open = move |builder: &redb::Builder, file| {
+fn open(folder: &Path, disk: &Arc<Disk>) -> Embedded {
+    let disk = disk.clone();
+    Embedded::open_with(folder, true, move |builder, file| {
         builder.create_with_backend(Faulty {
             file: FileBackend::new(file)?,
-            disk: faults.clone(),
+            disk: disk.clone(),
         })
-    };
-    let disk = Disk {
-        open: Box::new(open),
-        ..Disk::default()
-    };
-    Embedded::open_with(folder, true, disk).unwrap()
+    })
+    .unwrap()
 }
 
 fn scope() -> Scope {
@@ -109,7 +104,7 @@ async fn ids(store: &Embedded) -> Vec<Uuid> {
 async fn a_write_that_the_disk_refuses_is_not_acknowledged_and_the_store_goes_on() {
     for fault in 0..3 {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Arc::new(Faults::default());
+        let disk = Arc::new(Disk::default());
         let store = open(folder.path(), &disk);
         let before = record(1, 10);
         put(&store, &before).await.unwrap();
@@ -146,7 +141,7 @@ async fn a_write_that_the_disk_refuses_is_not_acknowledged_and_the_store_goes_on
 #[tokio::test]
 async fn a_store_opened_after_a_failure_without_closing_has_what_was_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = Arc::new(Faults::default());
+    let disk = Arc::new(Disk::default());
     let store = open(folder.path(), &disk);
     let before = record(1, 10);
     put(&store, &before).await.unwrap();

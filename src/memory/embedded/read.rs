@@ -34,12 +34,10 @@ pub fn load(database: &Database, scope: &Scope, alarm: Alarm<'_>) -> Result<Load
     let transaction = database.begin_read()?;
     let key = scope.key();
     let head = head(&open(&transaction, SCOPES)?, &key)?;
-    let Head { version, records } = head.unwrap_or_default();
-    let told = usize::try_from(records).unwrap_or(0);
-    let mut records = Vec::with_capacity(told.min(1 << 20));
+    let mut records = Vec::with_capacity(usize::try_from(head.records).unwrap_or(0).min(1 << 20));
     let mut names = Names::default();
     let mut vectors = Vec::new();
-    if told > 0 || head.is_none() {
+    if head.records > 0 {
         let table = open(&transaction, RECORDS)?;
         for entry in table.range::<&[u8]>(as_range(&within(&key)))? {
             let (key, value) = entry?;
@@ -60,13 +58,12 @@ pub fn load(database: &Database, scope: &Scope, alarm: Alarm<'_>) -> Result<Load
             }
         }
     }
-    // Its records are as good as before.
-    if records.len() < told || head.is_none() {
+    if (records.len() as u64) < head.records {
         alarm("scope");
     }
     records.sort_by_key(|record: &Record| (record.created_at, record.id));
     Ok(Loaded {
-        version,
+        version: head.version,
         records,
         vectors,
     })

@@ -9,23 +9,17 @@
 //! | `vectors` | scope, id | checksum, space, hash of the text, 8 bits a dimension |
 //! | `pending` | scope, id of the first record | checksum, when due, failures, records |
 //! | `due` | when due, key of `pending` | |
-//! | `about` | `format` | the oldest format that a program must know |
 //!
 //! Ids are version 7, so each table is in the order of creation within its prefix.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use jiff::Timestamp;
-use redb::{
-    Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableHandle,
-    WriteTransaction,
-};
+use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::queue::{DUE, PENDING, Queue};
-use super::read::Alarm;
 use crate::memory::embedding::vector::Vector;
 use crate::memory::record::{Record, conversation_key};
 use crate::memory::scope::{Holder, Scope, tenant_key};
@@ -37,64 +31,7 @@ pub const IDS: Definition = TableDefinition::new("ids");
 pub const CONVERSATIONS: Definition = TableDefinition::new("conversations");
 pub const SCOPES: Definition = TableDefinition::new("scopes");
 pub const VECTORS: Definition = TableDefinition::new("vectors");
-const ABOUT: Definition = TableDefinition::new("about");
-const TABLES: [Definition; 8] = [
-    RECORDS,
-    IDS,
-    CONVERSATIONS,
-    SCOPES,
-    VECTORS,
-    PENDING,
-    DUE,
-    ABOUT,
-];
-
-/// What a program must know to use the file. It rises with what one that does not know it would
-/// spoil, and not with tables that may be left alone. A file that does not say has the first.
-pub const FORMAT: u32 = 1;
-const FORMAT_KEY: &[u8] = b"format";
-
-/// Whose a redb file is.
-pub enum Kind {
-    Ours,
-    /// Of a format that is not known here.
-    Newer(u32),
-    Other,
-}
-
-/// Makes the tables that are missing, unless the file is another's.
-pub fn prepare(database: &Database) -> Result<Kind, redb::Error> {
-    let transaction = database.begin_read()?;
-    let names = transaction.list_tables()?.map(|it| it.name().to_owned());
-    let names: Vec<String> = names.collect();
-    if !names.is_empty() && !names.iter().any(|name| name == RECORDS.name()) {
-        return Ok(Kind::Other);
-    }
-    if names.iter().any(|name| name == ABOUT.name()) {
-        let format = transaction.open_table(ABOUT)?.get(FORMAT_KEY)?;
-        let format = format.and_then(|value| value.value().try_into().ok().map(u32::from_be_bytes));
-        if let Some(newer) = format.filter(|format| *format > FORMAT) {
-            return Ok(Kind::Newer(newer));
-        }
-    }
-    // A store that has its tables is opened without a write of ours.
-    if TABLES
-        .iter()
-        .all(|table| names.iter().any(|name| name == table.name()))
-    {
-        return Ok(Kind::Ours);
-    }
-    let transaction = database.begin_write()?;
-    for table in TABLES {
-        transaction.open_table(table)?;
-    }
-    let format = FORMAT.to_be_bytes();
-    transaction
-        .open_table(ABOUT)?
-        .insert(FORMAT_KEY, format.as_slice())?;
-    transaction.commit()?;
-    Ok(Kind::Ours)
-}
+pub const TABLES: [Definition; 7] = [RECORDS, IDS, CONVERSATIONS, SCOPES, VECTORS, PENDING, DUE];
 
 const ID_BYTES: usize = 16;
 
@@ -147,15 +84,16 @@ fn head_sum(key: &[u8], content: &[u8]) -> [u8; 8] {
     (xxh3_64(content) ^ xxh3_64(key).rotate_left(32)).to_be_bytes()
 }
 
-/// Reads a scope's head; one that is not there is all zero, one that is corrupt is `None`.
+/// Reads a scope's head; one that is not there is all zero, one that is corrupt is an error.
 pub fn head(
     scopes: &impl ReadableTable<&'static [u8], &'static [u8]>,
     key: &[u8],
-) -> Result<Option<Head>, redb::Error> {
-    Ok(match scopes.get(key)? {
-        None => Some(Head::default()),
-        Some(value) => Head::decode(key, value.value()),
-    })
+) -> Result<Head, redb::Error> {
+    match scopes.get(key)? {
+        None => Ok(Head::default()),
+        Some(value) => Head::decode(key, value.value())
+            .ok_or_else(|| redb::Error::Corrupted("a scope's head has a wrong checksum".into())),
+    }
 }
 
 /// Where the keys of a selection stand.
@@ -188,11 +126,10 @@ pub struct Tables<'t> {
     pub queue: Queue<'t>,
     /// Heads of the scopes that this transaction changes.
     heads: BTreeMap<Vec<u8>, (Scope, Head)>,
-    alarm: Alarm<'t>,
 }
 
 impl<'t> Tables<'t> {
-    pub fn open(transaction: &'t WriteTransaction, alarm: Alarm<'t>) -> Result<Self, redb::Error> {
+    pub fn open(transaction: &'t WriteTransaction) -> Result<Self, redb::Error> {
         Ok(Self {
             records: transaction.open_table(RECORDS)?,
             ids: transaction.open_table(IDS)?,
@@ -201,7 +138,6 @@ impl<'t> Tables<'t> {
             vectors: transaction.open_table(VECTORS)?,
             queue: Queue::open(transaction)?,
             heads: BTreeMap::new(),
-            alarm,
         })
     }
 
@@ -215,15 +151,15 @@ impl<'t> Tables<'t> {
 
     fn put(&mut self, record: &Record) -> Result<(), redb::Error> {
         let key = record.key();
-        // Before the record is there: where the head is corrupt, records are counted.
-        self.head(&record.scope)?;
-        let value = record.encode(&key);
-        let old = self.records.insert(key.as_slice(), value.as_slice())?;
-        if old.is_some() {
+        let new = self
+            .records
+            .insert(key.as_slice(), record.encode(&key).as_slice())?
+            .is_none();
+        let head = self.head(&record.scope)?;
+        if !new {
             return Ok(());
         }
-        drop(old);
-        self.head(&record.scope)?.records += 1;
+        head.records += 1;
         let mut holder = Vec::new();
         record.scope.holder().append_to(&mut holder);
         let id = record.id.as_bytes();
@@ -241,19 +177,21 @@ impl<'t> Tables<'t> {
     /// Whether it was there.
     pub fn remove(&mut self, scope: &Scope, id: Uuid) -> Result<bool, redb::Error> {
         let key = joined(scope.key(), id.as_bytes());
-        if self.records.get(key.as_slice())?.is_none() {
+        let Some(removed) = self
+            .records
+            .remove(key.as_slice())?
+            .map(|value| Record::decode(scope, &key, value.value()))
+        else {
             return Ok(false);
-        }
-        let head = self.head(scope)?;
-        head.records = head.records.saturating_sub(1);
-        let removed = self.records.remove(key.as_slice())?;
-        let removed = removed.and_then(|value| Record::decode(scope, &key, value.value()));
+        };
         self.vectors.remove(key.as_slice())?;
         self.queue.take(&key)?;
+        let head = self.head(scope)?;
+        head.records = head.records.saturating_sub(1);
         let tenant = scope.tenant();
         let id_key = joined(tenant_key(tenant), id.as_bytes());
         self.ids.remove(id_key.as_slice())?;
-        if let Some(conversation) = removed.and_then(|it| it.conversation) {
+        if let Some(conversation) = removed.and_then(|record| record.conversation) {
             let key = joined(conversation_key(tenant, &conversation), id.as_bytes());
             self.conversations.remove(key.as_slice())?;
         }
@@ -333,34 +271,14 @@ impl<'t> Tables<'t> {
 
     fn head(&mut self, scope: &Scope) -> Result<&mut Head, redb::Error> {
         let key = scope.key();
-        let stored = match self.heads.contains_key(&key) {
-            true => None,
-            false => Some(match head(&self.scopes, &key)? {
-                Some(head) => head,
-                None => self.counted(&key)?,
-            }),
-        };
-        let (_, head) = self
-            .heads
-            .entry(key)
-            .or_insert_with(|| (scope.clone(), stored.unwrap_or_default()));
-        Ok(head)
-    }
-
-    /// A head in place of one that is corrupt: it harms no other scope, and its own no longer.
-    fn counted(&self, key: &[u8]) -> Result<Head, redb::Error> {
-        (self.alarm)("scope");
-        let mut records = 0;
-        for entry in self.records.range::<&[u8]>(as_range(&within(key)))? {
-            entry?;
-            records += 1;
+        if !self.heads.contains_key(&key) {
+            let stored = head(&self.scopes, &key)?;
+            self.heads.insert(key.clone(), (scope.clone(), stored));
         }
-        // No index that is in memory may take its next version for the one after its own.
-        let version = Timestamp::now().as_millisecond();
-        Ok(Head {
-            version: u64::try_from(version).unwrap_or_default(),
-            records,
-        })
+        match self.heads.get_mut(&key) {
+            Some((_, head)) => Ok(head),
+            None => Err(redb::Error::Corrupted("a scope has no head".into())),
+        }
     }
 }
 

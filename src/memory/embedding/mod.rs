@@ -10,7 +10,6 @@
 
 mod circuit;
 mod http;
-#[cfg(feature = "local-embedding")]
 mod local;
 #[cfg(test)]
 mod tests;
@@ -33,7 +32,6 @@ use crate::config::model;
 use crate::error::Fault;
 use circuit::Circuit;
 pub use http::HttpEmbedder;
-#[cfg(feature = "local-embedding")]
 pub use local::LocalEmbedder;
 pub use model::EmbeddingUpstream as Settings;
 use vector::Vector;
@@ -93,24 +91,8 @@ pub fn open(config: &model::Memory) -> Result<Option<Arc<dyn Embedder>>, Fault> 
     Ok(match &config.embedding {
         None => None,
         Some(model::Embedding::Upstream(settings)) => Some(Arc::new(HttpEmbedder::open(settings)?)),
-        Some(model::Embedding::Folder(settings)) => Some(open_folder(settings)?),
+        Some(model::Embedding::Folder(settings)) => Some(Arc::new(LocalEmbedder::open(settings)?)),
     })
-}
-
-#[cfg(feature = "local-embedding")]
-fn open_folder(settings: &model::EmbeddingFolder) -> Result<Arc<dyn Embedder>, Fault> {
-    Ok(Arc::new(LocalEmbedder::open(settings)?))
-}
-
-#[cfg(not(feature = "local-embedding"))]
-fn open_folder(settings: &model::EmbeddingFolder) -> Result<Arc<dyn Embedder>, Fault> {
-    Err(Fault::new(
-        &settings.model_dir,
-        "memory.embedding.model_dir names a model that runs in this process, and this binary was \
-         built without that",
-        "take a released binary or build one with the feature `local-embedding`, as `cargo build \
-         --release` does; or name an upstream by memory.embedding.base_url",
-    ))
 }
 
 /// An embedder with what keeps it off the path of those who cannot wait.

@@ -18,7 +18,6 @@ mod schema;
 mod target;
 #[cfg(test)]
 mod tests;
-mod usage;
 mod write;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,7 +43,6 @@ use super::store::{
     Audit, Backlog, Change, Changed, Elsewhere, Loaded, MemoryStore, Page, Pending, Position,
     Selection, StoreError,
 };
-use super::usage::{Day, Row};
 use crate::error::Fault;
 use failure::Failure;
 use link::{Link, State};
@@ -145,17 +143,9 @@ impl Postgres {
             }
             result
         });
-        match working.await {
-            Ok(result) => result.map_err(|failure| StoreError::Unavailable(failure.to_string())),
-            Err(error) if error.is_panic() => {
-                tracing::error!(
-                    %error,
-                    "memory store call failed by a fault of yychat's own, please report it"
-                );
-                Err(StoreError::Internal(error.to_string()))
-            }
-            Err(error) => Err(StoreError::Unavailable(error.to_string())),
-        }
+        let result = working.await;
+        let result = result.unwrap_or_else(|e| Err(Failure::Unavailable(e.to_string())));
+        result.map_err(|failure| StoreError::Unavailable(failure.to_string()))
     }
 }
 
@@ -328,21 +318,6 @@ impl MemoryStore for Postgres {
     async fn backlog(&self) -> Result<Backlog, StoreError> {
         self.run(ANSWER, |client, _| Box::pin(queue::backlog(client)))
             .await
-    }
-
-    async fn add_usage(&self, rows: Vec<Row>) -> Result<(), StoreError> {
-        self.run(ANSWER, move |client, _| {
-            Box::pin(async move { usage::add(client, &rows).await })
-        })
-        .await
-    }
-
-    async fn usage(&self, tenant: Option<&str>, days: (Day, Day)) -> Result<Vec<Row>, StoreError> {
-        let tenant = tenant.map(str::to_owned);
-        self.run(ANSWER, move |client, _| {
-            Box::pin(async move { usage::read(client, tenant.as_deref(), days).await })
-        })
-        .await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {

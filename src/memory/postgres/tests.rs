@@ -2,7 +2,7 @@ use tokio::runtime::{Builder, Runtime as Tokio};
 use tokio_postgres::{Client, NoTls};
 
 use super::*;
-use crate::memory::store_tests::{first_version, is_carried_over, put, record, scope, store_tests};
+use crate::memory::store_tests::{put, record, scope, store_tests};
 
 #[path = "../../../tests/it/support/postgres.rs"]
 mod server;
@@ -77,14 +77,6 @@ pub async fn until(store: &Postgres, up: bool) {
 
 fn is_scope(elsewhere: &Elsewhere, scope: &Scope) -> bool {
     matches!(elsewhere, Elsewhere::Scope(of) if of == scope)
-}
-
-#[tokio::test]
-async fn the_first_versions_store_is_carried_over() {
-    let mut alive = Alive::start();
-    let dump = std::fs::read_to_string(first_version("first.sql")).unwrap();
-    alive.client().await.batch_execute(&dump).await.unwrap();
-    is_carried_over(&alive.open()).await;
 }
 
 #[tokio::test]

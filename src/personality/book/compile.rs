@@ -2,52 +2,52 @@
 
 use std::path::Path;
 
-use super::decorators::Decorators;
-use super::groups::Group;
+use super::decorators::{Decorators, commas};
 use super::patterns::{Builder, Mode, PatternId};
-use super::raw::{Logic, Position, RawBook, RawEntry};
-use super::{Book, Conditions, DEFAULT_SCAN_DEPTH, Entry, Place, Recursion, Slot, Trigger};
+use super::{
+    Book, Conditions, DEFAULT_SCAN_DEPTH, Entry, Keys, Place, RawBook, RawEntry, RawPosition, Slot,
+    Trigger,
+};
 use crate::dialect::Fragment;
 use crate::error::{Fault, Faults};
 use crate::personality::card::without_original;
 use crate::personality::layout;
-use crate::personality::macros::{Names, expand, standing};
+use crate::personality::macros::{DEFAULT_USER, expand, plain};
 
 /// What all entries of a card have in common.
 struct Card<'a> {
     path: &'a Path,
-    names: &'a Names<'a>,
+    char: &'a str,
     slots: &'a [Slot],
     scan_depth: usize,
-    warnings: &'a mut Vec<Fault>,
-    builder: Builder,
 }
 
 impl Book {
-    /// Compiles `raw`, for a character of those names whose prompt has those slots.
+    /// Compiles `raw`, for a character named `char` whose prompt has those `slots`.
     pub(in crate::personality) fn compile(
         path: &Path,
         raw: &RawBook,
-        (names, slots): (&Names<'_>, &[Slot]),
-        warnings: &mut Vec<Fault>,
+        char: &str,
+        slots: &[Slot],
     ) -> Result<Self, Faults> {
-        let mut card = Card {
+        let card = Card {
             path,
-            names,
+            char,
             slots,
             scan_depth: raw
                 .scan_depth
                 .map_or(DEFAULT_SCAN_DEPTH, |depth| depth as usize),
-            warnings,
-            builder: Builder::default(),
         };
+        let mut faults = Faults::default();
+        let mut builder = Builder::default();
         let mut entries: Vec<(f64, Entry, String)> = Vec::new();
-        for (index, entry) in raw.entries.iter().enumerate() {
-            if let Some((compiled, scanned)) = card.entry(index, entry) {
-                entries.push((entry.order, compiled, scanned));
+        for (index, raw) in raw.entries.iter().enumerate() {
+            if let Some(Some((entry, scanned))) = faults.take(card.entry(index, raw, &mut builder))
+            {
+                entries.push((raw.insertion_order, entry, scanned));
             }
         }
-        let patterns = card.builder.build().map_err(|error| {
+        let patterns = builder.build().map_err(|error| {
             Fault::new(
                 path,
                 format!("the character book's keys cannot be compiled: {error}"),
@@ -55,15 +55,10 @@ impl Book {
             )
         })?;
         entries.sort_by(|(a, ..), (b, ..)| a.total_cmp(b));
-        // An entry that waits for others is asked for again, in a book without recursion too.
-        let recursive = raw.recursive
-            || entries
-                .iter()
-                .any(|(_, entry, _)| entry.conditions.recursion == Recursion::Awaited);
         let entries: Vec<Entry> = entries
             .into_iter()
             .map(|(_, mut entry, scanned)| {
-                if raw.recursive && !entry.is_silent {
+                if raw.recursive_scanning {
                     patterns.find(&scanned, |id| entry.contains.push(id));
                     entry.contains.sort_unstable();
                     entry.contains.dedup();
@@ -71,7 +66,7 @@ impl Book {
                 entry
             })
             .collect();
-        Ok(Self {
+        faults.or(Self {
             scan_depth: entries
                 .iter()
                 .map(|entry| entry.conditions.scan_depth)
@@ -80,7 +75,7 @@ impl Book {
             entries,
             patterns,
             token_budget: raw.token_budget,
-            recursive,
+            recursive: raw.recursive_scanning,
         })
     }
 }
@@ -88,121 +83,128 @@ impl Book {
 impl Card<'_> {
     /// The entry and the text that other entries' keys are looked for in; `None` for one that can
     /// never match.
-    fn entry(&mut self, index: usize, raw: &RawEntry) -> Option<(Entry, String)> {
+    fn entry(
+        &self,
+        index: usize,
+        raw: &RawEntry,
+        builder: &mut Builder,
+    ) -> Result<Option<(Entry, String)>, Faults> {
         let (decorators, content) = Decorators::take(&raw.content, self.slots);
         let never = decorators.dont_activate && !decorators.activate;
-        let content = without_original(expand(&content, self.names));
-        let text = standing(&content.pieces);
+        let content = without_original(expand(&content, self.char));
+        let text = plain(&content.pieces, DEFAULT_USER);
         let scanned = [text.as_str(), &content.hidden.join("\n")].join("\n");
-        let is_empty = content.pieces.is_empty() && scanned.trim().is_empty();
-        if !raw.enabled || never || is_empty || raw.probability <= 0.0 {
-            return None;
+        if raw.enabled == Some(false) || never || scanned.trim().is_empty() {
+            return Ok(None);
         }
-        let conditions = self.conditions(raw, &decorators);
+
+        let label = label(raw, index);
+        let conditions = self.conditions(&label, raw, &decorators, builder)?;
         let entry = Entry {
             parts: layout::compile(&content.pieces, Fragment::Book),
             pieces: content.pieces,
             tokens: tokens(&text),
-            label: raw.label.clone(),
-            priority: raw.priority.unwrap_or(raw.order),
+            label,
+            priority: raw.priority.unwrap_or(raw.insertion_order),
             index,
             place: place(raw, &decorators),
             conditions,
-            probability: raw.probability.min(100.0) as u8,
-            groups: Group::list(&raw.groups, raw.group_first, raw.group_weight),
-            outlet: raw.outlet.trim().to_owned(),
-            is_silent: raw.prevents_recursion,
             contains: Vec::new(),
         };
-        Some((entry, scanned))
+        Ok(Some((entry, scanned)))
     }
 
-    fn conditions(&mut self, raw: &RawEntry, decorators: &Decorators) -> Conditions {
+    fn conditions(
+        &self,
+        label: &str,
+        raw: &RawEntry,
+        decorators: &Decorators,
+        builder: &mut Builder,
+    ) -> Result<Conditions, Faults> {
+        let mut faults = Faults::default();
+        let mut add = |keys: &[String]| -> Vec<PatternId> {
+            let mode = Mode {
+                regex: raw.use_regex,
+                case_sensitive: raw.case_sensitive,
+            };
+            keys.iter()
+                // Every text holds the empty key: a stray comma would switch the entry on for good.
+                .filter(|key| !key.trim().is_empty())
+                .filter_map(|key| {
+                    builder
+                        .add(key, mode)
+                        .map_err(|error| faults.push(bad_regex(self.path, label, key, &error)))
+                        .ok()
+                })
+                .collect()
+        };
+
+        let keys = add(&raw.keys);
         let mut all_of: Vec<_> = decorators
             .additional_keys
             .iter()
-            .map(|keys| self.add(raw, keys))
+            .map(|keys| add(keys))
             .collect();
-        let exclude_keys = decorators.exclude_keys.as_deref().unwrap_or_default();
-        let mut none_of = self.add(raw, exclude_keys);
-        let mut not_all_of = Vec::new();
-        // Editors write `selective` without secondary keys: that asks for nothing.
-        if raw.selective && !raw.constant {
-            let secondary = self.add(raw, &raw.secondary_keys);
-            match raw.logic {
-                _ if secondary.is_empty() => {}
-                Logic::AndAny => all_of.push(secondary),
-                Logic::AndAll => all_of.extend(secondary.into_iter().map(|id| vec![id])),
-                Logic::NotAny => none_of.extend(secondary),
-                Logic::NotAll => not_all_of = secondary,
+        let mut none_of = Vec::new();
+        // With `use_regex`, V3 sets `constant`, `secondary_keys` and `@@exclude_keys` aside.
+        if !raw.use_regex {
+            let secondary = match &raw.secondary_keys {
+                Keys::List(keys) => add(keys),
+                Keys::Commas(keys) => add(&commas(keys)),
+            };
+            // Editors write `selective` without secondary keys: that asks for nothing.
+            if raw.selective && !raw.constant && !secondary.is_empty() {
+                all_of.push(secondary);
             }
+            none_of = add(decorators.exclude_keys.as_deref().unwrap_or_default());
         }
-        Conditions {
+        faults.or(Conditions {
             trigger: if decorators.activate {
                 Trigger::Activate
-            } else if raw.constant {
+            } else if raw.constant && !raw.use_regex {
                 Trigger::Constant
             } else {
-                Trigger::Keys(self.add(raw, &raw.keys))
+                Trigger::Keys(keys)
             },
-            scan_depth: decorators
-                .scan_depth
-                .or(raw.scan_depth)
-                .unwrap_or(self.scan_depth),
+            scan_depth: decorators.scan_depth.unwrap_or(self.scan_depth),
             all_of,
             none_of,
-            not_all_of,
-            recursion: match (raw.excludes_recursion, raw.awaits_recursion) {
-                (_, true) => Recursion::Awaited,
-                (true, false) => Recursion::Excluded,
-                (false, false) => Recursion::Open,
-            },
-            delay: raw.delay,
             only_after: decorators.only_after.unwrap_or(0),
             only_every: decorators.only_every.unwrap_or(1),
-        }
-    }
-
-    /// The keys as patterns, their macros resolved.
-    fn add(&mut self, raw: &RawEntry, keys: &[String]) -> Vec<PatternId> {
-        let mode = Mode {
-            case_sensitive: raw.case_sensitive,
-            whole_words: raw.whole_words,
-        };
-        let mut added = Vec::new();
-        for key in keys {
-            let key = standing(&expand(key, self.names).pieces);
-            // Every text holds the empty key: a stray comma would switch the entry on for good.
-            if key.trim().is_empty() {
-                continue;
-            }
-            let (id, wrong) = self.builder.add(key.trim(), mode);
-            added.push(id);
-            self.warnings.extend(wrong.map(|wrong| {
-                Fault::new(
-                    self.path,
-                    format!("book entry `{}`: `{key}` is no pattern: {wrong}", raw.label),
-                    "it is looked for as it is written; mend the pattern, or take its slashes away",
-                )
-            }));
-        }
-        added
+        })
     }
 }
 
 /// `@@position` is stronger than `@@depth`, and both than `position`.
 fn place(raw: &RawEntry, decorators: &Decorators) -> Place {
-    match (decorators.position, decorators.depth, raw.position) {
+    match (decorators.position, decorators.depth, &raw.position) {
         (Some(slot), _, _) => Place::Slot(slot),
         (None, Some(depth), _) => Place::Depth(depth),
-        (None, None, Position::BeforeChar) => Place::Slot(Slot::BeforeChar),
-        (None, None, Position::AfterChar) => Place::Slot(Slot::AfterChar),
-        (None, None, Position::Note) => Place::Slot(Slot::PostHistory),
-        (None, None, Position::AtDepth) => Place::Depth(raw.depth),
-        (None, None, Position::BeforeExamples) => Place::Slot(Slot::BeforeExamples),
-        (None, None, Position::AfterExamples) => Place::Slot(Slot::AfterExamples),
-        (None, None, Position::Outlet) => Place::Slot(Slot::Outlet),
+        (None, None, Some(RawPosition::AfterChar)) => Place::Slot(Slot::AfterChar),
+        (None, None, _) => Place::Slot(Slot::BeforeChar),
     }
+}
+
+fn label(raw: &RawEntry, index: usize) -> String {
+    [raw.name.as_ref(), raw.comment.as_ref(), raw.keys.first()]
+        .into_iter()
+        .flatten()
+        .find(|label| !label.trim().is_empty())
+        .cloned()
+        .unwrap_or_else(|| format!("entries[{index}]"))
+}
+
+fn bad_regex(path: &Path, label: &str, key: &str, error: &regex::Error) -> Fault {
+    // The crate draws the pattern over several lines; the last one says what is wrong.
+    let error = error.to_string();
+    let reason = error.lines().last().unwrap_or_default();
+    let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+    Fault::new(
+        path,
+        format!("book entry `{label}`: `{key}` is no valid regular expression: {reason}"),
+        "mend the pattern, which can have neither look-around nor back-references, or disable the \
+         entry",
+    )
 }
 
 /// Tokens, estimated: a CJK character is one, four bytes of anything else are one.

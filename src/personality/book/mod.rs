@@ -2,9 +2,7 @@
 //!
 //! What the specifications leave open is decided so:
 //!
-//! * Keys match anywhere in a message, in any letter case unless `case_sensitive` is true, and
-//!   within words unless `match_whole_words` is. One that is written `/…/flags` is a pattern, as
-//!   SillyTavern has it, whatever `use_regex` says: its own exports say true for every entry.
+//! * Keys match anywhere in a message, in any letter case unless `case_sensitive` is true.
 //! * `scan_depth` absent means the newest [`DEFAULT_SCAN_DEPTH`] messages.
 //! * `recursive_scanning` absent means no. With it, contents count for keys of every kind except
 //!   `@@exclude_keys`, which looks at the conversation alone, so that the order of the entries
@@ -20,22 +18,19 @@
 
 mod compile;
 mod decorators;
-mod groups;
 mod history;
 mod patterns;
-mod raw;
 mod scan;
 #[cfg(test)]
 mod tests;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::card::null_as_default;
 use super::layout::Part;
 use super::macros::Piece;
-use groups::Group;
 pub use history::History;
 use patterns::{PatternId, Patterns};
-pub(super) use raw::RawBook;
 pub(super) use scan::Hit;
 
 /// Messages looked at when a book does not say how many.
@@ -50,11 +45,7 @@ pub(super) enum Slot {
     Personality,
     Scenario,
     AfterChar,
-    BeforeExamples,
-    AfterExamples,
     PostHistory,
-    /// Where the card writes `{{outlet::NAME}}`.
-    Outlet,
 }
 
 /// An entry that is in the prompt, and why.
@@ -65,7 +56,7 @@ pub struct BookHit {
     /// Why it is there.
     pub reason: Reason,
     /// Where it stands: `before_char`, `after_char`, `before_desc`, `after_desc`, `personality`,
-    /// `scenario`, `before_examples`, `after_examples`, `post_history` or `outlet`.
+    /// `scenario` or `post_history`.
     pub position: &'static str,
     /// Its size in estimated tokens.
     pub tokens: usize,
@@ -111,14 +102,6 @@ pub(super) struct Entry {
     index: usize,
     place: Place,
     conditions: Conditions,
-    /// In hundredths: how often it is there when it could be.
-    probability: u8,
-    /// Of each of these groups one entry is there.
-    groups: Vec<Group>,
-    /// Which outlet it stands in, if that is its place.
-    pub(super) outlet: String,
-    /// Whether its content triggers nothing.
-    is_silent: bool,
     /// What its content would trigger.
     contains: Vec<PatternId>,
 }
@@ -133,26 +116,10 @@ struct Conditions {
     all_of: Vec<Vec<PatternId>>,
     /// None may be found.
     none_of: Vec<PatternId>,
-    /// One may be missing of them, where there are any.
-    not_all_of: Vec<PatternId>,
-    recursion: Recursion,
-    /// Messages that there must be at least.
-    delay: usize,
     /// Assistant messages that there must be at least.
     only_after: usize,
     /// What the number of assistant messages must be a multiple of.
     only_every: usize,
-}
-
-/// What other entries' contents may do to an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Recursion {
-    /// They may trigger it.
-    Open,
-    /// They cannot trigger it.
-    Excluded,
-    /// It waits for them: it is looked at once they are there.
-    Awaited,
 }
 
 #[derive(Debug)]
@@ -170,4 +137,66 @@ enum Trigger {
     Constant,
     /// One of them must be found.
     Keys(Vec<PatternId>),
+}
+
+/// `character_book` as a card has it.
+#[derive(Deserialize)]
+#[serde(expecting = "a character book")]
+pub(super) struct RawBook {
+    scan_depth: Option<f64>,
+    token_budget: Option<f64>,
+    #[serde(default, deserialize_with = "null_as_default")]
+    recursive_scanning: bool,
+    #[serde(default, deserialize_with = "null_as_default")]
+    entries: Vec<RawEntry>,
+}
+
+/// One of `entries`; what it is without a value is what editors write by default.
+#[derive(Deserialize)]
+#[serde(expecting = "a book entry")]
+struct RawEntry {
+    #[serde(default, deserialize_with = "null_as_default")]
+    keys: Vec<String>,
+    #[serde(default, deserialize_with = "null_as_default")]
+    secondary_keys: Keys,
+    #[serde(default, deserialize_with = "null_as_default")]
+    content: String,
+    enabled: Option<bool>,
+    #[serde(default, deserialize_with = "null_as_default")]
+    insertion_order: f64,
+    #[serde(default, deserialize_with = "null_as_default")]
+    case_sensitive: bool,
+    #[serde(default, deserialize_with = "null_as_default")]
+    use_regex: bool,
+    #[serde(default, deserialize_with = "null_as_default")]
+    constant: bool,
+    #[serde(default, deserialize_with = "null_as_default")]
+    selective: bool,
+    priority: Option<f64>,
+    position: Option<RawPosition>,
+    name: Option<String>,
+    comment: Option<String>,
+}
+
+/// V2 has a list; V3 says a text with commas in its prose, and a list in its types.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a list of keys, or a text with commas")]
+enum Keys {
+    List(Vec<String>),
+    Commas(String),
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RawPosition {
+    /// Some editors write an empty text for no position.
+    #[serde(alias = "")]
+    BeforeChar,
+    AfterChar,
 }

@@ -2,10 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::groups::{Dice, one_of_each};
-use super::{
-    Book, BookHit, Conditions, Entry, History, PatternId, Place, Reason, Recursion, Slot, Trigger,
-};
+use super::{Book, BookHit, Conditions, Entry, History, PatternId, Place, Reason, Slot, Trigger};
 
 /// An entry that goes into the prompt.
 #[derive(Debug)]
@@ -32,7 +29,6 @@ struct Found {
     age: Vec<Option<usize>>,
     /// For each pattern, whether an active entry's content holds it.
     recursed: Vec<bool>,
-    messages: usize,
     assistant_messages: usize,
 }
 
@@ -42,48 +38,23 @@ impl Book {
         let mut found = Found {
             age: vec![None; self.patterns.len()],
             recursed: vec![false; self.patterns.len()],
-            messages: history.messages(),
             assistant_messages: history.assistant_messages(),
         };
-        let recent = history.recent(self.scan_depth);
-        for (age, text) in recent.iter().enumerate() {
+        for (age, text) in history.recent(self.scan_depth).iter().enumerate() {
             self.patterns.find(text, |id| {
                 found.age[id].get_or_insert(age);
             });
         }
-        let newest = recent.first().map_or("", |text| text);
-        let dice = Dice::of(newest, found.messages);
-        let reasons = self.reasons(&mut found, dice);
-        let hits = self
-            .entries
-            .iter()
-            .zip(reasons)
-            .filter_map(|(entry, reason)| {
-                Some(Hit {
-                    reason: reason?,
-                    slot: entry.place.slot(found.messages),
-                    entry,
-                })
-            });
-        // An entry may be there for its hidden keys alone.
-        let mut hits = hits.filter(|hit| !hit.entry.parts.is_empty()).collect();
-        one_of_each(&mut hits, dice);
-        self.within_budget(hits)
-    }
 
-    /// Why each entry matches, if it does.
-    fn reasons(&self, found: &mut Found, dice: Dice) -> Vec<Option<Reason>> {
         let mut reasons: Vec<Option<Reason>> = Vec::new();
         reasons.resize_with(self.entries.len(), || None);
-        let mut first = true;
         loop {
             let mut grown = false;
             for (entry, reason) in self.entries.iter().zip(&mut reasons) {
-                let waits = first && entry.conditions.recursion == Recursion::Awaited;
-                if reason.is_some() || waits || !dice.favours(entry.index, entry.probability) {
+                if reason.is_some() {
                     continue;
                 }
-                *reason = self.reason(&entry.conditions, found);
+                *reason = self.reason(&entry.conditions, &found);
                 if reason.is_some() {
                     grown = true;
                     entry
@@ -92,23 +63,32 @@ impl Book {
                         .for_each(|id| found.recursed[*id] = true);
                 }
             }
-            if !(self.recursive && (grown || first)) {
-                return reasons;
+            if !(grown && self.recursive) {
+                break;
             }
-            first = false;
         }
+        let messages = history.messages();
+        let hits = self
+            .entries
+            .iter()
+            .zip(reasons)
+            .filter_map(|(entry, reason)| {
+                Some(Hit {
+                    reason: reason?,
+                    slot: entry.place.slot(messages),
+                    entry,
+                })
+            });
+        // An entry may be there for its hidden keys alone.
+        self.within_budget(hits.filter(|hit| !hit.entry.parts.is_empty()).collect())
     }
 
     /// Why an entry with those conditions matches, if it does.
     fn reason(&self, conditions: &Conditions, found: &Found) -> Option<Reason> {
         let in_messages =
             |id: &PatternId| found.age[*id].is_some_and(|age| age < conditions.scan_depth);
-        let recursed =
-            |id: &PatternId| conditions.recursion != Recursion::Excluded && found.recursed[*id];
-        let anywhere = |id: &PatternId| in_messages(id) || recursed(id);
-        let not_all = &conditions.not_all_of;
-        let allowed = found.messages >= conditions.delay
-            && found.assistant_messages >= conditions.only_after
+        let anywhere = |id: &PatternId| in_messages(id) || found.recursed[*id];
+        let allowed = found.assistant_messages >= conditions.only_after
             && found
                 .assistant_messages
                 .is_multiple_of(conditions.only_every)
@@ -116,7 +96,6 @@ impl Book {
                 .all_of
                 .iter()
                 .all(|group| group.iter().any(anywhere))
-            && (not_all.is_empty() || !not_all.iter().all(in_messages))
             && !conditions.none_of.iter().any(in_messages);
         let text = |id: &PatternId| self.patterns.text(*id).to_owned();
         match &conditions.trigger {
@@ -126,7 +105,7 @@ impl Book {
             Trigger::Keys(keys) => {
                 let in_message = keys.iter().find(|id| in_messages(id));
                 in_message.map(|id| Reason::Key(text(id))).or_else(|| {
-                    let in_content = keys.iter().find(|id| recursed(id));
+                    let in_content = keys.iter().find(|id| found.recursed[**id]);
                     in_content.map(|id| Reason::Recursion(text(id)))
                 })
             }
@@ -177,10 +156,7 @@ impl Slot {
             Self::Personality => "personality",
             Self::Scenario => "scenario",
             Self::AfterChar => "after_char",
-            Self::BeforeExamples => "before_examples",
-            Self::AfterExamples => "after_examples",
             Self::PostHistory => "post_history",
-            Self::Outlet => "outlet",
         }
     }
 }

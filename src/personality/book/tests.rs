@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use super::decorators::Decorators;
 use super::*;
-use crate::personality::macros::Names;
 
 /// A conversation as texts, the oldest first; the user begins, the assistant answers.
 struct Talk<'a>(&'a [&'a str]);
@@ -32,21 +31,13 @@ const SLOTS: [Slot; 4] = [
     Slot::AfterChar,
 ];
 
-/// The book and what is warned of.
-fn warned(book: Value) -> (Book, Vec<String>) {
-    let mut warnings = Vec::new();
-    let path = Path::new("card.json");
-    let names = Names {
-        char: "Mira",
-        ..Names::default()
-    };
-    let raw = RawBook::read(path, &book, &mut warnings);
-    let book = Book::compile(path, &raw, (&names, &SLOTS), &mut warnings).unwrap();
-    (book, warnings.iter().map(ToString::to_string).collect())
+fn try_book(book: Value) -> Result<Book, String> {
+    let raw: RawBook = serde_json::from_value(book).map_err(|error| error.to_string())?;
+    Book::compile(Path::new("card.json"), &raw, "Mira", &SLOTS).map_err(|faults| faults.to_string())
 }
 
 fn book(book: Value) -> Book {
-    warned(book).0
+    try_book(book).unwrap()
 }
 
 /// A book of nothing but entries; each is named by its `name`.
@@ -201,172 +192,35 @@ fn contents_trigger_other_entries_only_where_the_book_says_so() {
 }
 
 #[test]
-fn a_key_between_slashes_is_a_pattern_and_no_other() {
-    for use_regex in [json!(true), json!(false), Value::Null] {
-        let keyed = |name: &str, key: &str| json!({ "name": name, "keys": [key], "use_regex": use_regex, "content": "c" });
-        let book = entries(json!([
-            keyed("literal", "gold (coin)"),
-            keyed("starred", "*smiles*"),
-            keyed("exact", r"/Jump \d/"),
-            keyed("flag", r"/jump.\d/is"),
-            keyed("path", "/usr/bin/"),
-            keyed("slash", r"/a\/b/"),
-            keyed("unknown flag", "/gold/x"),
-            keyed("behind", r"/(?<!un)tidy/"),
-            keyed("back", r"/(.)\1\1/"),
-            { "name": "constant", "keys": ["/never/"], "use_regex": use_regex, "constant": true,
-              "content": "c" },
-        ]));
-        let found = |text: &str| {
-            let mut found = matched(&book, &[text]);
-            assert_eq!(found.pop().as_deref(), Some("constant"));
-            found
-        };
-        assert_eq!(found("a GOLD (coin)"), ["literal"]);
-        assert!(found("gold coin").is_empty());
-        assert_eq!(found("she *smiles* at it"), ["starred"]);
-        assert_eq!(found("Jump 4"), ["exact", "flag"]);
-        assert_eq!(found("JUMP\n4"), ["flag"]);
-        assert_eq!(found("ls /usr/bin/"), ["path"]);
-        assert_eq!(found("a/b"), ["slash"]);
-        assert_eq!(found("/gold/x"), ["unknown flag"]);
-        assert_eq!(found("a tidy room"), ["behind"]);
-        assert!(found("untidy").is_empty());
-        assert_eq!(found("hmmm"), ["back"]);
-    }
-}
-
-#[test]
-fn a_pattern_that_does_not_compile_is_looked_for_as_it_is_written() {
-    let (book, warnings) = warned(json!({ "entries": [
-        { "name": "jump", "keys": ["/(open/"], "use_regex": true, "content": "c" },
-        { "name": "huge", "keys": [r"/\w{2000}{2000}/"], "content": "c" },
-        { "name": "off", "keys": ["/(/"], "enabled": false, "content": "c" },
-    ]}));
-    assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert!(
-        warnings[0].contains("`jump`: `/(open/` is no pattern: unclosed"),
-        "{warnings:?}"
-    );
-    assert_eq!(matched(&book, &["say /(open/ now"]), ["jump"]);
-    assert!(matched(&book, &["(open"]).is_empty());
-}
-
-#[test]
-fn a_strangers_pattern_cannot_stall_a_request() {
+fn keys_may_be_regular_expressions() {
     let book = entries(json!([
-        { "name": "slow", "keys": [r"/^(?=(a+)+$)(a+)+$/"], "content": "c" },
-        { "name": "plain", "keys": ["aab"], "content": "c" },
+        { "name": "plain", "keys": [r"jump\s+\d+"], "use_regex": true, "content": "c" },
+        { "name": "exact", "keys": [r"/Jump \d/"], "use_regex": true, "content": "c" },
+        { "name": "flag", "keys": [r"/jump.\d/is"], "use_regex": true, "content": "c" },
+        { "name": "aside", "keys": ["never"], "use_regex": true, "constant": true, "selective": true,
+          "secondary_keys": ["x"], "content": "c" },
     ]));
-    let text = "a".repeat(5_000) + "b";
-    assert_eq!(matched(&book, &[&text]), ["plain"]);
+    assert_eq!(matched(&book, &["JUMP 4"]), ["plain", "flag"]);
+    assert_eq!(matched(&book, &["Jump 4"]), ["plain", "exact", "flag"]);
+    assert_eq!(matched(&book, &["jump\n4"]), ["plain", "flag"]);
+    assert_eq!(matched(&book, &["never"]), ["aside"]);
 }
 
 #[test]
-fn keys_have_the_macros_of_the_card() {
-    let book = entries(json!([
-        { "name": "e", "keys": [" {{char}}'s inn "], "content": "c" },
-        { "name": "p", "keys": ["/^{{char}}$/"], "content": "c" },
-    ]));
-    assert_eq!(matched(&book, &["to mira's inn"]), ["e"]);
-    assert_eq!(matched(&book, &["Mira"]), ["p"]);
-}
-
-#[test]
-fn whole_words_are_asked_for_as_sillytavern_asks() {
-    let book = entries(json!([
-        { "name": "e", "keys": ["elf", "精灵", "dark elf"], "content": "c",
-          "extensions": { "match_whole_words": true, "case_sensitive": false } },
-    ]));
-    for text in ["an ELF.", "elf", "(elf)", "是精灵吗", "dark elfin"] {
-        assert_eq!(matched(&book, &[text]), ["e"], "{text}");
-    }
-    for text in ["a shelf", "elfin", "elf_1", "elf2"] {
-        assert!(matched(&book, &[text]).is_empty(), "{text}");
-    }
-}
-
-#[test]
-fn secondary_keys_follow_the_entrys_logic() {
-    let with = |logic: Value| {
-        entries(
-            json!([{ "name": "e", "keys": ["k"], "secondary_keys": ["a", "b"], "selective": true,
-            "content": "c", "extensions": { "selectiveLogic": logic } }]),
-        )
+fn a_bad_regular_expression_is_a_fault_that_names_the_entry() {
+    let wrong = |key: &str, enabled: bool| {
+        try_book(json!({ "entries": [
+            { "name": "jump", "keys": [key], "use_regex": true, "enabled": enabled, "content": "c" },
+        ]}))
     };
-    let told = |logic: Value| {
-        let book = with(logic);
-        ["k", "k a", "k a b"].map(|text| matched(&book, &[text]).len())
-    };
-    assert_eq!(told(json!(0)), [0, 1, 1]);
-    assert_eq!(told(json!(1)), [1, 1, 0]);
-    assert_eq!(told(json!("2")), [1, 0, 0]);
-    assert_eq!(told(json!(3)), [0, 0, 1]);
-    assert_eq!(told(Value::Null), [0, 1, 1]);
-}
-
-#[test]
-fn extensions_say_how_contents_trigger() {
-    let book = book(json!({ "recursive_scanning": true, "entries": [
-        { "name": "first", "keys": ["dragon"], "content": "a cave" },
-        { "name": "silent", "keys": ["dragon"], "content": "a sword",
-          "extensions": { "prevent_recursion": true } },
-        { "name": "open", "keys": ["cave", "sword"], "content": "c" },
-        { "name": "closed", "keys": ["cave"], "content": "c",
-          "extensions": { "exclude_recursion": true } },
-        { "name": "sword", "keys": ["sword"], "content": "c" },
-        { "name": "late", "keys": ["cave"], "content": "c",
-          "extensions": { "delay_until_recursion": true } },
-    ]}));
-    assert_eq!(
-        matched(&book, &["dragon"]),
-        ["first", "silent", "open", "late"]
-    );
-    assert_eq!(matched(&book, &["cave"]), ["open", "closed", "late"]);
-}
-
-#[test]
-fn chance_and_groups_are_the_same_for_the_same_request() {
-    let book = entries(json!([
-        { "name": "never", "constant": true, "content": "c",
-          "extensions": { "probability": 0, "useProbability": true } },
-        { "name": "sure", "constant": true, "content": "c",
-          "extensions": { "probability": 0, "useProbability": false } },
-        { "name": "half", "constant": true, "content": "c", "extensions": { "probability": "50" } },
-        { "name": "one", "constant": true, "content": "c", "extensions": { "group": "g" } },
-        { "name": "other", "constant": true, "content": "c", "extensions": { "group": "g, h" } },
-    ]));
-    let (mut halves, mut ones) = (0, 0);
-    for n in 0..200 {
-        let text = format!("message {n}");
-        let found = matched(&book, &[&text]);
-        assert_eq!(found, matched(&book, &[&text]));
-        assert_eq!(found[0], "sure");
-        halves += usize::from(found.contains(&"half".to_owned()));
-        let one = found.contains(&"one".to_owned());
-        assert_ne!(one, found.contains(&"other".to_owned()));
-        ones += usize::from(one);
-    }
+    let fault = wrong("(open", true).unwrap_err();
     assert!(
-        (50..150).contains(&halves) && (50..150).contains(&ones),
-        "{halves} {ones}"
+        fault.contains("book entry `jump`: `(open` is no valid"),
+        "{fault}"
     );
-    let first = entries(json!([
-        { "name": "one", "constant": true, "content": "c", "extensions": { "group": "g" } },
-        { "name": "win", "constant": true, "content": "c",
-          "extensions": { "group": "g", "group_override": true } },
-    ]));
-    assert_eq!(matched(&first, &["x"]), ["win"]);
-}
-
-#[test]
-fn an_entry_waits_for_as_many_messages_as_it_says() {
-    let book = entries(json!([
-        { "name": "e", "constant": true, "content": "c", "extensions": { "delay": 3 } },
-        { "name": "own", "keys": ["k"], "content": "c", "extensions": { "scan_depth": "1" } },
-    ]));
-    assert!(matched(&book, &["k", "a"]).is_empty());
-    assert_eq!(matched(&book, &["k", "a", "k"]), ["e", "own"]);
+    let fault = wrong(r"\w{2000}{2000}", true).unwrap_err();
+    assert!(fault.contains("size limit"), "{fault}");
+    assert!(wrong("(open", false).is_ok());
 }
 
 #[test]
@@ -413,20 +267,6 @@ fn entries_go_to_their_places() {
         Slot::AfterDescription
     );
     assert_eq!(placed(Value::Null, "@@depth 2\nt"), Slot::PostHistory);
-    for (number, slot) in [
-        (0, Slot::BeforeChar),
-        (1, Slot::AfterChar),
-        (2, Slot::PostHistory),
-        (3, Slot::PostHistory),
-        (4, Slot::BeforeChar),
-        (5, Slot::BeforeExamples),
-        (6, Slot::AfterExamples),
-        (7, Slot::Outlet),
-    ] {
-        assert_eq!(placed(json!(number), "t"), slot);
-        assert_eq!(placed(json!(number.to_string()), "t"), slot);
-    }
-    assert_eq!(placed(json!("somewhere"), "t"), Slot::AfterChar);
     assert_eq!(placed(Value::Null, "@@depth -1\nt"), Slot::PostHistory);
     assert_eq!(
         placed(json!("after_char"), "@@depth 3\nt"),

@@ -5,7 +5,6 @@ use pingora::proxy::Session;
 
 use super::guard::Guarded;
 use super::path;
-use super::strip::strip;
 use crate::error::ApiError;
 use crate::proxy::Gateway;
 use crate::proxy::context::{Context, Route};
@@ -30,13 +29,14 @@ pub fn admit(
     let request = session.req_header();
     let path = request.uri.path();
     if path != "/v1" && !path.starts_with("/v1/") {
-        return Err(nothing_at(path, &context.snapshot).into());
+        return Err(ApiError::not_found(format!(
+            "There is nothing at `{path}`. The API is under /v1/: set your client's base_url to \
+             end in /v1."
+        ))
+        .into());
     }
     let caller = prove(&request.headers, &context.snapshot.keys)?;
     context.caller = Some(caller.clone());
-    strip(session.req_header_mut(), &context.snapshot.finder)?;
-    let request = session.req_header();
-    let path = request.uri.path();
     if let Some(tracer) = &gateway.shared.tracer {
         let trace = tracer.begin(request, context.snapshot.config.traces.sample_ratio);
         if trace.is_sampled() {
@@ -65,18 +65,6 @@ pub fn admit(
         Route::PassThrough
     };
     Ok((context.route, caller))
-}
-
-fn nothing_at(path: &str, snapshot: &Snapshot) -> ApiError {
-    let place = match snapshot.finder.is_in(path.as_bytes()) {
-        // What is told is logged, too.
-        true => "that path",
-        false => &format!("`{path}`"),
-    };
-    ApiError::not_found(format!(
-        "There is nothing at {place}. The API is under /v1/: set your client's base_url to end in \
-         /v1."
-    ))
 }
 
 /// Bounds what pingora leaves unbounded on the client's side.

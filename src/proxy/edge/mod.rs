@@ -10,4 +10,3 @@ pub mod local;
 pub mod overload;
 pub mod path;
 pub mod respond;
-pub mod strip;

@@ -8,12 +8,13 @@ use std::fmt::Display;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::http::{RequestHeader, ResponseHeader};
+use secrecy::{ExposeSecret, SecretString};
 
-use super::credentials::Credentials;
 use super::fail::Failure;
 use crate::config::model::Upstream;
 use crate::error::ApiError;
 use crate::proxy::edge::path;
+use crate::snapshot::Caller;
 use crate::telemetry::traces::{TRACEPARENT, TRACESTATE, Trace};
 
 /// Everything that begins so is addressed to the gateway.
@@ -46,6 +47,7 @@ const NOT_FORWARDED: [HeaderName; 5] = [
 pub struct ChatHeader<'a> {
     pub client: &'a RequestHeader,
     pub upstream: &'a Upstream,
+    pub caller: &'a Caller,
     /// Its span becomes the parent of the upstream's.
     pub trace: Option<&'a Trace>,
     /// Bytes of the body.
@@ -98,13 +100,14 @@ impl ChatHeader<'_> {
     ) -> Result<(), Failure> {
         let host = HeaderValue::try_from(host(self.upstream)).map_err(not_forwarded)?;
         put(b"Host", &host)?;
-        let credentials = Credentials::of(self.upstream, self.client);
+        let authorization = Authorization::of(self.upstream, self.caller);
         let nominated = nominated(&self.client.headers);
         let stays = |name: &HeaderName| {
             is_hop_by_hop(name, &nominated)
                 || is_own(name)
                 || NOT_FORWARDED.contains(name)
-                || credentials.replace(name)
+                || (name == header::AUTHORIZATION
+                    && !matches!(authorization, Authorization::AsSent))
                 || self.trace.is_some_and(|trace| is_replaced(name, trace))
         };
         // Of an HTTP/2 client there are none.
@@ -119,8 +122,8 @@ impl ChatHeader<'_> {
                 )?;
             }
         }
-        if let Some((name, key)) = credentials.field() {
-            put(name.as_str().as_bytes(), key)?;
+        if let Authorization::Replaced(key) = &authorization {
+            put(b"Authorization", key)?;
         }
         if let Some(parent) = self.trace.and_then(Trace::traceparent) {
             put(TRACEPARENT.as_bytes(), &parent)?;
@@ -141,6 +144,7 @@ fn not_forwarded(why: impl Display) -> Failure {
 pub fn pass_through_request(
     request: &mut RequestHeader,
     upstream: &Upstream,
+    caller: &Caller,
 ) -> pingora::Result<()> {
     let own: Vec<_> = request
         .headers
@@ -151,7 +155,11 @@ pub fn pass_through_request(
     for name in own {
         request.remove_header(&name);
     }
-    Credentials::of(upstream, request).put_into(request)?;
+    match Authorization::of(upstream, caller) {
+        Authorization::Replaced(key) => request.insert_header(header::AUTHORIZATION, key)?,
+        Authorization::Dropped => drop(request.remove_header(&header::AUTHORIZATION)),
+        Authorization::AsSent => {}
+    }
     request.insert_header(header::HOST, host(upstream))
 }
 
@@ -197,6 +205,32 @@ pub fn end_hop(header: &mut ResponseHeader) {
     for name in dropped {
         header.remove_header(&name);
     }
+}
+
+/// What becomes of the client's `Authorization`.
+enum Authorization {
+    /// The upstream has a key of its own.
+    Replaced(HeaderValue),
+    /// A gateway key is no business of the upstream's.
+    Dropped,
+    AsSent,
+}
+
+impl Authorization {
+    fn of(upstream: &Upstream, caller: &Caller) -> Self {
+        match &upstream.api_key {
+            Some(key) => Self::Replaced(bearer(key)),
+            None if caller.key_in_authorization => Self::Dropped,
+            None => Self::AsSent,
+        }
+    }
+}
+
+fn bearer(key: &SecretString) -> HeaderValue {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))
+        .unwrap_or(HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
 }
 
 /// `Host` of the upstream: with the port where it is not the scheme's own.

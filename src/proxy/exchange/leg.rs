@@ -103,7 +103,10 @@ async fn attempt(
     composed: &Composed,
 ) -> Result<Result<Box<Connection>, UpstreamError>, Failure> {
     let Chat {
-        gateway, snapshot, ..
+        gateway,
+        snapshot,
+        caller,
+        ..
     } = chat;
     let timeouts = &snapshot.config.timeouts;
     loop {
@@ -123,6 +126,7 @@ async fn attempt(
         let header = ChatHeader {
             client: session.req_header(),
             upstream,
+            caller,
             trace: context.trace.as_ref(),
             length: composed.length,
         };

@@ -87,7 +87,8 @@ pub fn failed(context: &mut Context, kind: UpstreamErrorKind) {
 /// Points the request at the upstream.
 pub fn request(request: &mut RequestHeader, context: &mut Context) -> pingora::Result<()> {
     let snapshot = context.snapshot.clone();
-    let Some(upstream) = current(&snapshot, context) else {
+    let (Some(upstream), Some(caller)) = (current(&snapshot, context), context.caller.as_ref())
+    else {
         return Err(Error::new(ErrorType::InternalError));
     };
     // It is made of a URI and a URL's path, so it is one.
@@ -95,7 +96,7 @@ pub fn request(request: &mut RequestHeader, context: &mut Context) -> pingora::R
         .parse()
         .map_err(|_| Error::explain(ErrorType::InternalError, "the path is not a URI"))?;
     request.set_uri(uri);
-    headers::pass_through_request(request, upstream)?;
+    headers::pass_through_request(request, upstream, caller)?;
     if let Some(trace) = &context.trace {
         headers::hand_on(trace, request);
     }

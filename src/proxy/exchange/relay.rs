@@ -9,8 +9,8 @@ use pingora::proxy::Session;
 use super::fail::{Failure, UpstreamError, UpstreamErrorKind};
 use super::headers;
 use super::leg::departure;
-use super::reader::Reader;
 use super::run::Chat;
+use super::tee::Tee;
 use crate::proxy::Gateway;
 use crate::proxy::context::Context;
 use crate::proxy::edge::guard::Guarded;
@@ -51,9 +51,9 @@ pub async fn run(
     cork(matches!(first, Some(Ok(Some(_)))));
     let succeeded = head(session, context, &connection, Length::Same).await;
     cork(false);
-    let mut reader = match succeeded? {
-        true => Reader::new(context.streamed, context.wanted()),
-        false => Reader::Blind,
+    let mut tee = match succeeded? {
+        true => Tee::new(context.streamed, chat.turn.dialect(), context.wanted()),
+        false => Tee::Blind,
     };
     connection
         .session
@@ -68,11 +68,11 @@ pub async fn run(
         let Some(chunk) = chunk else { break };
         pass_on(session, chunk.clone(), false).await?;
         context.ledger.mark_first_chunk();
-        reader.feed(&chunk);
+        tee.feed(&chunk);
     }
     finish_body(session, &mut connection).await?;
     context.ledger.enter(Phase::Other);
-    context.answer = reader.finish();
+    context.answer = tee.finish();
     if context.streamed {
         gateway.dialer.release_after_stream(connection, timeouts);
     } else {

@@ -14,6 +14,7 @@ use pingora::proxy::Session;
 use super::fail::Failure;
 use super::leg::leg;
 use super::{relay, tool_loop};
+use crate::dialect::Dialect;
 use crate::proxy::Gateway;
 use crate::proxy::context::Context;
 use crate::proxy::edge::body;
@@ -38,6 +39,7 @@ pub async fn run(
         memory: gateway.shared.memory.as_deref(),
         caller,
         hidden_rounds: &gateway.shared.hidden_rounds,
+        dialect: Dialect::Chat,
         headers: &session.req_header().headers,
     };
     let turn = turn::prepare(asked, body, &mut context.ledger).await?;

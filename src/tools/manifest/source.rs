@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 use crate::error::{Fault, Faults};
-use crate::shipped;
 
 /// Bytes of a manifest, schema or secret file at most.
 const MAX_BYTES: u64 = 1 << 20;
@@ -107,9 +106,6 @@ impl<'a> Source<'a> {
 
 /// The text of a file, without the byte order mark that some editors write.
 pub(super) fn read(path: &Path) -> Result<String, String> {
-    if let Some(text) = shipped::text(path) {
-        return Ok(text.to_owned());
-    }
     let size = fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
     if size.len() > MAX_BYTES {
         return Err("is larger than 1 MiB".to_owned());

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::dialect::Dialect;
 
 /// A name and its tools.
 fn summary(toolbox: &Toolbox) -> Vec<(String, State, usize)> {
@@ -22,7 +23,7 @@ fn valid_plugins_load_and_only_what_is_on_is_offered() {
     ];
     let plugins = plugins.map(|(name, state, tools)| (name.to_owned(), state, tools));
     assert_eq!(summary(&toolbox), plugins);
-    assert_eq!(names(&toolbox.offer(None, &[])), ["gettime"]);
+    assert_eq!(names(&toolbox.offer(Dialect::Chat, None, &[])), ["gettime"]);
     assert_eq!(
         toolbox.health()[4].detail.as_deref(),
         Some("set the environment variable NOT_SET")
@@ -47,7 +48,10 @@ fn invalid_plugins_give_every_fault_with_its_line() {
 #[test]
 fn the_shipped_plugins_load_without_any_key() {
     let toolbox = shipped();
-    assert_eq!(names(&toolbox.offer(None, &[])), ["calculator", "gettime"]);
+    assert_eq!(
+        names(&toolbox.offer(Dialect::Chat, None, &[])),
+        ["calculator", "gettime"]
+    );
     assert_eq!(toolbox.check_name("tavily_search"), Ok(()));
     assert_eq!(toolbox.check_name("get_current_time"), Ok(()));
     assert_eq!(toolbox.check_name("mcp_time_example__convert_time"), Ok(()));
@@ -59,7 +63,7 @@ fn the_shipped_plugins_load_without_any_key() {
 fn tavily_is_offered_as_soon_as_there_is_a_key() {
     let variables = variables(&[("TAVILY_API_KEY", "tvly-canary")]);
     let toolbox = Toolbox::load(&project("plugins"), &variables, None).unwrap();
-    let offered = toolbox.offer(None, &[]);
+    let offered = toolbox.offer(Dialect::Chat, None, &[]);
     assert_eq!(names(&offered), ["calculator", "gettime", "tavily_search"]);
     assert!(!format!("{toolbox:?}").contains("canary"));
 }

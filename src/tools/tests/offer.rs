@@ -1,11 +1,12 @@
 use serde_json::json;
 
 use super::*;
+use crate::dialect::Dialect;
 
 #[test]
 fn a_definition_is_ready_bytes_with_the_schema_as_written() {
     let toolbox = shipped();
-    let offered = toolbox.offer(None, &[]);
+    let offered = toolbox.offer(Dialect::Chat, None, &[]);
     let definition = parsed(&offered[0].definition);
     assert_eq!(definition["type"], "function");
     assert_eq!(definition["function"]["name"], "calculator");
@@ -15,7 +16,7 @@ fn a_definition_is_ready_bytes_with_the_schema_as_written() {
     let order = ["\"operation\":", "\"a\":", "\"b\":"].map(|key| text.find(key).unwrap());
     assert!(order.is_sorted(), "{text}");
     assert!(!text.contains('\n'));
-    let again = toolbox.offer(None, &[]);
+    let again = toolbox.offer(Dialect::Chat, None, &[]);
     assert_eq!(again[0].definition.as_ptr(), offered[0].definition.as_ptr());
 }
 
@@ -23,7 +24,7 @@ fn a_definition_is_ready_bytes_with_the_schema_as_written() {
 fn a_hint_extends_the_description_once() {
     let toolbox = shipped();
     let allowed = [("gettime", "Use it \"often\".")];
-    let first = toolbox.offer(Some(&allowed), &[]);
+    let first = toolbox.offer(Dialect::Chat, Some(&allowed), &[]);
     let description = parsed(&first[0].definition)["function"]["description"].clone();
     assert!(
         description
@@ -31,7 +32,7 @@ fn a_hint_extends_the_description_once() {
             .unwrap()
             .ends_with("\nUse it \"often\".")
     );
-    let second = toolbox.offer(Some(&allowed), &[]);
+    let second = toolbox.offer(Dialect::Chat, Some(&allowed), &[]);
     assert_eq!(second[0].definition.as_ptr(), first[0].definition.as_ptr());
 }
 
@@ -39,7 +40,7 @@ fn a_hint_extends_the_description_once() {
 fn a_filter_fails_closed() {
     let toolbox = shipped();
     let offer = |allowed: &[(&str, &str)]| {
-        let offered = toolbox.offer(Some(allowed), &[]);
+        let offered = toolbox.offer(Dialect::Chat, Some(allowed), &[]);
         offered
             .iter()
             .map(|it| it.tool.name().to_owned())
@@ -56,9 +57,16 @@ fn a_filter_fails_closed() {
 #[test]
 fn the_clients_own_tool_of_a_name_wins() {
     let toolbox = shipped();
-    assert_eq!(names(&toolbox.offer(None, &["calculator"])), ["gettime"]);
+    assert_eq!(
+        names(&toolbox.offer(Dialect::Chat, None, &["calculator".into()])),
+        ["gettime"]
+    );
     let allowed = [("gettime", "")];
-    assert!(toolbox.offer(Some(&allowed), &["gettime"]).is_empty());
+    assert!(
+        toolbox
+            .offer(Dialect::Chat, Some(&allowed), &["gettime".into()])
+            .is_empty()
+    );
 }
 
 #[test]

@@ -1,76 +1,226 @@
-//! Server-sent events: a byte stream, cut anywhere, as the data of its events.
+//! Server-sent events: a byte stream, cut anywhere, as the events that it holds.
+//!
+//! Grammar: <https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream>.
 
+use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
 
-/// Bytes of one line, or of one event's data, that are held at most.
-const EVENT_LIMIT: usize = 1024 * 1024;
+use super::Event;
 
-/// A line or an event was larger than [`EVENT_LIMIT`].
-#[derive(Debug, PartialEq, Eq)]
-pub struct TooLarge;
+/// Bytes of one event at most.
+pub const EVENT_LIMIT: usize = 1024 * 1024;
 
-/// Cuts a byte stream into events and gives the data of each.
-///
-/// Grammar: <https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream>.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Cuts a byte stream into frames. Those that lie in one chunk share its bytes.
 #[derive(Debug, Default)]
-pub struct Decoder {
-    /// The line that the last chunk left unfinished.
-    line: Vec<u8>,
-    /// The data lines of the event so far, each ended by a line feed.
-    data: Vec<u8>,
-    /// The last chunk ended with a carriage return: a line feed now belongs to it.
+pub struct Splitter {
+    /// The frame that the last chunk left unfinished.
+    held: BytesMut,
+    /// Where in `held` the line begins that is being read.
+    line: usize,
+    /// The byte before is a carriage return: a line feed now belongs to it.
     after_return: bool,
-    /// The first line, which may begin with a byte order mark, is past.
-    started: bool,
+    /// Lines end with both.
+    has_pairs: bool,
+    /// The frame in `held` is complete but for a line feed that may belong to its blank line.
+    awaits_feed: bool,
+    /// The first line, which may begin with a byte order mark, is past …
+    line_past: bool,
+    /// … and so is the first frame.
+    frame_past: bool,
 }
 
-impl Decoder {
-    /// Reads on, calling `event` with the data of each event that is complete.
-    pub fn feed(&mut self, chunk: &[u8], mut event: impl FnMut(&[u8])) -> Result<(), TooLarge> {
-        let mut rest = chunk;
-        loop {
-            if self.after_return && !rest.is_empty() {
-                rest = rest.strip_prefix(b"\n").unwrap_or(rest);
-                self.after_return = false;
+/// What comes next of a chunk.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    Frame(Frame),
+    /// Nothing before the next chunk.
+    More,
+    /// A frame larger than [`EVENT_LIMIT`], as far as it is there. What follows cannot be read.
+    TooLarge(Bytes),
+}
+
+/// One event, or a comment, with the blank line that ends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    raw: Bytes,
+    is_first: bool,
+}
+
+impl Splitter {
+    /// Whether the last frame was complete.
+    pub fn is_between(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Takes the next frame off the front of `chunk`, or all of it to wait for more.
+    pub fn next(&mut self, chunk: &mut Bytes) -> Next {
+        let Some(end) = self.frame_end(chunk) else {
+            if self.held.len() + chunk.len() > EVENT_LIMIT {
+                return Next::TooLarge(self.take(chunk, chunk.len()));
             }
-            let Some(end) = memchr2(b'\n', b'\r', rest) else {
-                self.line.extend_from_slice(rest);
-                return within_limit(&self.line);
-            };
-            self.after_return = rest[end] == b'\r';
-            if self.line.is_empty() {
-                self.end_line(&rest[..end], &mut event)?;
-            } else {
-                let mut line = std::mem::take(&mut self.line);
-                line.extend_from_slice(&rest[..end]);
-                self.end_line(&line, &mut event)?;
-                line.clear();
-                self.line = line;
-            }
-            rest = &rest[end + 1..];
+            self.held.extend_from_slice(chunk);
+            chunk.clear();
+            return Next::More;
+        };
+        let raw = self.take(chunk, end);
+        let is_first = !std::mem::replace(&mut self.frame_past, true);
+        self.line = 0;
+        match raw.len() > EVENT_LIMIT {
+            true => Next::TooLarge(raw),
+            false => Next::Frame(Frame { raw, is_first }),
         }
     }
 
-    fn end_line(&mut self, line: &[u8], event: &mut impl FnMut(&[u8])) -> Result<(), TooLarge> {
-        within_limit(line)?;
-        let bom: &[u8] = if self.started { b"" } else { b"\xef\xbb\xbf" };
-        self.started = true;
-        let line = line.strip_prefix(bom).unwrap_or(line);
-        if line.is_empty() {
-            if let Some((_, data)) = self.data.split_last() {
-                event(data);
-            }
-            self.data.clear();
-        } else if let Some(value) = data_of(line) {
-            self.data.extend_from_slice(value);
-            self.data.push(b'\n');
+    /// What is left where the stream ends within a frame, which readers take for whole.
+    pub fn rest(&mut self) -> Option<Frame> {
+        let is_first = !std::mem::replace(&mut self.frame_past, true);
+        let raw = self.held.split().freeze();
+        self.line = 0;
+        (!raw.is_empty()).then_some(Frame { raw, is_first })
+    }
+
+    fn take(&mut self, chunk: &mut Bytes, end: usize) -> Bytes {
+        if self.held.is_empty() {
+            return chunk.split_to(end);
         }
-        within_limit(&self.data)
+        self.held.extend_from_slice(&chunk.split_to(end));
+        self.held.split().freeze()
+    }
+
+    /// Where in `chunk` the frame ends, its blank line included.
+    fn frame_end(&mut self, chunk: &[u8]) -> Option<usize> {
+        let before = self.held.len();
+        let mut at = 0;
+        if self.awaits_feed && !chunk.is_empty() {
+            self.awaits_feed = false;
+            self.after_return = false;
+            return Some(usize::from(chunk[0] == b'\n'));
+        }
+        loop {
+            if self.after_return && at < chunk.len() {
+                // Of a pair that two chunks share, the rest goes with what follows.
+                let is_pair = chunk[at] == b'\n';
+                self.has_pairs |= is_pair;
+                at += usize::from(is_pair);
+                self.line = before + at;
+                self.after_return = false;
+            }
+            let newline = at + memchr2(b'\n', b'\r', &chunk[at..])?;
+            let is_blank = self.is_blank(&chunk[..newline]);
+            self.after_return = chunk[newline] == b'\r';
+            at = newline + 1;
+            if self.after_return && chunk.get(at) == Some(&b'\n') {
+                self.after_return = false;
+                self.has_pairs = true;
+                at += 1;
+            }
+            self.line = before + at;
+            self.line_past = true;
+            if is_blank && self.after_return && self.has_pairs && at == chunk.len() {
+                // Not to be parted: not every client takes one of the two for the end of a line.
+                self.awaits_feed = true;
+                return None;
+            }
+            if is_blank {
+                return Some(at);
+            }
+        }
+    }
+
+    /// Whether nothing stands in the line that ends where `chunk` does.
+    fn is_blank(&self, chunk: &[u8]) -> bool {
+        let before = self.held.len();
+        let length = before + chunk.len() - self.line;
+        if self.line_past || length != BYTE_ORDER_MARK.len() {
+            return length == 0;
+        }
+        let line = self.held[self.line.min(before)..].iter();
+        let line = line.chain(&chunk[self.line.saturating_sub(before)..]);
+        line.eq(BYTE_ORDER_MARK)
+    }
+}
+
+impl Frame {
+    /// Its bytes, as they came.
+    pub fn raw(&self) -> &Bytes {
+        &self.raw
+    }
+
+    /// Its data, the lines joined by line feeds; empty where it has none.
+    pub fn data(&self) -> Bytes {
+        let mut values = self.lines().filter_map(|(line, _)| data_of(line));
+        let Some(first) = values.next() else {
+            return Bytes::new();
+        };
+        match values.next() {
+            None => self.raw.slice_ref(first),
+            Some(second) => {
+                let values: Vec<_> = [first, second].into_iter().chain(values).collect();
+                values.join(&b'\n').into()
+            }
+        }
+    }
+
+    /// The same frame with other data: its other lines stay, and so does how the first line of data
+    /// is written.
+    pub fn with_data(&self, data: &[u8]) -> Bytes {
+        let mut written = false;
+        let mut out = BytesMut::with_capacity(self.raw.len() + data.len());
+        for (line, ending) in self.lines() {
+            let Some(old) = data_of(line) else {
+                out.extend_from_slice(line);
+                out.extend_from_slice(ending);
+                continue;
+            };
+            if std::mem::replace(&mut written, true) {
+                continue;
+            }
+            let prefix = match old.is_empty() {
+                true => &b"data: "[..],
+                false => &line[..line.len() - old.len()],
+            };
+            let ending = if ending.is_empty() { b"\n" } else { ending };
+            for value in data.split(|byte| matches!(byte, b'\n' | b'\r')) {
+                for part in [prefix, value, ending] {
+                    out.extend_from_slice(part);
+                }
+            }
+        }
+        if !matches!(self.raw.last(), Some(b'\n' | b'\r')) {
+            // It was the last of a stream that broke off: one more may follow now.
+            out.extend_from_slice(b"\n");
+        }
+        out.freeze()
+    }
+
+    /// Each line, and what ends it.
+    fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = match self.is_first {
+            true => self.raw.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.raw),
+            false => &self.raw[..],
+        };
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let end = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
+            let (line, behind) = rest.split_at(end);
+            let ending = match behind {
+                [b'\r', b'\n', ..] => 2,
+                [] => 0,
+                _ => 1,
+            };
+            let (ending, next) = behind.split_at(ending);
+            rest = next;
+            Some((line, ending))
+        })
     }
 }
 
 /// The value of a `data` line; `None` for comments and other fields.
-pub fn data_of(line: &[u8]) -> Option<&[u8]> {
+fn data_of(line: &[u8]) -> Option<&[u8]> {
     let value = line.strip_prefix(b"data")?;
     match value.split_first() {
         None => Some(value),
@@ -79,9 +229,24 @@ pub fn data_of(line: &[u8]) -> Option<&[u8]> {
     }
 }
 
-fn within_limit(bytes: &[u8]) -> Result<(), TooLarge> {
-    if bytes.len() > EVENT_LIMIT {
-        return Err(TooLarge);
+/// An event as a frame of its own.
+pub fn framed(event: &Event) -> Bytes {
+    let mut out = BytesMut::with_capacity(event.data.len() + 64);
+    if let Some(name) = &event.name {
+        for part in [b"event: ", name.as_bytes(), b"\n"] {
+            out.extend_from_slice(part);
+        }
     }
-    Ok(())
+    for line in event.data.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        for part in [b"data: ", line, b"\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+    out.extend_from_slice(b"\n");
+    out.freeze()
+}
+
+/// Whether a chunk ends where a frame does, told by its last bytes.
+pub fn ends_frame(chunk: &[u8]) -> bool {
+    chunk.ends_with(b"\n\n") || chunk.ends_with(b"\r\n\r\n")
 }

@@ -16,10 +16,10 @@ use bytes::Bytes;
 
 use crate::error::ApiError;
 
-pub(crate) use scanner::Scanner;
+pub use scanner::Scanner;
 
 /// A range of byte offsets into one JSON text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Span {
     /// Offset of the first byte.
     pub start: usize,
@@ -50,12 +50,12 @@ pub struct Text {
 
 impl Text {
     /// Whether nothing stands between the quotes.
-    pub(crate) fn is_empty(self) -> bool {
+    pub fn is_empty(self) -> bool {
         self.span.start == self.span.end
     }
 
     /// The decoded text; `json` is what the literal was found in.
-    pub(crate) fn decode(self, json: &[u8]) -> Cow<'_, str> {
+    pub fn decode(self, json: &[u8]) -> Cow<'_, str> {
         let raw = &json[self.span.range()];
         if self.is_plain {
             Cow::Borrowed(simdutf8::basic::from_utf8(raw).expect("the scanner validated the UTF-8"))
@@ -65,24 +65,8 @@ impl Text {
         }
     }
 
-    /// The literal from its last `@` on, however that is written.
-    pub(crate) fn from_last_at(self, json: &[u8]) -> Option<Span> {
-        const ESCAPED: &[u8] = br"\u0040";
-        let end = self.span.end;
-        let (mut at, mut found) = (self.span.start, None);
-        while at < end {
-            let rest = &json[at..end];
-            if rest[0] == b'@' || rest.starts_with(ESCAPED) {
-                found = Some(at);
-            }
-            // What is escaped begins no escape of its own.
-            at += if rest[0] == b'\\' { 2 } else { 1 };
-        }
-        found.map(|start| Span { start, end })
-    }
-
     /// The decoded text as bytes: cheaper for the many short ones that are only compared.
-    pub(crate) fn bytes(self, json: &[u8]) -> Cow<'_, [u8]> {
+    pub fn bytes(self, json: &[u8]) -> Cow<'_, [u8]> {
         if self.is_plain {
             Cow::Borrowed(&json[self.span.range()])
         } else {
@@ -92,7 +76,7 @@ impl Text {
 }
 
 /// An array or object, as what must be known to add to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Container {
     /// Brackets included.
     pub span: Span,
@@ -133,7 +117,7 @@ impl From<JsonError> for Box<ApiError> {
 
 /// What kind of value comes next, told by its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     Object,
     Array,
     String,

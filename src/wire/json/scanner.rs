@@ -7,7 +7,7 @@ type Result<T> = std::result::Result<T, JsonError>;
 
 /// Reads one JSON text from front to back.
 #[derive(Debug)]
-pub(crate) struct Scanner<'a> {
+pub struct Scanner<'a> {
     json: &'a [u8],
     at: usize,
     stops: Stops,

@@ -1,2 +1,3 @@
 pub mod generate;
 mod json;
+mod sse;

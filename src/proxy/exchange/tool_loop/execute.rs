@@ -7,17 +7,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use pingora::proxy::Session;
-use uuid::Uuid;
 
 use super::Answering;
-use crate::dialect::{Call, Round};
+use crate::dialect::Call;
 use crate::proxy::context::Context;
 use crate::proxy::exchange::fail::Failure;
 use crate::proxy::exchange::leg::with_client;
 use crate::proxy::exchange::relay::pass_on;
 use crate::telemetry::Phase;
 use crate::tools::{CallContext, CallResult, unknown_tool};
-use crate::turn::name_calls;
 
 /// Calls of one round that run at the same time; the others wait for their turn.
 const AT_ONCE: usize = 16;
@@ -33,15 +31,12 @@ impl Answering<'_> {
         &self,
         session: &mut Session,
         context: &mut Context,
-        round: &mut Round,
+        calls: &[Call],
     ) -> Result<Vec<String>, Failure> {
         context.ledger.enter(Phase::ToolExecution);
-        name_calls(&mut round.calls, || {
-            format!("call_{}", Uuid::now_v7().simple())
-        });
-        context.tool_calls += round.calls.len();
+        context.tool_calls += calls.len();
         let id = context.request_id.to_string();
-        let calls = round.calls.iter().map(|call| self.call(call, &id).boxed());
+        let calls = calls.iter().map(|call| self.call(call, &id).boxed());
         let calls: Vec<_> = calls.collect();
         let running = futures_util::stream::iter(calls).buffered(AT_ONCE);
         let mut running = pin!(running.collect::<Vec<_>>());
@@ -70,7 +65,7 @@ impl Answering<'_> {
     /// forbid it.
     async fn call(&self, call: &Call, request_id: &str) -> String {
         let offered = self.chat.turn.offer().tools();
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = self.rounds.left(Instant::now());
         let limits = CallContext {
             timeout: self.tools.timeout.min(left),
             result_cap: RESULT_CAP,

@@ -2,10 +2,10 @@
 //! legs it takes.
 //!
 //! ```text
-//! leg ─▶ Gate ─▶ client          bytes pass, the gateway's calls are held back
+//! leg ─▶ Editor ─▶ client        bytes pass, the gateway's calls are held back
 //!          │ calls
 //!          ▼
-//!     execute ─▶ leg ─▶ …        at the bound once more, without tools
+//!     execute ─▶ leg ─▶ …        until `turn::ToolLoop` has it end
 //! ```
 
 mod execute;
@@ -18,16 +18,16 @@ use serde_json::Value;
 
 use super::fail::Failure;
 use super::leg::leg;
-use super::reader::{TEXT_LIMIT, WHOLE_LIMIT};
 use super::relay::{self, Length, next_chunk, pass_on};
 use super::run::Chat;
+use super::tee::WHOLE_LIMIT;
 use crate::config::model;
-use crate::dialect::{Answer, Gate, Observer, Round, Whole};
+use crate::dialect::{Edit, Leg, SseEditor};
 use crate::error::ApiError;
 use crate::proxy::context::Context;
 use crate::proxy::upstream::dialer::Connection;
 use crate::telemetry::Phase;
-use crate::turn::Continuation;
+use crate::turn::{Step, ToolLoop};
 use crate::wire::coalesce;
 
 /// Small pieces of a stream that are ready together are written together.
@@ -42,11 +42,11 @@ pub async fn run(
     connection: Box<Connection>,
 ) -> Result<(), Failure> {
     let tools = context.snapshot.config.tools.clone();
+    let (rounds, total) = (tools.max_rounds, tools.total_timeout);
     let answering = Answering {
         chat,
-        deadline: Instant::now() + tools.total_timeout,
         tools,
-        after: Continuation::default(),
+        rounds: ToolLoop::new(chat.turn.dialect(), rounds, total, Instant::now()),
     };
     if connection.is_event_stream() {
         answering.stream(session, context, connection).await
@@ -58,9 +58,14 @@ pub async fn run(
 struct Answering<'a> {
     chat: Chat<'a>,
     tools: model::Tools,
-    /// When tools are no longer offered.
-    deadline: Instant,
-    after: Continuation,
+    rounds: ToolLoop,
+}
+
+/// How an answer goes on once the calls of a leg are run.
+enum Next {
+    Ask,
+    Finish,
+    Fail(ApiError),
 }
 
 impl Answering<'_> {
@@ -72,52 +77,42 @@ impl Answering<'_> {
     ) -> Result<(), Failure> {
         context.ledger.enter(Phase::Stream);
         relay::head(session, context, &connection, Length::Unknown).await?;
-        let mut client = Client {
-            gate: Gate::new(self.chat.turn.offer().owners().clone()),
-            observer: Observer::new(TEXT_LIMIT),
-        };
+        let seed = context.request_id.simple().to_string();
+        let mut editor = SseEditor::new(self.chat.turn.editor(context.wanted(), seed));
         loop {
-            let said_before = client.observer.answer().text.len();
-            self.pass_leg(session, context, &mut connection, &mut client)
+            let leg = self
+                .pass_leg(session, context, &mut connection, &mut editor)
                 .await?;
             self.release(context, connection).await;
-            let Some(mut round) = client.gate.round() else {
-                break;
-            };
-            if client.gate.is_blind() || !client.gate.has_ended() {
-                let why = "the answer ended within a call of the gateway's tools";
-                return Err(Failure::Truncated(why.into()));
+            let broke_off = matches!(leg, Leg::Truncated | Leg::Unreadable);
+            match self.after(session, context, leg).await? {
+                Next::Ask => {}
+                Next::Finish => break,
+                // Who does not read what an event says shall see that there is no end.
+                Next::Fail(error) if broke_off => {
+                    pass_on(session, editor.error_event(&error), false).await?;
+                    return Err(Failure::Truncated(error.message));
+                }
+                Next::Fail(error) => return fail(session, context, &editor, error).await,
             }
-            if self.after.last {
-                return client.fail(session, context, self.exhausted()).await;
-            }
-            let results = self.execute(session, context, &mut round).await?;
             context.ledger.enter(Phase::Stream);
-            if !round.client_calls.is_empty() {
-                self.hand_over(&round, &results);
-                let ending = client.gate.take_ending();
-                client.show(session, ending).await?;
-                break;
-            }
-            let said = match &client.observer.answer().text[said_before..] {
-                "" => Value::Null,
-                text => text.into(),
-            };
-            self.add(&said.to_string(), &round, &results);
-            client.gate.next_leg(client.observer.answer());
             connection = match self.next_leg(session, context).await {
                 Ok(connection) => connection,
-                Err(Failure::Refused(error)) => return client.fail(session, context, error).await,
+                Err(Failure::Refused(error)) => {
+                    return fail(session, context, &editor, error).await;
+                }
                 Err(failure) => return Err(failure),
             };
             if !connection.is_success() || !connection.is_event_stream() {
                 let error = self.refusal(session, context, connection).await?;
-                return client.fail(session, context, error).await;
+                return fail(session, context, &editor, error).await;
             }
         }
+        context.ledger.enter(Phase::Stream);
+        show(session, editor.finish()).await?;
         pass_on(session, Bytes::new(), true).await?;
         context.ledger.enter(Phase::Other);
-        context.answer = Some(client.observer.finish());
+        context.answer = Some(editor.into_answer());
         Ok(())
     }
 
@@ -127,20 +122,21 @@ impl Answering<'_> {
         session: &mut Session,
         context: &mut Context,
         connection: &mut Connection,
-        client: &mut Client,
-    ) -> Result<(), Failure> {
+        editor: &mut SseEditor,
+    ) -> Result<Leg, Failure> {
         context.ledger.enter(Phase::Stream);
         let idle = context.snapshot.config.timeouts.stream_idle;
         connection.session.set_read_timeout(Some(idle));
         while let Some(chunk) = next_chunk(self.chat.gateway, session, context, connection).await? {
-            let pieces = client.gate.feed(&chunk);
+            let pieces = editor.feed(&chunk);
             if !pieces.is_empty() {
-                client.show(session, pieces).await?;
+                show(session, pieces).await?;
                 context.ledger.mark_first_chunk();
             }
         }
-        let rest = client.gate.finish();
-        client.show(session, rest).await
+        let (rest, leg) = editor.end_leg();
+        show(session, rest).await?;
+        Ok(leg)
     }
 
     async fn whole(
@@ -149,8 +145,8 @@ impl Answering<'_> {
         context: &mut Context,
         mut connection: Box<Connection>,
     ) -> Result<(), Failure> {
-        let owners = self.chat.turn.offer().owners();
-        let mut spent: Option<Value> = None;
+        let seed = context.request_id.simple().to_string();
+        let mut editor = self.chat.turn.editor(context.wanted(), seed);
         loop {
             if !connection.is_success() || !connection.is_readable() {
                 return self
@@ -163,36 +159,57 @@ impl Answering<'_> {
                     return self.as_it_comes(session, context, connection, read).await;
                 }
             };
-            let answer = Whole::read(&body, owners);
-            let results = match answer.round.clone() {
-                None => None,
-                Some(_) if self.after.last => return Err(self.exhausted().into()),
-                Some(mut round) => {
-                    let results = self.execute(session, context, &mut round).await?;
-                    Some((round, results))
-                }
-            };
-            match results {
-                Some((round, results)) if round.client_calls.is_empty() => {
+            let edit = editor.whole(&body);
+            let leg = editor.end_leg();
+            match self.after(session, context, leg).await? {
+                Next::Ask => {
                     self.release(context, connection).await;
-                    self.add(&answer.content, &round, &results);
-                    answer.add_cost(&mut spent);
                     connection = self.next_leg(session, context).await?;
                     continue;
                 }
-                Some((round, results)) => self.hand_over(&round, &results),
-                None => {}
+                Next::Finish => {}
+                Next::Fail(error) => return Err(error.into()),
             }
-            let shown = Whole::shown(&body, owners, spent.as_ref());
-            let shown = shown.map_or(body, Bytes::from);
+            let shown = match edit {
+                Edit::Replace(shown) => shown,
+                Edit::Pass | Edit::Drop => body,
+            };
             context.ledger.enter(Phase::Stream);
             relay::head(session, context, &connection, Length::Exactly(shown.len())).await?;
-            pass_on(session, shown.clone(), true).await?;
+            pass_on(session, shown, true).await?;
             context.ledger.mark_first_chunk();
             context.ledger.enter(Phase::Other);
-            context.answer = Some(Answer::from_json(&shown, TEXT_LIMIT));
+            context.answer = Some(editor.into_answer());
             self.release(context, connection).await;
             return Ok(());
+        }
+    }
+
+    /// Runs what a leg asks for, and keeps what the client's next request will not tell.
+    async fn after(
+        &mut self,
+        session: &mut Session,
+        context: &mut Context,
+        leg: Leg,
+    ) -> Result<Next, Failure> {
+        let mut step = self.rounds.leg_ended(leg);
+        loop {
+            step = match step {
+                Step::Run(calls) => {
+                    let results = self.execute(session, context, &calls).await?;
+                    self.rounds.ran(&results, Instant::now())
+                }
+                Step::Ask => return Ok(Next::Ask),
+                Step::Fail(error) => return Ok(Next::Fail(error)),
+                Step::Finish => {
+                    if let Some(hidden) = self.rounds.take_hidden() {
+                        let place = self.chat.turn.hidden_place();
+                        let rounds = &self.chat.gateway.shared().hidden_rounds;
+                        rounds.keep(place, hidden);
+                    }
+                    return Ok(Next::Finish);
+                }
+            };
         }
     }
 
@@ -238,25 +255,12 @@ impl Answering<'_> {
         }
     }
 
-    /// Adds a round to what the next leg repeats, and decides whether it is the last.
-    fn add(&mut self, content: &str, round: &Round, results: &[String]) {
-        self.after.add(content, round, results);
-        self.after.last =
-            self.after.rounds >= self.tools.max_rounds || Instant::now() >= self.deadline;
-    }
-
-    /// Keeps what the gateway's calls gave until the client has answered its own.
-    fn hand_over(&self, round: &Round, results: &[String]) {
-        let hidden_rounds = &self.chat.gateway.shared().hidden_rounds;
-        hidden_rounds.keep(&self.chat.caller.tenant, round, results);
-    }
-
     async fn next_leg(
         &self,
         session: &mut Session,
         context: &mut Context,
     ) -> Result<Box<Connection>, Failure> {
-        leg(self.chat, session, context, Some(&self.after)).await
+        leg(self.chat, session, context, Some(self.rounds.after())).await
     }
 
     async fn release(&self, context: &Context, connection: Box<Connection>) {
@@ -289,16 +293,6 @@ impl Answering<'_> {
         );
         Ok(ApiError::bad_gateway(message).code("upstream_error"))
     }
-
-    /// The model was asked without tools, and called one all the same.
-    fn exhausted(&self) -> ApiError {
-        let rounds = self.after.rounds;
-        ApiError::bad_gateway(format!(
-            "The model went on calling tools after {rounds} rounds, when it was offered none. \
-             Raise `tools.max_rounds` or `tools.total_timeout`, or ask for less at once."
-        ))
-        .code("tool_rounds_exceeded")
-    }
 }
 
 /// A whole answer, or what was read of one that is too large.
@@ -307,40 +301,29 @@ enum Read {
     TooLarge(Vec<Bytes>),
 }
 
-/// The client's side of a stream.
-struct Client {
-    gate: Gate,
-    /// Reads what the client sees.
-    observer: Observer,
+async fn show(session: &mut Session, pieces: Vec<Bytes>) -> Result<(), Failure> {
+    let pieces = match pieces.len() {
+        0 | 1 => pieces,
+        _ => coalesce(pieces, PIECE),
+    };
+    for piece in pieces {
+        pass_on(session, piece, false).await?;
+    }
+    Ok(())
 }
 
-impl Client {
-    async fn show(&mut self, session: &mut Session, pieces: Vec<Bytes>) -> Result<(), Failure> {
-        let pieces = match pieces.len() {
-            0 | 1 => pieces,
-            _ => coalesce(pieces, PIECE),
-        };
-        for piece in pieces {
-            pass_on(session, piece.clone(), false).await?;
-            self.observer.feed(&piece);
-        }
-        Ok(())
-    }
-
-    /// Ends the stream with an error, as OpenAI's API does in the middle of one.
-    async fn fail(
-        self,
-        session: &mut Session,
-        context: &mut Context,
-        error: ApiError,
-    ) -> Result<(), Failure> {
-        context.failure = Some(error.to_string());
-        let event = [b"data: ", &error.body()[..], b"\n\n"].concat();
-        pass_on(session, event.into(), false).await?;
-        pass_on(session, Bytes::new(), true).await?;
-        context.ledger.enter(Phase::Other);
-        Ok(())
-    }
+/// Ends the stream with an error, as the client's API does in the middle of one.
+async fn fail(
+    session: &mut Session,
+    context: &mut Context,
+    editor: &SseEditor,
+    error: ApiError,
+) -> Result<(), Failure> {
+    context.failure = Some(error.to_string());
+    pass_on(session, editor.error_event(&error), false).await?;
+    pass_on(session, Bytes::new(), true).await?;
+    context.ledger.enter(Phase::Other);
+    Ok(())
 }
 
 /// `error.message` of an answer in OpenAI's shape.

@@ -1,0 +1,364 @@
+//! What of an answer the client sees: all of it but the calls of the gateway's own tools.
+
+use bytes::Bytes;
+use memchr::memmem::Finder;
+use serde_json::Value;
+
+use super::calls::{Calls, Fate};
+use super::editing::{Editing, is_empty};
+use super::ending::{Ending, runs};
+use super::read::Reader;
+use super::round::{self, Seed};
+use super::shape::{Choice, Shape, present};
+use crate::dialect::answer::{Answer, Wanted};
+use crate::dialect::calls::{Edit, Leg, Owners};
+use crate::dialect::usage;
+use crate::error::ApiError;
+use crate::wire::frame::Event;
+use crate::wire::json::Span;
+use crate::wire::object::{Member, cuts};
+
+/// What an event that begins or goes on with a call has in it.
+const MARKS: [&[u8]; 2] = [b"\"tool_calls\"", b"\"function_call\""];
+
+/// Stands between an upstream and the client, over all legs of an answer.
+#[derive(Debug)]
+pub struct Editor {
+    owners: Owners,
+    marks: [Finder<'static>; 2],
+    /// Reads what the client sees.
+    reader: Reader,
+    calls: Calls,
+    ending: Ending,
+    /// What the client knows by now; `None` in the first leg.
+    view: Option<View>,
+    /// What the legs before cost.
+    spent: Option<Value>,
+    leg_usage: Option<Value>,
+    /// An event of which a call is held that may be the client's.
+    template: Option<Bytes>,
+    /// What ids begin with where the upstream gives none.
+    seed: Seed,
+    is_blind: bool,
+}
+
+/// What the client has been told of the answer as a whole, in earlier legs.
+#[derive(Debug, Clone, Default)]
+struct View {
+    /// `id` of the completion; every later event has the same.
+    id: Option<String>,
+    /// Whether it knows who speaks.
+    role: bool,
+}
+
+impl Editor {
+    pub fn new(owners: Owners, wanted: Wanted, seed: String) -> Self {
+        Self {
+            owners,
+            marks: MARKS.map(Finder::new),
+            reader: Reader::of_turns(wanted),
+            calls: Calls::default(),
+            ending: Ending::default(),
+            view: None,
+            spent: None,
+            leg_usage: None,
+            template: None,
+            seed: Seed::new(seed),
+            is_blind: false,
+        }
+    }
+
+    /// Whether these events go on as they came, whatever is in them.
+    pub fn passes(&self, raw: &[u8]) -> bool {
+        self.is_blind || (self.view.is_none() && !self.calls.any_held() && !self.is_marked(raw))
+    }
+
+    /// Reads an event that goes on as it came.
+    pub fn read(&mut self, data: &[u8]) {
+        self.reader.event(data);
+    }
+
+    /// Judges an event.
+    pub fn event(&mut self, data: &Bytes) -> Edit {
+        let json = data.slice_ref(data.trim_ascii());
+        let edit = match &json[..] {
+            b"[DONE]" if self.calls.any_held() => {
+                self.ending.done = Some(json);
+                return Edit::Drop;
+            }
+            b"" | b"[DONE]" => Edit::Pass,
+            _ => match Shape::read(&json) {
+                // An error is the upstream's to tell, and none of the rules below hold for it.
+                Some(shape) if shape.get(&json, "error").is_none() => self.judge(&json, &shape),
+                _ => Edit::Pass,
+            },
+        };
+        match &edit {
+            Edit::Pass => self.reader.event(data),
+            Edit::Replace(shown) => self.reader.event(shown),
+            Edit::Drop => {}
+        }
+        edit
+    }
+
+    /// Judges an answer that is not streamed.
+    pub fn whole(&mut self, body: &Bytes) -> Edit {
+        if self.spent.is_none() && !self.is_marked(body) {
+            self.reader.whole(body);
+            return Edit::Pass;
+        }
+        let edit = Shape::read(body).map_or(Edit::Pass, |shape| self.judge_whole(body, &shape));
+        let shown = match &edit {
+            Edit::Replace(shown) => shown,
+            _ => body,
+        };
+        match self.calls.any_held() {
+            true => self.reader.whole_turn(shown),
+            false => self.reader.whole(shown),
+        }
+        edit
+    }
+
+    /// Ends a leg that came to its clean end, and tells how the answer goes on.
+    pub fn end_leg(&mut self) -> Leg {
+        if !self.calls.any_held() {
+            return Leg::Complete;
+        }
+        if self.is_blind {
+            return Leg::Unreadable;
+        }
+        let (entries, legacy) = self.calls.settle(&self.owners);
+        if let Some(template) = self.template.take() {
+            self.ending.released = round::released(&template, &entries, legacy.as_ref());
+        }
+        let Some(reason) = self.ending.reason() else {
+            return Leg::Truncated;
+        };
+        if !self.calls.any_held() || !runs(reason, &self.calls) {
+            return match reason.is_empty() && self.calls.any_held() {
+                true => Leg::Truncated,
+                false => Leg::Complete,
+            };
+        }
+        let turn = self.reader.take_turn();
+        let round = round::round(&turn, &self.calls, &mut self.seed);
+        if round.client_calls.is_empty() {
+            self.next_leg();
+        }
+        Leg::Calls(round)
+    }
+
+    /// The ending that was held back, where the answer ends here.
+    pub fn finish(&mut self) -> Vec<Event> {
+        let events: Vec<_> = std::mem::take(&mut self.ending).events().collect();
+        for event in &events {
+            self.reader.event(&event.data);
+        }
+        events
+    }
+
+    /// An error as the event that ends the stream.
+    pub fn error_event(&self, error: &ApiError) -> Event {
+        Event::of(error.body())
+    }
+
+    /// Stops looking: something went by that could not be read.
+    pub fn give_up(&mut self) {
+        self.is_blind = true;
+        self.reader.give_up();
+    }
+
+    /// What the client has been told so far.
+    pub fn answer(&self) -> &Answer {
+        self.reader.answer()
+    }
+
+    pub fn into_answer(self) -> Answer {
+        self.reader.finish()
+    }
+
+    fn is_marked(&self, bytes: &[u8]) -> bool {
+        self.marks.iter().any(|mark| mark.find(bytes).is_some())
+    }
+
+    fn next_leg(&mut self) {
+        self.calls = Calls::default();
+        self.ending = Ending::default();
+        let seen = self.reader.answer();
+        self.view = Some(View {
+            id: seen.id.clone(),
+            role: seen.role.is_some(),
+        });
+        if let Some(cost) = self.leg_usage.take() {
+            usage::add(self.spent.get_or_insert(Value::Null), &cost);
+        }
+    }
+
+    fn judge(&mut self, json: &Bytes, shape: &Shape) -> Edit {
+        let mut editing = Editing::new(json);
+        self.calls.begin_event();
+        let mut tells_role = false;
+        for choice in &shape.choices {
+            if choice.is_first(json) {
+                tells_role |= self.choice(&mut editing, choice);
+            } else {
+                editing.says |= choice.said.iter().any(|member| !is_empty(json, member));
+            }
+        }
+        let pending = self.calls.any_held();
+        self.envelope(&mut editing, shape, pending);
+        if pending {
+            self.template.get_or_insert_with(|| json.clone());
+            self.hold_ending(&mut editing, shape);
+        } else {
+            editing.says |= shape
+                .choices
+                .iter()
+                .any(|it| it.finish_reason(json).is_some());
+        }
+        if editing.changed && !editing.says {
+            return Edit::Drop;
+        }
+        if let Some(view) = &mut self.view {
+            view.role |= tells_role;
+        }
+        editing.finish()
+    }
+
+    /// Takes the gateway's calls out of a choice, and a role that the client has been told. Tells
+    /// whether it is told one now.
+    fn choice(&mut self, editing: &mut Editing<'_>, choice: &Choice) -> bool {
+        let json = editing.json;
+        let mut gone = vec![];
+        let calls = choice.said.get(json, "tool_calls");
+        if let Some(calls) = calls.filter(|_| self.entries(editing, choice)) {
+            gone.push(calls.key.span);
+        }
+        if let Some(call) = present(&choice.said, json, "function_call") {
+            match self.calls.legacy(&call.value.of(json), &self.owners) {
+                Fate::Passes => {}
+                Fate::Held => gone.push(call.key.span),
+                Fate::PassesAs(calls) => editing.replace(call.value, calls.concat()),
+            }
+        }
+        let role = choice.said.get(json, "role");
+        let is_told = self.view.as_ref().is_some_and(|view| view.role);
+        gone.extend(role.filter(|_| is_told).map(|role| role.key.span));
+        let is_gone = |member: &Member| gone.contains(&member.key.span);
+        editing.cut(choice.said.cuts(is_gone));
+        let mut left = choice.said.iter().filter(|member| !is_gone(member));
+        editing.says |= left.any(|member| !is_empty(json, member));
+        role.is_some() && !is_told
+    }
+
+    /// Judges the entries of `tool_calls`; whether none of them is left.
+    fn entries(&mut self, editing: &mut Editing<'_>, choice: &Choice) -> bool {
+        let json = editing.json;
+        let entries = choice.entries.iter();
+        let fates = entries.map(|entry| self.calls.entry(&entry.of(json), &self.owners));
+        let fates: Vec<_> = fates.collect();
+        let none_left = !fates.is_empty() && fates.iter().all(|fate| *fate == Fate::Held);
+        if !none_left {
+            editing.cut(cuts(&choice.entries, |at| fates[at] == Fate::Held));
+            for (entry, fate) in choice.entries.iter().zip(fates) {
+                if let Fate::PassesAs(entries) = fate {
+                    editing.replace(*entry, entries.join(&b','));
+                }
+            }
+        }
+        none_left
+    }
+
+    /// Gives a later leg's event the id of the first, and the last one the sum of the costs.
+    fn envelope(&mut self, editing: &mut Editing<'_>, shape: &Shape, pending: bool) {
+        let json = editing.json;
+        if let Some(view) = &mut self.view
+            && let Some(id) = shape.get(json, "id")
+        {
+            let text: Option<String> = serde_json::from_slice(&json[id.value.range()]).ok();
+            match (&view.id, text.filter(|text| !text.is_empty())) {
+                (Some(told), Some(id_here)) if *told != id_here => {
+                    editing.replace(id.value, Value::from(told.as_str()).to_string());
+                }
+                (None, Some(here)) => view.id = Some(here),
+                _ => {}
+            }
+        }
+        let Some(cost) = shape.get(json, "usage") else {
+            return;
+        };
+        if pending {
+            let value = serde_json::from_slice(&json[cost.value.range()]).ok();
+            self.leg_usage = value.filter(Value::is_object).or(self.leg_usage.take());
+            return;
+        }
+        editing.says |= !is_empty(json, cost);
+        if let Some(sum) = self.sum(json, cost.value) {
+            editing.replace(cost.value, sum);
+        }
+    }
+
+    /// Holds back what would end the answer, since a call is to be run first.
+    fn hold_ending(&mut self, editing: &mut Editing<'_>, shape: &Shape) {
+        let json = editing.json;
+        let cost = shape.get(json, "usage");
+        let id = self.view.as_ref().and_then(|view| view.id.as_deref());
+        let sum = cost.and_then(|cost| self.sum(json, cost.value));
+        self.ending.hold(json, shape, id, sum);
+        for choice in &shape.choices {
+            if let Some((reason, _)) = choice.finish_reason(json) {
+                editing.replace(reason.value, "null");
+            }
+        }
+        if let Some(cost) = cost {
+            let key = cost.key.span;
+            editing.cut(shape.members.cuts(|member| member.key.span == key));
+        }
+    }
+
+    /// What all legs cost together, with the usage that stands there.
+    fn sum(&self, json: &Bytes, cost: Span) -> Option<String> {
+        let spent = self.spent.as_ref()?;
+        let mut sum: Value = serde_json::from_slice(&json[cost.range()]).ok()?;
+        sum.is_object().then(|| {
+            usage::add(&mut sum, spent);
+            sum.to_string()
+        })
+    }
+
+    fn judge_whole(&mut self, body: &Bytes, shape: &Shape) -> Edit {
+        let mut editing = Editing::new(body);
+        if let Some(choice) = shape.choices.first() {
+            let mut gone: Vec<&Member> = vec![];
+            let entries = choice.entries.iter();
+            let fates = entries.map(|entry| self.calls.whole_entry(&entry.of(body), &self.owners));
+            let held: Vec<_> = fates.map(|fate| fate == Fate::Held).collect();
+            if !held.contains(&false) {
+                gone.extend(
+                    choice
+                        .said
+                        .get(body, "tool_calls")
+                        .filter(|_| !held.is_empty()),
+                );
+            } else {
+                editing.cut(cuts(&choice.entries, |at| held[at]));
+            }
+            let legacy = present(&choice.said, body, "function_call");
+            let is_held = |call: &&Member| {
+                let fate = self.calls.legacy(&call.value.of(body), &self.owners);
+                fate == Fate::Held
+            };
+            gone.extend(legacy.filter(is_held));
+            let keys: Vec<_> = gone.iter().map(|member| member.key.span).collect();
+            editing.cut(choice.said.cuts(|member| keys.contains(&member.key.span)));
+            self.ending.whole(body, choice);
+        }
+        if let Some(cost) = shape.get(body, "usage") {
+            self.leg_usage = serde_json::from_slice(&body[cost.value.range()]).ok();
+            if let Some(sum) = self.sum(body, cost.value) {
+                editing.replace(cost.value, sum);
+            }
+        }
+        editing.finish()
+    }
+}

@@ -1,0 +1,28 @@
+//! The gateway's tools, as this API has them.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::dialect::injection::ToolSpec;
+
+/// `{"type":"function","name","description","parameters","strict"}`: left out, `strict` would be tried.
+pub fn tool(spec: &ToolSpec<'_>) -> Bytes {
+    #[derive(Serialize)]
+    struct Tool<'a> {
+        r#type: &'static str,
+        name: &'a str,
+        description: &'a str,
+        parameters: &'a RawValue,
+        strict: bool,
+    }
+    let tool = Tool {
+        r#type: "function",
+        name: spec.name,
+        description: spec.description,
+        parameters: spec.parameters,
+        strict: false,
+    };
+    // Texts and ready JSON alone: there is nothing in it that serde_json could refuse.
+    serde_json::to_vec(&tool).unwrap_or_default().into()
+}

@@ -1,0 +1,165 @@
+//! Rounds that the gateway has begun and the client has to finish.
+//!
+//! Where the model calls tools of both sides in one turn, the gateway runs its own and hands the
+//! client the rest. The client's next request tells of its own calls alone; what the gateway's gave
+//! is put back where it stood: its calls among the client's, its results behind the client's, and
+//! what came before of the same answer before the turn.
+//!
+//! What is kept belongs to a tenant, a user, a conversation and the very history that it stood in.
+//! Ids say nothing: there are upstreams that number the calls of everybody alike.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use moka::sync::Cache;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::dialect::{Message, Request, Restored, Role, Round};
+
+/// How long a conversation may rest. After that its turn stands alone, which every model understands,
+/// though it may call the gateway's tools again.
+const REST: Duration = Duration::from_secs(60 * 60);
+/// Bytes that are kept over all clients; those that rested longest go first.
+const MOST_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What a client was not shown of an answer that ended with calls of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HiddenRound {
+    /// Rounds before it in the same answer, as items of the dialect.
+    pub before: Vec<Bytes>,
+    pub round: Round,
+    /// What the gateway's calls gave, in their order.
+    pub results: Vec<String>,
+}
+
+/// Whose a round is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Whose {
+    pub tenant: Arc<str>,
+    pub user: Option<String>,
+    pub conversation: Option<String>,
+}
+
+/// Where a round stands: after everything that was said before it. Whose it is, is here itself and not
+/// in the hash alone: no choice of texts makes two users meet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HiddenPlace {
+    whose: Whose,
+    said: u128,
+}
+
+impl HiddenPlace {
+    /// Behind all that the request tells.
+    pub fn after(request: &Request, whose: Whose) -> Self {
+        let mut said = Xxh3::new();
+        for message in request.messages() {
+            add(&mut said, request, message);
+        }
+        let said = said.digest128();
+        Self { whose, said }
+    }
+}
+
+/// The rounds that clients have yet to go on with.
+pub struct HiddenRounds {
+    rounds: Cache<HiddenPlace, Arc<HiddenRound>>,
+    /// Spares every other gateway the search.
+    is_used: AtomicBool,
+}
+
+impl Default for HiddenRounds {
+    fn default() -> Self {
+        let weight = |place: &HiddenPlace, hidden: &Arc<HiddenRound>| {
+            u32::try_from(place.weight() + hidden.weight()).unwrap_or(u32::MAX)
+        };
+        let cache = Cache::builder()
+            .weigher(weight)
+            .max_capacity(MOST_BYTES)
+            .time_to_idle(REST);
+        Self {
+            rounds: cache.build(),
+            is_used: AtomicBool::new(false),
+        }
+    }
+}
+
+impl HiddenRounds {
+    /// Keeps a round until the client has answered its own calls, and for as long as it goes on with
+    /// that history.
+    pub fn keep(&self, place: HiddenPlace, hidden: HiddenRound) {
+        self.is_used.store(true, Ordering::Release);
+        self.rounds.insert(place, Arc::new(hidden));
+    }
+
+    /// What goes back into a request.
+    pub fn restore(&self, whose: &Whose, request: &Request) -> Vec<Restored> {
+        if !self.is_used.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let mut said = Xxh3::new();
+        let mut restored = Vec::new();
+        for (at, message) in request.messages().iter().enumerate() {
+            if message.role == Role::Assistant && message.has_tool_calls {
+                let place = HiddenPlace {
+                    whose: whose.clone(),
+                    said: said.digest128(),
+                };
+                let hidden = self.rounds.get(&place);
+                restored.extend(hidden.and_then(|hidden| hidden.restored(request, at)));
+            }
+            add(&mut said, request, message);
+        }
+        restored
+    }
+}
+
+impl HiddenPlace {
+    fn weight(&self) -> usize {
+        let Whose {
+            tenant,
+            user,
+            conversation,
+        } = &self.whose;
+        let names = [user, conversation].into_iter().flatten();
+        size_of::<Self>() + tenant.len() + names.map(String::len).sum::<usize>()
+    }
+}
+
+impl HiddenRound {
+    fn weight(&self) -> usize {
+        let items = self.before.iter().chain(&self.round.said);
+        let results = self.results.iter().map(String::len);
+        size_of::<Self>() + items.map(Bytes::len).sum::<usize>() + results.sum::<usize>()
+    }
+
+    /// The round in the turn at this index, if that is the one whose calls the client was given.
+    fn restored(&self, request: &Request, at: usize) -> Option<Restored> {
+        let there = request.call_ids(at);
+        let given = &self.round.client_calls;
+        // A client makes ids of its own for calls that came without.
+        let is_it = |(there, given): (&String, &String)| given.is_empty() || there == given;
+        (there.len() == given.len() && there.iter().zip(given).all(is_it)).then(|| Restored {
+            at,
+            before: self.before.clone(),
+            round: self.round.clone(),
+            results: self.results.clone(),
+        })
+    }
+}
+
+/// Adds what a message says. Not its bytes, of which clients change some in each request: marks for
+/// the prompt cache move on, and instructions tell the time.
+fn add(said: &mut Xxh3, request: &Request, message: &Message) {
+    if message.role.is_system() {
+        return;
+    }
+    let text = request.text(message);
+    said.update(&[message.role as u8, u8::from(message.has_tool_calls)]);
+    said.update(&text.len().to_le_bytes());
+    said.update(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests;

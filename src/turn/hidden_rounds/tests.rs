@@ -1,0 +1,189 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::dialect::{Call, Dialect, Injection, compose};
+
+/// The id that the upstream gives to everybody's call.
+const ID: &str = "functions.f:0";
+
+fn whose(user: &str, conversation: &str) -> Whose {
+    let name = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+    Whose {
+        tenant: "acme".into(),
+        user: name(user),
+        conversation: name(conversation),
+    }
+}
+
+fn hidden(result: &str) -> HiddenRound {
+    let entry = json!({
+        "id": "ours", "type": "function", "x_signature": result,
+        "function": { "name": "calculator", "arguments": "{}" },
+    });
+    HiddenRound {
+        before: Vec::new(),
+        round: Round {
+            calls: vec![Call {
+                id: "ours".into(),
+                name: "calculator".into(),
+                arguments: "{}".into(),
+            }],
+            client_calls: vec![ID.into()],
+            places: vec![0],
+            said: vec![entry.to_string().into()],
+        },
+        results: vec![result.into()],
+    }
+}
+
+fn ask(text: &str) -> Value {
+    json!({ "role": "user", "content": text })
+}
+
+fn called() -> Value {
+    let function = json!({ "name": "f", "arguments": "{}" });
+    json!({
+        "role": "assistant", "content": null,
+        "tool_calls": [{ "id": ID, "type": "function", "function": function }],
+    })
+}
+
+fn gave(text: &str) -> Value {
+    json!({ "role": "tool", "tool_call_id": ID, "content": text })
+}
+
+fn request(messages: &[Value]) -> Request {
+    let body = json!({ "messages": messages }).to_string();
+    Dialect::Chat.read(body.into(), 64).expect("a request")
+}
+
+/// The messages that the upstream gets.
+fn sent(rounds: &HiddenRounds, whose: &Whose, messages: &[Value]) -> Vec<Value> {
+    let request = request(messages);
+    let injection = Injection {
+        restored: rounds.restore(whose, &request),
+        ..Injection::default()
+    };
+    let body: Bytes = compose(&request, &injection).to_bytes();
+    let body: Value = serde_json::from_slice(&body).expect("JSON");
+    body["messages"].as_array().expect("messages").clone()
+}
+
+#[test]
+fn a_turn_is_whole_again_in_its_place() {
+    let rounds = HiddenRounds::default();
+    let ann = whose("ann", "one");
+    let history = [ask("hi")];
+    rounds.keep(
+        HiddenPlace::after(&request(&history), ann.clone()),
+        hidden("42"),
+    );
+    let told = [
+        ask("hi"),
+        called(),
+        gave("1"),
+        ask("and?"),
+        called(),
+        gave("2"),
+    ];
+    let messages = sent(&rounds, &ann, &told);
+    let calls = messages[1]["tool_calls"].as_array().expect("calls");
+    assert_eq!(
+        (&calls[0]["id"], &calls[1]["id"]),
+        (&"ours".into(), &ID.into())
+    );
+    assert_eq!(calls[0]["x_signature"], "42");
+    assert_eq!(messages[2], gave("1"));
+    let ours = json!({ "role": "tool", "tool_call_id": "ours", "content": "42" });
+    assert_eq!(messages[3], ours);
+    // The same id again, in another place.
+    assert_eq!(messages[4..], told[3..]);
+    for other in [
+        whose("ben", "one"),
+        whose("ann", "two"),
+        whose("", "one"),
+        whose("", ""),
+    ] {
+        assert_eq!(sent(&rounds, &other, &told), told, "{other:?}");
+    }
+}
+
+#[test]
+fn what_clients_change_in_each_request_moves_nothing() {
+    let rounds = HiddenRounds::default();
+    let ann = whose("ann", "one");
+    let clock = |time: &str| json!({ "role": "system", "content": format!("It is {time}.") });
+    let history = [
+        clock("noon"),
+        json!({
+            "role": "user",
+            "content": [{ "type": "text", "text": "hi", "cache_control": { "type": "ephemeral" } }],
+        }),
+    ];
+    rounds.keep(
+        HiddenPlace::after(&request(&history), ann.clone()),
+        hidden("42"),
+    );
+    let messages = sent(
+        &rounds,
+        &ann,
+        &[clock("one"), ask("hi"), called(), gave("1")],
+    );
+    assert_eq!(messages.len(), 5);
+}
+
+#[test]
+fn another_history_or_other_calls_get_nothing() {
+    let rounds = HiddenRounds::default();
+    let ann = whose("ann", "one");
+    rounds.keep(
+        HiddenPlace::after(&request(&[ask("hi")]), ann.clone()),
+        hidden("42"),
+    );
+    let mut other_id = called();
+    other_id["tool_calls"][0]["id"] = "functions.f:1".into();
+    let mut two = called();
+    let again = two["tool_calls"][0].clone();
+    two["tool_calls"].as_array_mut().expect("calls").push(again);
+    for told in [
+        vec![ask("ho"), called(), gave("1")],
+        vec![ask("hi"), ask("hi"), called(), gave("1")],
+        vec![called(), gave("1")],
+        vec![ask("hi"), other_id, gave("1")],
+        vec![ask("hi"), two, gave("1")],
+        vec![ask("hi"), json!({ "role": "assistant", "content": "no" })],
+    ] {
+        assert_eq!(sent(&rounds, &ann, &told), told);
+    }
+}
+
+/// Two users with two conversations each, whose upstream gives every call one id.
+fn turns() -> impl Strategy<Value = Vec<(usize, usize, u8)>> {
+    proptest::collection::vec((0..2_usize, 0..2_usize, 0..3_u8), 1..24)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn nobody_gets_what_anothers_tools_gave(turns in turns()) {
+        let rounds = HiddenRounds::default();
+        let mut told = vec![vec![Vec::new(); 2]; 2];
+        let mut given = vec![vec![Vec::new(); 2]; 2];
+        for (at, (user, conversation, text)) in turns.into_iter().enumerate() {
+            let who = whose(["ann", "ben"][user], ["one", "two"][conversation]);
+            let history = &mut told[user][conversation];
+            history.push(ask(&format!("ask {text}")));
+            let result = format!("{user} {conversation} {at}");
+            rounds.keep(HiddenPlace::after(&request(history), who.clone()), hidden(&result));
+            history.extend([called(), gave("theirs")]);
+            given[user][conversation].push(result);
+            let messages = sent(&rounds, &who, history);
+            let ours = messages.iter().filter(|message| message["tool_call_id"] == "ours");
+            let results: Vec<_> = ours.map(|message| message["content"].clone()).collect();
+            prop_assert_eq!(&results, &given[user][conversation]);
+        }
+    }
+}
