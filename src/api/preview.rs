@@ -15,7 +15,7 @@ use crate::dialect::Dialect;
 use crate::error::ApiError;
 use crate::memory::Memory;
 use crate::telemetry::Ledger;
-use crate::turn::{self, HiddenRounds, PrepareContext};
+use crate::turn::{self, HiddenRounds, PrepareContext, Wish};
 
 /// What a preview is made from, beside the generation.
 #[derive(Clone)]
@@ -34,12 +34,12 @@ pub struct Asked {
 impl Asked {
     /// The dialect of the request in the body: `chat` where none is named.
     fn dialect(&self) -> Result<Dialect, ApiError> {
-        let read = || Dialect::ALL.into_iter().filter(|dialect| dialect.is_read());
         let Some(name) = &self.dialect else {
             return Ok(Dialect::Chat);
         };
-        read().find(|known| known.name() == name).ok_or_else(|| {
-            let known: Vec<_> = read().map(Dialect::name).collect();
+        let mut all = Dialect::ALL.into_iter();
+        all.find(|known| known.name() == name).ok_or_else(|| {
+            let known = Dialect::ALL.map(Dialect::name);
             let message = format!(
                 "There is no dialect `{name}`. Ask for one of: {}.",
                 known.join(", ")
@@ -65,6 +65,7 @@ pub async fn preview(
         caller: &who,
         hidden_rounds: &source.hidden_rounds,
         dialect: asked.dialect()?,
+        wish: Wish::Answer,
         headers: &headers,
     };
     let turn = turn::prepare(context, body, &mut Ledger::new(Instant::now())).await?;

@@ -13,7 +13,7 @@ use crate::error::{Fault, Faults};
 use crate::memory::{Memory, embedding};
 use crate::snapshot::{Caller, Store};
 use crate::telemetry::Ledger;
-use crate::turn::{self, HiddenRounds, PrepareContext};
+use crate::turn::{self, HiddenRounds, PrepareContext, Wish};
 
 /// What to explain.
 #[derive(Args)]
@@ -26,9 +26,18 @@ pub struct Command {
     /// Whose key it would come with
     #[arg(long, default_value = "default")]
     tenant: String,
+    /// The API that it is made to: chat, responses or messages
+    #[arg(long, default_value = "chat", value_parser = dialect)]
+    dialect: Dialect,
     /// Prints what `POST /v1/preview` answers
     #[arg(long)]
     json: bool,
+}
+
+fn dialect(name: &str) -> Result<Dialect, String> {
+    let mut all = Dialect::ALL.into_iter();
+    let found = all.find(|known| known.name() == name);
+    found.ok_or_else(|| format!("name one of {}", Dialect::ALL.map(Dialect::name).join(", ")))
 }
 
 /// Explains a request with the files and the store as they are. A store that a running gateway
@@ -61,7 +70,8 @@ pub fn run(store: &Store, command: &Command) -> Result<(), Faults> {
             ..Caller::anonymous()
         },
         hidden_rounds: &HiddenRounds::default(),
-        dialect: Dialect::Chat,
+        dialect: command.dialect,
+        wish: Wish::Answer,
         headers: &headers,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

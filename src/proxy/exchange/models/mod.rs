@@ -16,7 +16,7 @@ use self::list::{Gathered, PAGE};
 use super::fail::Failure;
 use super::headers::{Framing, RequestHead};
 use super::leg::{Exchange, note};
-use super::reader::WHOLE_LIMIT;
+use super::tee::WHOLE_LIMIT;
 use super::watch::with_client;
 use crate::config::model::{Dialect, Upstream};
 use crate::error::ApiError;
