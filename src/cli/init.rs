@@ -271,7 +271,8 @@ mod tests {
             Some("https://api.deepseek.com/v1")
         );
         assert_eq!(upstream["api_key"]["env"].as_str(), Some("KEY"));
-        assert!(table.contains_key("personality") && !table.contains_key("auth"));
+        let keys = table.get("auth").and_then(|auth| auth.get("keys"));
+        assert!(table.contains_key("personality") && keys.is_none());
     }
 
     #[test]

@@ -113,6 +113,11 @@ pub struct Restored {
     pub results: Vec<String>,
 }
 
+impl Restored {
+    /// In place of a message's index: the turn is the upstream's to tell, and lacks results alone.
+    pub const UPSTREAM: usize = usize::MAX;
+}
+
 /// A tool of the gateway's, in no API's words.
 #[derive(Debug, Clone, Copy)]
 pub struct ToolSpec<'a> {

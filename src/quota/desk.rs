@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use secrecy::SecretString;
@@ -13,9 +12,9 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::breaker::Breaker;
-use super::budget::window_end;
 use super::means::Means;
 use super::process::Process;
+use super::refusal::{out_of_reach, over_budget, over_rate};
 use super::valkey::{Settled, Valkey};
 use super::{
     Account, Ask, Cost, Decision, LEASE, Ledger, Limit, Prices, Reservation, Settlement, Tokens,
@@ -98,7 +97,7 @@ impl Quota {
             on_failure,
             breaker: Breaker::default(),
         });
-        self.metrics.shared_up.set(1);
+        self.metrics.quota.shared_up.set(1);
         self
     }
 
@@ -162,7 +161,7 @@ impl Quota {
                 Ok(reservation)
             }
             Decision::OverBudget(which) => {
-                self.metrics.budget_refused.inc();
+                self.metrics.quota.budget_refused.inc();
                 Err(over_budget(
                     &reservation.account,
                     &reservation.limits[which],
@@ -191,7 +190,7 @@ impl Quota {
         if let Some(shared) = &self.shared {
             match self.ask_shared(shared, ask).await {
                 Some(decision) => return Ok(decision),
-                None => self.metrics.shared_fallback.inc(),
+                None => self.metrics.quota.shared_fallback.inc(),
             }
             match shared.on_failure {
                 OnFailure::Local => {}
@@ -319,7 +318,7 @@ impl Quota {
     fn answered(self: &Arc<Self>, shared: &Shared) {
         if shared.breaker.answered() {
             tracing::info!("shared store is back");
-            self.metrics.shared_up.set(1);
+            self.metrics.quota.shared_up.set(1);
             self.pay();
         }
     }
@@ -339,7 +338,7 @@ impl Quota {
         if shared.breaker.failed(Instant::now()) {
             tracing::error!(why, "shared store is out of reach");
         }
-        self.metrics.shared_up.set(0);
+        self.metrics.quota.shared_up.set(0);
     }
 
     /// Asks the shared store whether it is there, and says so where it is not.
@@ -394,47 +393,4 @@ impl Shared {
         });
         made.as_ref()
     }
-}
-
-fn over_budget(account: &Account, limit: &Limit) -> ApiError {
-    let now = Timestamp::now();
-    let full = window_end(limit.per, now);
-    let wait = u64::try_from(full.as_second() - now.as_second()).unwrap_or(0);
-    let mut error = ApiError::new(
-        StatusCode::TOO_MANY_REQUESTS,
-        format!(
-            "The key `{}` has used its budget of {limit}. It is full again at {full}; until then, \
-             or until the operator raises `budgets` in [[auth.keys]], nothing more is sent.",
-            account.key
-        ),
-    )
-    .code("budget_exceeded");
-    error.retry_after = Some(wait.max(1));
-    error
-}
-
-fn over_rate(account: &Account, wait: Duration) -> ApiError {
-    let seconds = (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1);
-    let mut error = ApiError::new(
-        StatusCode::TOO_MANY_REQUESTS,
-        format!(
-            "The key `{}` sends more requests than its rate, over all gateways together. Try again \
-             in {seconds} s, or have the operator raise `rate` in [[auth.keys]].",
-            account.key
-        ),
-    )
-    .code("rate_limit_exceeded");
-    error.retry_after = Some(seconds);
-    error
-}
-
-fn out_of_reach() -> ApiError {
-    let mut error = ApiError::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "The store that gateways share their counts in is out of reach, and shared.on_failure is \
-         `closed`. Try again shortly.",
-    )
-    .code("shared_store_unavailable");
-    error.retry_after = Some(1);
-    error
 }

@@ -19,6 +19,7 @@ mod desk;
 mod ledger;
 mod means;
 mod process;
+mod refusal;
 
 pub mod report;
 mod reservation;

@@ -14,7 +14,8 @@ use super::extraction::Extraction;
 use super::filing::{self, Desk, Tray};
 use super::gen_ai::GenAi;
 use super::logs;
-use super::registry::{counter, counters, gauge, histogram, histograms, register, take_over};
+use super::quota::Quota;
+use super::registry::{counters, gauge, histogram, histograms, register, take_over};
 use super::ring::{Entry, Ring};
 use super::tally::Tally;
 
@@ -70,12 +71,8 @@ pub struct Metrics {
     pub extraction: Extraction,
     /// `yychat_memory_store_up`
     pub memory_store_up: IntGauge,
-    /// `yychat_shared_up`
-    pub shared_up: IntGauge,
-    /// `yychat_shared_fallback_total`
-    pub shared_fallback: IntCounter,
-    /// `yychat_budget_refused_total`
-    pub budget_refused: IntCounter,
+    /// `yychat_shared_*`, `yychat_budget_refused_total`
+    pub quota: Quota,
 }
 
 impl Metrics {
@@ -253,26 +250,11 @@ impl Metrics {
                 "yychat_memory_store_up",
                 "0 while the memory store is known to be out of reach, else 1",
             ),
-            shared_up: gauge(
-                &registry,
-                "yychat_shared_up",
-                "0 while the store that gateways share their counts in is out of reach, else 1",
-            ),
-            shared_fallback: counter(
-                &registry,
-                "yychat_shared_fallback_total",
-                "Requests that were decided without the shared store, since it was out of reach",
-            ),
-            budget_refused: counter(
-                &registry,
-                "yychat_budget_refused_total",
-                "Requests refused because a budget of their key was used up",
-            ),
+            quota: Quota::new(&registry),
             registry,
         };
         // Where memory is off, nothing is amiss.
         metrics.memory_store_up.set(1);
-        metrics.shared_up.set(1);
         metrics.register_process();
         metrics
     }

@@ -6,6 +6,7 @@ mod gen_ai;
 pub mod logs;
 pub mod metrics;
 pub mod phases;
+mod quota;
 mod registry;
 pub mod ring;
 mod tally;

@@ -157,6 +157,11 @@ impl Prepared {
         HiddenPlace::after(&self.request, self.whose.clone())
     }
 
+    /// Where it stands for whoever names the answer by its id.
+    pub fn hidden_within(&self, response: &str) -> HiddenPlace {
+        HiddenPlace::within(response, self.whose.clone())
+    }
+
     /// What memory did for it.
     pub fn remembered(&self) -> &Remembered {
         &self.remembered

@@ -85,7 +85,18 @@ impl ToolLoop {
     /// A leg came to its end.
     pub fn leg_ended(&mut self, leg: Leg) -> Step {
         match leg {
-            Leg::Complete => Step::Finish,
+            Leg::Complete => {
+                if self.dialect == Dialect::Responses && !self.after.items.is_empty() {
+                    // The client repeats what the model thought, and the upstream wants to see what
+                    // it called upon that.
+                    self.hidden = Some(HiddenRound {
+                        before: std::mem::take(&mut self.after.items),
+                        round: Round::default(),
+                        results: Vec::new(),
+                    });
+                }
+                Step::Finish
+            }
             Leg::Calls(_) if self.after.last => Step::Fail(self.exhausted()),
             Leg::Calls(round) => {
                 let calls = round.calls.clone();

@@ -112,7 +112,7 @@ fn personas_and_tools_go_where_each_api_has_them() {
     let upstream = upstream();
     let proxy = setup(&upstream)
         .persona("ada", "You are Ada.")
-        .set("personality.default", "\"ada\"")
+        .set("personality.default", "ada")
         .start();
     let json = ["Content-Type: application/json"];
     for path in [RESPONSES, MESSAGES] {
@@ -132,8 +132,13 @@ fn personas_and_tools_go_where_each_api_has_them() {
 #[test]
 fn errors_of_ours_have_the_shape_of_the_api() {
     let upstream = upstream();
-    let proxy = setup(&upstream).key("app", "gateway-key-1", "t").start();
-    let json = ["Content-Type: application/json", "x-api-key: gateway-key-1"];
+    let proxy = setup(&upstream)
+        .key("app", "gateway-key-of-app", "t")
+        .start();
+    let json = [
+        "Content-Type: application/json",
+        "x-api-key: gateway-key-of-app",
+    ];
     let refused = proxy.exchange(post(MESSAGES, &["Content-Type: application/json"], "{}"));
     let error: Value = serde_json::from_str(&refused.text()).expect("JSON");
     assert_eq!((refused.status(), &error["type"]), (401, &json!("error")));
@@ -241,7 +246,7 @@ fn tokens_are_counted_of_what_would_be_sent() {
     let upstream = Upstream::answering(json_answer(r#"{"input_tokens":9}"#));
     let proxy = setup(&upstream)
         .persona("ada", "You are Ada.")
-        .set("personality.default", "\"ada\"")
+        .set("personality.default", "ada")
         .start();
     let json = ["Content-Type: application/json", "X-YYChat-User-Id: ann"];
     for path in ["/v1/messages/count_tokens", "/v1/responses/input_tokens"] {
@@ -265,4 +270,49 @@ fn a_socket_of_responses_is_refused_so_that_clients_fall_back() {
     let answer = proxy.exchange(upgrade);
     assert_eq!(answer.status(), 426, "{}", answer.text());
     assert_eq!(answer.head.get("content-type"), Some("application/json"));
+}
+
+#[test]
+fn a_turn_that_the_upstream_keeps_gets_what_our_calls_gave() {
+    let both = || {
+        let call = |id: &str, name: &str| {
+            json!({"type":"function_call","id":format!("fc_{id}"),"call_id":id,"name":name,
+                "arguments":"{\"operation\":\"multiply\",\"a\":6,\"b\":7}","status":"completed"})
+        };
+        json!({"id":"resp_1","object":"response","status":"completed","model":"m",
+            "output":[call("ours", "calculator"), call("theirs", "shell")]})
+    };
+    let upstream = Upstream::start(move |visit| {
+        let mut legs = 0;
+        while visit.request().is_some() {
+            let answer = match legs {
+                0 => both(),
+                _ => said(RESPONSES, "Done."),
+            };
+            visit.send(json_answer(&answer.to_string()));
+            legs += 1;
+        }
+    });
+    let proxy = setup(&upstream).start();
+    let json = ["Content-Type: application/json"];
+    let tools = json!([{"type":"function","name":"shell","parameters":{}}]);
+    let asked = json!({"model":"m","input":"go","tools":tools}).to_string();
+    let first = proxy.exchange(post(RESPONSES, &json, asked));
+    assert!(!first.text().contains("calculator"), "{}", first.text());
+    let output = json!([{"type":"function_call_output","call_id":"theirs","output":"x"}]);
+    let next = json!({"model":"m","previous_response_id":"resp_1","input":output,"tools":tools});
+    assert_eq!(
+        proxy
+            .exchange(post(RESPONSES, &json, next.to_string()))
+            .status(),
+        200
+    );
+    let sent = body(&upstream, 1);
+    let ids: Vec<_> = sent["input"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .map(|it| it["call_id"].as_str())
+        .collect();
+    assert_eq!(ids, [Some("ours"), Some("theirs")]);
 }

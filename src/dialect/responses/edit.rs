@@ -8,7 +8,6 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Reader;
-use super::item::list;
 use super::leg::{Fate, Leg};
 use super::round::{is_ours, round};
 use crate::dialect::answer::{Answer, Wanted};
@@ -17,7 +16,7 @@ use crate::dialect::usage;
 use crate::error::ApiError;
 use crate::wire::frame::Event;
 use crate::wire::json::Span;
-use crate::wire::object::{Member, Members, cuts};
+use crate::wire::object::{Member, Members};
 use crate::wire::splice::{Rope, Splice};
 
 /// What an event that begins a call has in it.
@@ -26,20 +25,20 @@ const MARK: &[u8] = b"\"function_call\"";
 /// Stands between an upstream and the client, over all legs of an answer.
 #[derive(Debug)]
 pub struct Editor {
-    owners: Owners,
+    pub(super) owners: Owners,
     mark: Finder<'static>,
     /// Reads what the client sees.
     reader: Reader,
-    leg: Leg,
+    pub(super) leg: Leg,
     /// Legs that are past.
     past: usize,
     /// Items that the client was shown: as many as there are, and those that are done, as they were.
     begun: u64,
-    shown: Vec<Bytes>,
+    pub(super) shown: Vec<Bytes>,
     /// The number of the client's next event.
     number: u64,
     /// What the legs before cost.
-    spent: Option<Value>,
+    pub(super) spent: Option<Value>,
     /// What ends the answer, held back while calls are to be run first.
     ending: Option<Event>,
     is_blind: bool,
@@ -337,7 +336,7 @@ impl Editor {
         Some(splice.finish().to_bytes())
     }
 
-    fn sum(&self) -> String {
+    pub(super) fn sum(&self) -> String {
         let mut sum = self.leg.usage.clone();
         if let Some(spent) = &self.spent {
             usage::add(&mut sum, spent);
@@ -352,64 +351,13 @@ impl Editor {
             false => Edit::Pass,
         }
     }
-
-    fn judge_whole(&mut self, body: &Bytes) -> Option<Edit> {
-        let members = Members::parse(body)?;
-        let output = members.get(body, "output")?.value;
-        let in_body = |span: Span| Span {
-            start: output.start + span.start,
-            end: output.start + span.end,
-        };
-        let items: Vec<_> = list(&body[output.range()])
-            .into_iter()
-            .map(|item| in_body(item.span))
-            .collect();
-        let held: Vec<_> = items
-            .iter()
-            .map(|span| is_ours(&body[span.range()], &self.owners))
-            .collect();
-        let mut splice = Splice::<()>::new(body);
-        for cut in cuts(&items, |at| held[at]) {
-            splice.cut(cut);
-        }
-        let left = held.contains(&false);
-        if !self.shown.is_empty() {
-            let mut before = self.shown.join(&b',');
-            if left {
-                before.push(b',');
-            }
-            splice.insert(output.start + 1, Rope::of((), before.into()));
-        }
-        if let Some(cost) = members.get(body, "usage") {
-            self.leg.usage = serde_json::from_slice(&body[cost.value.range()]).ok()?;
-            let has_cost = self.leg.usage.is_object() && self.spent.is_some();
-            put(
-                &mut splice,
-                Some(cost.value).filter(|_| has_cost),
-                self.sum(),
-            );
-        }
-        let status = members
-            .get(body, "status")
-            .map(|it| &body[it.value.range()]);
-        self.leg.is_completed = Some(!matches!(status, Some(br#""incomplete""# | br#""failed""#)));
-        for (index, (span, held)) in (0..).zip(items.iter().zip(&held)) {
-            let item = span.of(body);
-            match held {
-                true => self.leg.judge(index, Fate::Held),
-                false => self.shown.push(item.clone()),
-            }
-            self.leg.keep(index, item);
-        }
-        Some(Edit::Replace(splice.finish().to_bytes()))
-    }
 }
 
 fn replace(splice: &mut Splice<'_, ()>, member: Option<&Member>, with: String) {
     put(splice, member.map(|member| member.value), with);
 }
 
-fn put(splice: &mut Splice<'_, ()>, at: Option<Span>, with: String) {
+pub(super) fn put(splice: &mut Splice<'_, ()>, at: Option<Span>, with: String) {
     if let Some(at) = at {
         splice.cut(at.range());
         splice.insert(at.start, Rope::of((), with.into()));

@@ -12,6 +12,7 @@ mod request;
 mod restore;
 mod round;
 mod tool;
+mod whole;
 
 pub use edit::Editor;
 pub use error::error;

@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use super::item::{Body, Item, Side};
 use super::request::{Input, Instructions, Places, Tools};
-use super::restore;
+use super::{restore, round};
 use crate::dialect::injection::{
-    Composed, Fragment, Injection, Persona, PersonaMode, Placement, Source, ToolOffer,
+    Composed, Fragment, Injection, Persona, PersonaMode, Placement, Restored, Source, ToolOffer,
 };
 use crate::dialect::request::Request;
 use crate::wire::Escaped;
@@ -195,6 +195,9 @@ impl Placing<'_> {
             }
         }
         for restored in &injection.restored {
+            if restored.at == Restored::UPSTREAM {
+                self.answer(list, restored);
+            }
             for (at, bytes) in restore::places(self.request, items, restored) {
                 self.splice.insert(at, Rope::of(Source::ToolTurn, bytes));
             }
@@ -204,6 +207,18 @@ impl Placing<'_> {
         }
         for item in &injection.follow_up {
             self.behind(list, Rope::of(Source::ToolTurn, item.clone()));
+        }
+    }
+
+    /// Answers the gateway's calls of a turn that the upstream tells.
+    fn answer(&mut self, list: Container, restored: &Restored) {
+        for result in round::results(&restored.round, &restored.results) {
+            let result = Rope::of(Source::ToolTurn, result);
+            let result = match list.len {
+                0 => result,
+                _ => result.before(b","),
+            };
+            self.splice.insert(list.span.start + 1, result);
         }
     }
 

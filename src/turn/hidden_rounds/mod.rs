@@ -16,7 +16,7 @@ use bytes::Bytes;
 use moka::sync::Cache;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::dialect::{Message, Request, Restored, Role, Round};
+use crate::dialect::{Dialect, Message, Request, Restored, Role, Round};
 
 /// How long a conversation may rest. After that its turn stands alone, which every model understands,
 /// though it may call the gateway's tools again.
@@ -62,6 +62,24 @@ impl HiddenPlace {
     }
 }
 
+impl HiddenPlace {
+    /// Within a response that the upstream keeps, which a later request names instead of telling it.
+    pub fn within(response: &str, whose: Whose) -> Self {
+        let mut said = Xxh3::new();
+        said.update(b"response ");
+        said.update(response.as_bytes());
+        let said = said.digest128();
+        Self { whose, said }
+    }
+
+    /// Where the request goes on, if it names a response.
+    fn gone_on(request: &Request, whose: &Whose) -> Option<Self> {
+        let response = request.member("previous_response_id")?;
+        let response: String = serde_json::from_slice(response).ok()?;
+        Some(Self::within(&response, whose.clone()))
+    }
+}
+
 /// The rounds that clients have yet to go on with.
 pub struct HiddenRounds {
     rounds: Cache<HiddenPlace, Arc<HiddenRound>>,
@@ -100,8 +118,19 @@ impl HiddenRounds {
         }
         let mut said = Xxh3::new();
         let mut restored = Vec::new();
+        if let Some(place) = HiddenPlace::gone_on(request, whose)
+            && let Some(hidden) = self.rounds.get(&place)
+        {
+            restored.push(Restored {
+                at: Restored::UPSTREAM,
+                before: Vec::new(),
+                round: hidden.round.clone(),
+                results: hidden.results.clone(),
+            });
+        }
         for (at, message) in request.messages().iter().enumerate() {
-            if message.role == Role::Assistant && message.has_tool_calls {
+            let may_hide = message.has_tool_calls || request.dialect() == Dialect::Responses;
+            if message.role == Role::Assistant && may_hide {
                 let place = HiddenPlace {
                     whose: whose.clone(),
                     said: said.digest128(),

@@ -20,13 +20,13 @@ use super::relay::{self, Length, next_chunk, pass_on};
 use super::run::{Chat, ask};
 use super::tee::WHOLE_LIMIT;
 use crate::config::model;
-use crate::dialect::{Edit, Leg, SseEditor};
+use crate::dialect::{Answer, Dialect, Edit, Leg, SseEditor};
 use crate::error::ApiError;
 use crate::proxy::Session;
 use crate::proxy::context::Context;
 use crate::proxy::upstream::connection::Connection;
 use crate::telemetry::Phase;
-use crate::turn::{Step, ToolLoop};
+use crate::turn::{HiddenRound, Step, ToolLoop};
 use crate::wire::coalesce;
 
 /// Small pieces of a stream that are ready together are written together.
@@ -46,6 +46,7 @@ pub async fn run(
         chat,
         tools,
         rounds: ToolLoop::new(chat.turn.dialect(), rounds, total, Instant::now()),
+        hidden: None,
     };
     if connection.is_event_stream() {
         answering.stream(session, context, connection).await
@@ -58,6 +59,8 @@ struct Answering<'a> {
     chat: Chat<'a>,
     tools: model::Tools,
     rounds: ToolLoop,
+    /// What the client was not shown of the answer that ends.
+    hidden: Option<HiddenRound>,
 }
 
 /// How an answer goes on once the calls of a leg are run.
@@ -111,8 +114,20 @@ impl Answering<'_> {
         show(session, editor.finish()).await?;
         pass_on(session, Bytes::new(), true).await?;
         context.ledger.enter(Phase::Other);
-        context.answer = Some(editor.into_answer());
+        self.end(context, editor.into_answer());
         Ok(())
+    }
+
+    /// Notes what the answer said. What was hidden of it is also found by its id, by which the next
+    /// request may name it.
+    fn end(&mut self, context: &mut Context, answer: Answer) {
+        let is_kept = self.chat.turn.dialect() == Dialect::Responses;
+        let hidden = self.hidden.take().filter(|_| is_kept);
+        if let (Some(hidden), Some(id)) = (hidden, &answer.id) {
+            let rounds = &self.chat.gateway.shared().hidden_rounds;
+            rounds.keep(self.chat.turn.hidden_within(id), hidden);
+        }
+        context.answer = Some(answer);
     }
 
     /// Passes on what of one leg is for the client.
@@ -178,7 +193,7 @@ impl Answering<'_> {
             pass_on(session, shown, true).await?;
             context.ledger.mark_first_chunk();
             context.ledger.enter(Phase::Other);
-            context.answer = Some(editor.into_answer());
+            self.end(context, editor.into_answer());
             self.release(context, connection).await;
             return Ok(());
         }
@@ -202,6 +217,7 @@ impl Answering<'_> {
                 Step::Fail(error) => return Ok(Next::Fail(error)),
                 Step::Finish => {
                     if let Some(hidden) = self.rounds.take_hidden() {
+                        self.hidden = Some(hidden.clone());
                         let place = self.chat.turn.hidden_place();
                         let rounds = &self.chat.gateway.shared().hidden_rounds;
                         rounds.keep(place, hidden);

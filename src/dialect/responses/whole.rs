@@ -1,0 +1,65 @@
+//! An answer that is not streamed: what of it the client sees.
+
+use bytes::Bytes;
+
+use super::edit::{Editor, put};
+use super::item::list;
+use super::leg::Fate;
+use super::round::is_ours;
+use crate::dialect::calls::Edit;
+use crate::wire::json::Span;
+use crate::wire::object::{Members, cuts};
+use crate::wire::splice::{Rope, Splice};
+
+impl Editor {
+    pub(super) fn judge_whole(&mut self, body: &Bytes) -> Option<Edit> {
+        let members = Members::parse(body)?;
+        let output = members.get(body, "output")?.value;
+        let in_body = |span: Span| Span {
+            start: output.start + span.start,
+            end: output.start + span.end,
+        };
+        let items: Vec<_> = list(&body[output.range()])
+            .into_iter()
+            .map(|item| in_body(item.span))
+            .collect();
+        let held: Vec<_> = items
+            .iter()
+            .map(|span| is_ours(&body[span.range()], &self.owners))
+            .collect();
+        let mut splice = Splice::<()>::new(body);
+        for cut in cuts(&items, |at| held[at]) {
+            splice.cut(cut);
+        }
+        let left = held.contains(&false);
+        if !self.shown.is_empty() {
+            let mut before = self.shown.join(&b',');
+            if left {
+                before.push(b',');
+            }
+            splice.insert(output.start + 1, Rope::of((), before.into()));
+        }
+        if let Some(cost) = members.get(body, "usage") {
+            self.leg.usage = serde_json::from_slice(&body[cost.value.range()]).ok()?;
+            let has_cost = self.leg.usage.is_object() && self.spent.is_some();
+            put(
+                &mut splice,
+                Some(cost.value).filter(|_| has_cost),
+                self.sum(),
+            );
+        }
+        let status = members
+            .get(body, "status")
+            .map(|it| &body[it.value.range()]);
+        self.leg.is_completed = Some(!matches!(status, Some(br#""incomplete""# | br#""failed""#)));
+        for (index, (span, held)) in (0..).zip(items.iter().zip(&held)) {
+            let item = span.of(body);
+            match held {
+                true => self.leg.judge(index, Fate::Held),
+                false => self.shown.push(item.clone()),
+            }
+            self.leg.keep(index, item);
+        }
+        Some(Edit::Replace(splice.finish().to_bytes()))
+    }
+}
