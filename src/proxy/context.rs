@@ -13,6 +13,7 @@ use super::edge::overload::Admission;
 use super::route::endpoint::{Endpoint, OTHER};
 use super::route::origins::Learning;
 use crate::dialect::{Answer, Dialect, Wanted};
+use crate::quota::Reservation;
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::ring::{CHAT, REFUSED};
 use crate::telemetry::traces::Trace;
@@ -38,6 +39,8 @@ pub struct Context {
     pub caller: Option<Caller>,
     /// Its place among the live requests, which it leaves when dropped. Set by `admit`.
     pub admission: Option<Admission>,
+    /// What it has reserved of its key's budgets. Set by `quota`; ended by `finish`.
+    pub reservation: Option<Reservation>,
     /// The status that the client was sent. Set by whoever writes the response header.
     pub status: u16,
     /// Whether the answer is a stream of events. Set by `relay`.
@@ -141,6 +144,7 @@ impl Context {
             endpoint: OTHER,
             caller: None,
             admission: None,
+            reservation: None,
             status: 0,
             streamed: false,
             dialect: None,

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
+use serde::Deserialize;
 
 pub use self::hidden_rounds::{HiddenPlace, HiddenRound, HiddenRounds, Whose};
 use self::options::Options;
@@ -30,6 +31,7 @@ use crate::dialect::{
 use crate::error::ApiError;
 use crate::memory::{self, Memory};
 use crate::personality::{AssembleContext, Persona};
+use crate::quota::Expected;
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::{Ledger, Phase};
 
@@ -145,6 +147,27 @@ impl Prepared {
     /// The API that the client speaks.
     pub fn dialect(&self) -> Dialect {
         self.request.dialect()
+    }
+
+    /// What an answer may cost, as far as the request tells.
+    pub fn expected(&self) -> Expected<'_> {
+        #[derive(Deserialize)]
+        struct Limits {
+            max_tokens: Option<u64>,
+            max_completion_tokens: Option<u64>,
+            max_output_tokens: Option<u64>,
+        }
+        let body = self.request.body();
+        let limits = serde_json::from_slice::<Limits>(body).ok();
+        Expected {
+            model: self.model().unwrap_or_default(),
+            request_bytes: body.len(),
+            output_limit: limits.and_then(|limits| {
+                let newer = limits.max_completion_tokens.or(limits.max_output_tokens);
+                newer.or(limits.max_tokens)
+            }),
+            has_output: true,
+        }
     }
 
     /// An editor of the answer; `seed` is of this answer alone.

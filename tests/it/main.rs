@@ -9,6 +9,7 @@
 mod support;
 
 mod auth;
+mod budgets;
 mod bytes_back;
 mod bytes_in;
 mod demo;

@@ -42,7 +42,9 @@ pub fn admit(
         }
         context.trace = Some(trace);
     }
-    let admission = gateway.overload.admit(&caller, &context.snapshot.config);
+    let is_shared = gateway.shared.quota.is_shared();
+    let config = &context.snapshot.config;
+    let admission = gateway.overload.admit(&caller, config, is_shared);
     context.admission = Some(admission.map_err(|shed| {
         gateway.metrics().shed(shed.reason.name());
         shed.answer

@@ -95,13 +95,20 @@ impl Drop for Admission {
 }
 
 impl Overload {
-    /// Lets a request of `caller` in, or says why not and when to come again.
-    pub fn admit(&self, caller: &Caller, config: &Config) -> Result<Admission, Shed> {
+    /// Lets a request of `caller` in, or says why not and when to come again. Rates that gateways
+    /// share are not decided here.
+    pub fn admit(
+        &self,
+        caller: &Caller,
+        config: &Config,
+        rates_are_shared: bool,
+    ) -> Result<Admission, Shed> {
         let admission = self.enter(caller.key.as_ref(), config.limits.live_requests)?;
         // A request that finds no room costs nothing of the rate.
         if let Some(name) = &caller.key
             && let Some(key) = config.auth.keys.iter().find(|key| *key.name == **name)
             && let Some(rate) = key.rate
+            && !rates_are_shared
         {
             self.spend(name, rate)?;
         }

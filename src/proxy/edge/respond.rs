@@ -12,6 +12,7 @@ use crate::error::ApiError;
 use crate::proxy::Session;
 use crate::proxy::context::Context;
 use crate::proxy::exchange::headers;
+use crate::quota::Reservation;
 
 // Texts and not `HeaderName`s, of which pingora would copy the text each time.
 const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
@@ -19,6 +20,7 @@ const REQUEST_ID: &str = "x-yychat-request-id";
 const GENERATION: &str = "x-yychat-generation";
 const PERSONALITY: &str = "x-yychat-personality";
 const MEMORY: &str = "x-yychat-memory";
+const BUDGET: &str = "x-yychat-budget-remaining";
 const UPSTREAM: &str = "x-yychat-upstream";
 const SERVER_TIMING: &str = "server-timing";
 
@@ -177,6 +179,13 @@ fn own_fields(context: &Context, mut put: impl FnMut(&'static str, &str)) {
     }
     if let Some(upstream) = &context.upstream {
         put(UPSTREAM, upstream);
+    }
+    if let Some(left) = context
+        .reservation
+        .as_ref()
+        .and_then(Reservation::tokens_left)
+    {
+        put(BUDGET, digits.format(left));
     }
     let timing = context.ledger.spent().server_timing();
     if !timing.is_empty() {

@@ -1,6 +1,7 @@
 //! The end of a request: what is known of it goes to the metrics, the log and the ring, and into a
 //! trace where it is sampled.
 
+use super::quota;
 use crate::proxy::Gateway;
 use crate::proxy::context::Context;
 use crate::telemetry::ring::Entry;
@@ -9,10 +10,11 @@ use crate::telemetry::traces::Answered;
 /// Ends the ledger and hands it on.
 pub fn finish(gateway: &Gateway, context: &mut Context) {
     context.ledger.end();
+    let answer = context.answer.take().unwrap_or_default();
+    quota::settle(gateway, context, &answer);
     if cfg!(feature = "blind") {
         return;
     }
-    let answer = context.answer.take().unwrap_or_default();
     let usage = answer.usage.unwrap_or_default();
     let entry = Entry {
         id: context.request_id,

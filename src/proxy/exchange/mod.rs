@@ -17,6 +17,7 @@ pub mod incoming;
 pub mod leg;
 pub mod models;
 pub mod plain;
+pub mod quota;
 pub mod relay;
 pub mod run;
 pub mod send;

@@ -13,7 +13,7 @@ use super::fail::Failure;
 use super::headers::Framing;
 use super::incoming::Incoming;
 use super::leg::{Exchange, Outgoing, Part, leg, shown};
-use super::{models, relay, upgrade};
+use super::{models, quota, relay, upgrade};
 use crate::config::model::{Dialect, Upstream};
 use crate::error::ApiError;
 use crate::proxy::context::Context;
@@ -23,6 +23,7 @@ use crate::proxy::route::choice::{self, Sought, choose};
 use crate::proxy::route::endpoint::{self, Endpoint, Model};
 use crate::proxy::upstream::connection::Connection;
 use crate::proxy::{Gateway, Session};
+use crate::quota::Expected;
 use crate::snapshot::Caller;
 use crate::telemetry::Phase;
 
@@ -53,6 +54,18 @@ pub async fn run(
     let incoming = Incoming::read(exchange, session, endpoint).await?;
     let asked = Asked::of(exchange, session, &incoming.look);
     context.model = asked.model.as_deref().map(shown);
+    if let Some(model) = &asked.model {
+        let expected = Expected {
+            model,
+            request_bytes: announced(session),
+            output_limit: None,
+            has_output: endpoint.path.ends_with("/completions") || endpoint.path == "/v1/complete",
+        };
+        quota::reserve(gateway, context, caller, expected).await?;
+        // What it cost stands in the answer, as OpenAI has it.
+        let counts = context.reservation.is_some();
+        context.dialect = counts.then_some(Dialect::Chat);
+    }
     let connection = match asked.sought_at(exchange, session, endpoint) {
         Some(places) => Box::pin(seek(exchange, session, context, incoming, places)).await?,
         None => {
@@ -84,6 +97,13 @@ fn no_socket() -> ApiError {
         "Responses are not served over a WebSocket here. Send POST /v1/responses with `stream`.",
     )
     .code("websocket_not_supported")
+}
+
+/// Bytes of the body, as far as its header tells.
+fn announced(session: &Session) -> usize {
+    let length = session.get_header(http::header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    length.unwrap_or_default()
 }
 
 /// Whether answers of this endpoint name things that are asked for again, and there is a question

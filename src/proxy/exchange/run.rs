@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::fail::Failure;
 use super::headers::Framing;
 use super::leg::{Exchange, Outgoing, Part, leg, shown};
-use super::{relay, tool_loop};
+use super::{quota, relay, tool_loop};
 use crate::config::model::Upstream;
 use crate::dialect::Dialect;
 use crate::proxy::context::Context;
@@ -55,6 +55,10 @@ pub async fn run(
         let cached = remembered.was_answered().then_some(remembered.cached);
         gateway.metrics().memory_recall(outcome.name(), cached);
         context.cache_hit = cached;
+    }
+    if wish == Wish::Answer {
+        let expected = turn.expected();
+        quota::reserve(gateway, context, caller, expected).await?;
     }
     let chat = Chat {
         gateway,
