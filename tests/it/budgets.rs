@@ -9,8 +9,8 @@ use crate::support::client::{Response, get};
 use crate::support::upstream::json_answer;
 use crate::support::{Proxy, Setup, Upstream, post};
 
-const KEY: &str = "gateway-key-app";
-const AUTHORIZED: &str = "Authorization: Bearer gateway-key-app";
+const KEY: &str = "gateway-key-of-app";
+const AUTHORIZED: &str = "Authorization: Bearer gateway-key-of-app";
 const CHAT: &str = r#"{"model":"m","max_tokens":10,"messages":[{"role":"user","content":"hi"}]}"#;
 
 fn upstream(tokens: u64) -> Upstream {

@@ -34,8 +34,10 @@ fn store(raw: &raw::Shared, check: &mut Check<'_>) -> SharedStore {
         return SharedStore::Process;
     }
     let url = check.secret("shared.url", &raw.url);
-    let leads = Url::parse(url.expose_secret())
-        .is_ok_and(|url| SCHEMES.contains(&url.scheme()) && url.has_host());
+    let leads = Url::parse(url.expose_secret()).is_ok_and(|url| match url.scheme() {
+        "redis+unix" | "valkey+unix" | "unix" => url.path().len() > 1,
+        scheme => SCHEMES.contains(&scheme) && url.has_host(),
+    });
     if !leads {
         check.fault(
             "shared.url",
