@@ -15,8 +15,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now)) do
   local cost = redis.call('HGET', held, id)
   if cost then
     local tokens, usd = cost:match('^(%d+):(%d+)$')
-    redis.call('HINCRBY', account, 'held:tokens', -tonumber(tokens))
-    redis.call('HINCRBY', account, 'held:usd', -tonumber(usd))
+    redis.call('HINCRBY', account, 'held:tokens', 0 - tonumber(tokens))
+    redis.call('HINCRBY', account, 'held:usd', 0 - tonumber(usd))
     redis.call('HDEL', held, id)
   end
   redis.call('ZREM', leases, id)

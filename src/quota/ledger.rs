@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::sync::RwLock;
 
 use super::budget::{Limit, Unit};
 use super::{Account, Spent};
@@ -22,6 +23,8 @@ pub struct Ledger {
     /// Absent where memory is off: usage is then of this process alone, and ends with it.
     memory: Option<Arc<Memory>>,
     waiting: Mutex<BTreeMap<Name, Used>>,
+    /// Held while usage is on its way to the store, where whoever reads would find it in neither.
+    moving: RwLock<()>,
     /// All of it, where there is no store.
     unstored: Mutex<BTreeMap<Name, Used>>,
 }
@@ -34,6 +37,7 @@ impl Ledger {
         Self {
             memory,
             waiting: Mutex::default(),
+            moving: RwLock::default(),
             unstored: Mutex::default(),
         }
     }
@@ -62,6 +66,7 @@ impl Ledger {
 
     /// Writes what waits. What the store does not take waits on.
     pub async fn flush(&self) {
+        let _moving = self.moving.write().await;
         let waiting = std::mem::take(&mut *self.waiting.lock());
         if waiting.is_empty() {
             return;
@@ -86,6 +91,7 @@ impl Ledger {
         tenant: Option<&str>,
         (from, to): (Day, Day),
     ) -> Result<Vec<Row>, crate::memory::StoreError> {
+        let _still = self.moving.read().await;
         let mut all: BTreeMap<Name, Used> = BTreeMap::new();
         if let Some(memory) = &self.memory {
             for row in memory.usage(tenant, (from, to)).await? {

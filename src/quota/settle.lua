@@ -6,8 +6,8 @@ if ARGV[1] ~= '' then
   local cost = redis.call('HGET', held, ARGV[1])
   if cost then
     local tokens, usd = cost:match('^(%d+):(%d+)$')
-    redis.call('HINCRBY', account, 'held:tokens', -tonumber(tokens))
-    redis.call('HINCRBY', account, 'held:usd', -tonumber(usd))
+    redis.call('HINCRBY', account, 'held:tokens', 0 - tonumber(tokens))
+    redis.call('HINCRBY', account, 'held:usd', 0 - tonumber(usd))
     redis.call('HDEL', held, ARGV[1])
   end
   redis.call('ZREM', leases, ARGV[1])

@@ -130,7 +130,7 @@ fn ask<'a>(account: &'a Account, id: u128, tokens: u64, limits: &'a [Limit]) -> 
         id,
         cost: Cost {
             tokens,
-            micro_usd: 10 * tokens,
+            micro_usd: 0,
         },
         lease: LEASE,
         rate: None,
@@ -189,7 +189,13 @@ async fn the_budget_that_is_used_up_is_named_and_nothing_is_taken_of_the_others(
         let account = account();
         let limits = [month(Unit::Tokens, 1_000), month(Unit::MicroUsd, 100)];
         accounts.seed(&account, &[]).await;
-        let first = ask(&account, 1, 10, &limits);
+        let first = Ask {
+            cost: Cost {
+                tokens: 10,
+                micro_usd: 100,
+            },
+            ..ask(&account, 1, 10, &limits)
+        };
         assert_eq!(accounts.admit(&first).await, admitted(990));
         assert_eq!(
             accounts.admit(&ask(&account, 2, 10, &limits)).await,
