@@ -34,6 +34,8 @@ impl Wanted {
 pub struct Answer {
     /// The upstream's id of it.
     pub id: Option<String>,
+    /// The id by which the upstream knows its end, where the client was told another.
+    pub upstream_id: Option<String>,
     /// The model that answered.
     pub model: Option<String>,
     /// Who speaks, `assistant` as a rule.

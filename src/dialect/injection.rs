@@ -35,6 +35,9 @@ pub struct Injection {
     pub strict_roles: bool,
     /// What the gateway's tools gave in turns that the client tells its own part of.
     pub restored: Vec<Restored>,
+    /// The response that the request goes on from, as the upstream knows it, where the client was
+    /// told another id.
+    pub goes_on_from: Option<String>,
     /// What of the model's name is the gateway's and is taken out.
     pub model_suffix: Option<Span>,
 }

@@ -116,6 +116,7 @@ pub async fn prepare(
         conversation: options.identity.conversation.clone(),
     };
     injection.restored = asked.hidden_rounds.restore(&whose, &request);
+    injection.goes_on_from = asked.hidden_rounds.goes_on_from(&whose.tenant, &request);
     ledger.enter(Phase::Compose);
     Ok(Prepared {
         model: options.model,
@@ -183,6 +184,11 @@ impl Prepared {
     /// Where it stands for whoever names the answer by its id.
     pub fn hidden_within(&self, response: &str) -> HiddenPlace {
         HiddenPlace::within(response, self.whose.clone())
+    }
+
+    /// Whose it is.
+    pub fn whose(&self) -> &Whose {
+        &self.whose
     }
 
     /// What memory did for it.

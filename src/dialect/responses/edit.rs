@@ -41,6 +41,8 @@ pub struct Editor {
     pub(super) spent: Option<Value>,
     /// What ends the answer, held back while calls are to be run first.
     ending: Option<Event>,
+    /// The id of the last leg, where the client is told another.
+    upstream_id: Option<String>,
     is_blind: bool,
 }
 
@@ -67,6 +69,7 @@ impl Editor {
             number: 0,
             spent: None,
             ending: None,
+            upstream_id: None,
             is_blind: false,
         }
     }
@@ -181,7 +184,10 @@ impl Editor {
     }
 
     pub fn into_answer(self) -> Answer {
-        self.reader.finish()
+        Answer {
+            upstream_id: self.upstream_id,
+            ..self.reader.finish()
+        }
     }
 
     /// Notes what an event of the first leg that passed means for those that follow.
@@ -320,6 +326,9 @@ impl Editor {
             self.leg.usage = serde_json::from_slice(&inner[cost.value.range()]).ok()?;
         }
         let mut splice = Splice::new(data);
+        let own_id = parts.get(&inner, "id").map(|id| &inner[id.value.range()]);
+        let own_id = own_id.and_then(|id| serde_json::from_slice::<String>(id).ok());
+        let told_id = self.reader.answer().id.clone();
         let within = |member: Option<&Member>| {
             member.map(|member| Span {
                 start: response.start + member.value.start,
@@ -330,6 +339,14 @@ impl Editor {
         put(&mut splice, number, self.number.to_string());
         let output = within(parts.get(&inner, "output"));
         put(&mut splice, output, bracketed(&self.shown));
+        // One response has one id from its beginning to its end.
+        if let (Some(own), Some(told)) = (own_id, told_id)
+            && own != told
+        {
+            let id = within(parts.get(&inner, "id"));
+            put(&mut splice, id, Value::from(told).to_string());
+            self.upstream_id = Some(own);
+        }
         let has_cost = self.leg.usage.is_object() && self.spent.is_some();
         let cost = within(parts.get(&inner, "usage")).filter(|_| has_cost);
         put(&mut splice, cost, self.sum());

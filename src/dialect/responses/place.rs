@@ -44,6 +44,9 @@ pub fn compose(request: &Request, places: &Places, injection: &Injection) -> Com
         placing.input(injection);
     }
     placing.tools(&injection.tools);
+    if let Some(id) = &injection.goes_on_from {
+        placing.rename(id);
+    }
     placing.cut_members();
     if let Some(suffix) = injection.model_suffix {
         placing.splice.cut(suffix.range());
@@ -261,6 +264,17 @@ impl Placing<'_> {
             _ => item.after(b","),
         };
         self.splice.insert(list.tail, item);
+    }
+
+    /// Names the response that is gone on from as the upstream knows it.
+    fn rename(&mut self, id: &str) {
+        let mut members = self.request.members().iter();
+        if let Some(member) = members.find(|member| member.name == "previous_response_id") {
+            let id = serde_json::Value::from(id).to_string();
+            self.splice.cut(member.value.range());
+            let id = Rope::of(Source::ToolTurn, id.into());
+            self.splice.insert(member.value.start, id);
+        }
     }
 
     /// Sends what the last calls gave alone: the upstream keeps what was said before.

@@ -169,6 +169,12 @@ fn with_a_conversation_upstream_only_what_tools_gave_is_sent_again() {
         json["input"],
         json!([{"type":"function_call_output","call_id":"c","output":"2"}])
     );
+    let renamed = Injection {
+        goes_on_from: Some("resp_2".into()),
+        ..Injection::default()
+    };
+    let (json, _) = composed(r#"{"input":"x","previous_response_id":"resp_1"}"#, &renamed);
+    assert_eq!(json["previous_response_id"], "resp_2");
     let (json, _) = composed(r#"{"input":"x","previous_response_id":"resp_1"}"#, &round);
     assert_eq!(json["input"].as_array().map(Vec::len), Some(3));
 }
@@ -348,13 +354,14 @@ fn two_legs_are_one_response() {
         let events = events(&seen);
         is_one_lifecycle(&events);
         let end = &events[events.len() - 1]["response"];
-        assert_eq!(end["id"], "resp_2");
+        assert_eq!(end["id"], "resp_1");
         assert_eq!(
             end["usage"],
             json!({"input_tokens":20,"input_tokens_details":{"cached_tokens":2},"output_tokens":10,"total_tokens":30})
         );
         let answer = editor.into_answer();
         assert_eq!(answer.text, "Let me see.2");
+        assert_eq!(answer.upstream_id.as_deref(), Some("resp_2"));
         assert!(answer.is_complete());
     }
 }

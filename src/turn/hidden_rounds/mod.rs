@@ -21,6 +21,10 @@ use crate::dialect::{Dialect, Message, Request, Restored, Role, Round};
 /// How long a conversation may rest. After that its turn stands alone, which every model understands,
 /// though it may call the gateway's tools again.
 const REST: Duration = Duration::from_secs(60 * 60);
+/// How long an answer is gone on from by the id that its client was told, …
+const ENDS_REST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// … and how many of them are known.
+const MOST_ENDS: u64 = 100_000;
 /// Bytes that are kept over all clients; those that rested longest go first.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -83,6 +87,8 @@ impl HiddenPlace {
 /// The rounds that clients have yet to go on with.
 pub struct HiddenRounds {
     rounds: Cache<HiddenPlace, Arc<HiddenRound>>,
+    /// By the id that a client was told, the one by which the upstream knows the end of the answer.
+    ends: Cache<(Arc<str>, String), String>,
     /// Spares every other gateway the search.
     is_used: AtomicBool,
 }
@@ -98,6 +104,10 @@ impl Default for HiddenRounds {
             .time_to_idle(REST);
         Self {
             rounds: cache.build(),
+            ends: Cache::builder()
+                .max_capacity(MOST_ENDS)
+                .time_to_idle(ENDS_REST)
+                .build(),
             is_used: AtomicBool::new(false),
         }
     }
@@ -109,6 +119,23 @@ impl HiddenRounds {
     pub fn keep(&self, place: HiddenPlace, hidden: HiddenRound) {
         self.is_used.store(true, Ordering::Release);
         self.rounds.insert(place, Arc::new(hidden));
+    }
+
+    /// Notes by which id the upstream knows the end of an answer that the client was told as `told`.
+    pub fn ends(&self, tenant: &Arc<str>, told: &str, upstream: &str) {
+        self.is_used.store(true, Ordering::Release);
+        let key = (tenant.clone(), told.to_owned());
+        self.ends.insert(key, upstream.to_owned());
+    }
+
+    /// The response that a request goes on from, where the upstream knows it by another id.
+    pub fn goes_on_from(&self, tenant: &Arc<str>, request: &Request) -> Option<String> {
+        if !self.is_used.load(Ordering::Acquire) {
+            return None;
+        }
+        let told = request.member("previous_response_id")?;
+        let told: String = serde_json::from_slice(told).ok()?;
+        self.ends.get(&(tenant.clone(), told))
     }
 
     /// What goes back into a request.

@@ -127,6 +127,10 @@ impl Answering<'_> {
             let rounds = &self.chat.gateway.shared().hidden_rounds;
             rounds.keep(self.chat.turn.hidden_within(id), hidden);
         }
+        if let (Some(told), Some(upstream)) = (&answer.id, &answer.upstream_id) {
+            let rounds = &self.chat.gateway.shared().hidden_rounds;
+            rounds.ends(&self.chat.turn.whose().tenant, told, upstream);
+        }
         context.answer = Some(answer);
     }
 
