@@ -44,7 +44,7 @@ use self::upstream::health::Health;
 pub use self::upstream::trust::system_has_authorities;
 use crate::memory::Memory;
 use crate::quota::Quota;
-use crate::snapshot;
+use crate::snapshot::{self, Snapshot};
 use crate::telemetry::Metrics;
 use crate::telemetry::traces::Tracer;
 use crate::turn::HiddenRounds;
@@ -74,7 +74,7 @@ pub struct Gateway {
     local: Local,
     dialer: Arc<Dialer>,
     overload: Overload,
-    health: Health,
+    health: Arc<Health>,
     origins: Origins,
     /// Idle connections of clients are let go.
     let_go: CancellationToken,
@@ -83,7 +83,7 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway; `local` are its own endpoints. Opens nothing yet.
     pub fn new(shared: Shared, local: Local, conf: &ServerConf) -> Self {
-        let health = Health::new(shared.metrics.clone());
+        let health = Arc::new(Health::new(shared.metrics.clone()));
         Self {
             shared,
             local,
@@ -98,6 +98,12 @@ impl Gateway {
     /// What it works with.
     pub fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// What is to be told of each new generation.
+    pub fn follower(&self) -> impl Fn(&Snapshot) + Clone + Send + Sync + 'static {
+        let health = self.health.clone();
+        move |snapshot| health.keep_only(snapshot)
     }
 
     fn metrics(&self) -> &Metrics {

@@ -114,7 +114,9 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         api::owns,
         api::public(preview, metrics.clone(), quota.ledger().clone()),
     );
-    let mut api_service = service(Gateway::new(shared, own, &conf), &drain);
+    let gateway = Gateway::new(shared, own, &conf);
+    let follow = gateway.follower();
+    let mut api_service = service(gateway, &drain);
     api_service.threads = Some(config.server.workers);
     listen(&mut api_service, &config.server, &bound)?;
 
@@ -142,6 +144,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         let (store, metrics, memory) = (store.clone(), metrics.clone(), memory.clone());
         move |outcome| {
             connect_tools();
+            follow(&store.load());
             if let Some(memory) = &memory {
                 extract(&store, memory);
             }

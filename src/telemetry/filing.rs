@@ -121,6 +121,8 @@ pub(super) fn log(entry: &Entry) {
         request_id = %entry.id,
         generation = entry.generation,
         route = entry.route,
+        path = entry.path,
+        model = entry.model,
         status = entry.status,
         stream = entry.stream,
         tenant = entry.tenant.as_deref(),

@@ -323,6 +323,12 @@ impl Metrics {
             .set(i64::from(open));
     }
 
+    /// An upstream was taken out of the configuration.
+    pub fn upstream_gone(&self, upstream: &str) {
+        // It may have had no series.
+        let _ = self.upstream_open.remove_label_values(&[upstream]);
+    }
+
     /// Counts a request that left an upstream out.
     pub fn upstream_skipped(&self, upstream: &str) {
         self.upstream_skipped.with_label_values(&[upstream]).inc();

@@ -31,6 +31,8 @@ pub struct Entry {
     /// When it ended.
     pub at: f64,
     pub route: &'static str,
+    /// What was asked for, of a closed set; `other` where that does not know it.
+    pub path: &'static str,
     pub status: u16,
     pub stream: bool,
     pub model: Option<String>,

@@ -19,6 +19,7 @@ pub fn finish(gateway: &Gateway, context: &mut Context) {
     let entry = Entry {
         id: context.request_id,
         route: context.route.name(),
+        path: context.endpoint.path,
         status: context.status,
         stream: context.streamed,
         is_model_named: is_model_named(context),

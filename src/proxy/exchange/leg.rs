@@ -139,7 +139,7 @@ async fn attempt(
             Err(error) => return Ok(Err(error)),
         };
         if !connection.reused {
-            gateway.health.connected(upstream);
+            gateway.health.connected(snapshot, upstream);
         }
         let acknowledged = match connection.reused {
             true => connection.bytes_acknowledged(),

@@ -62,6 +62,22 @@ const MESSAGES: Option<Dialect> = Some(Dialect::Messages);
 /// OpenAI's API (<https://platform.openai.com/docs/api-reference>), Anthropic's
 /// (<https://docs.anthropic.com/en/api>), and what servers of models have beside them.
 const KNOWN: &[(&str, Option<Dialect>, Model)] = &[
+    // The gateway's own.
+    ("/v1/personalities", None, Model::Unknown),
+    ("/v1/personalities/{id}", None, Model::Unknown),
+    ("/v1/tools", None, Model::Unknown),
+    ("/v1/tools/call", None, Model::Unknown),
+    ("/v1/memories", None, Model::Unknown),
+    ("/v1/memories/search", None, Model::Unknown),
+    ("/v1/memories/export", None, Model::Unknown),
+    ("/v1/memories/{id}", None, Model::Unknown),
+    ("/v1/conversations/{id}/memory", None, Model::Unknown),
+    ("/v1/preview", None, Model::Unknown),
+    ("/v1/performance/stats", None, Model::Unknown),
+    ("/v1/performance/recent", None, Model::Unknown),
+    ("/v1/performance/clear", None, Model::Unknown),
+    ("/v1/usage", None, Model::Unknown),
+    // Everyone else's.
     ("/v1/chat/completions", CHAT, Model::Required),
     ("/v1/chat/completions/{id}", CHAT, Model::Unknown),
     ("/v1/chat/completions/{id}/messages", CHAT, Model::Unknown),

@@ -157,6 +157,11 @@ impl Client {
         self.reader.body(framing).expect("a body")
     }
 
+    /// All that comes, to the end; for protocols other than HTTP.
+    pub fn read_to_end(&mut self, into: &mut Vec<u8>) {
+        self.reader.read_to_end(into).expect("an end");
+    }
+
     /// The next response, whole.
     pub fn response(&mut self) -> Response {
         self.response_to("POST")

@@ -23,17 +23,35 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// How the end of a body is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// With its last bytes.
+    WithBytes,
+    /// By a frame without any, as many clients do that do not know the length.
+    ByItself,
+}
+
 /// Sends one request with prior knowledge and reads the answer.
 pub fn exchange(address: SocketAddr, request: Request<Vec<u8>>) -> Answer {
+    exchange_ending(address, request, End::WithBytes)
+}
+
+/// The same, with the end of its body told one way or the other.
+pub fn exchange_ending(address: SocketAddr, request: Request<Vec<u8>>, end: End) -> Answer {
     runtime().block_on(async {
-        timeout(STUCK, exchanging(address, request))
+        timeout(STUCK, exchanging(address, request, end))
             .await
             .expect("an answer")
             .expect("HTTP/2")
     })
 }
 
-async fn exchanging(address: SocketAddr, request: Request<Vec<u8>>) -> Result<Answer, h2::Error> {
+async fn exchanging(
+    address: SocketAddr,
+    request: Request<Vec<u8>>,
+    end: End,
+) -> Result<Answer, h2::Error> {
     let stream = TcpStream::connect(address)
         .await
         .expect("the gateway listens");
@@ -42,7 +60,7 @@ async fn exchanging(address: SocketAddr, request: Request<Vec<u8>>) -> Result<An
     let (head, body) = request.into_parts();
     let (response, stream) = sender.send_request(Request::from_parts(head, ()), body.is_empty())?;
     // The answer is read while the body is sent: it may come first.
-    let (sent, answer) = tokio::join!(send(stream, body.into()), async {
+    let (sent, answer) = tokio::join!(send(stream, body.into(), end), async {
         let (head, mut body) = response.await?.into_parts();
         let bytes = collect(&mut body).await?;
         Ok(Answer { head, body: bytes })
@@ -54,7 +72,7 @@ async fn exchanging(address: SocketAddr, request: Request<Vec<u8>>) -> Result<An
 }
 
 /// Sends a whole body within the other side's window.
-async fn send(mut stream: SendStream<Bytes>, mut body: Bytes) -> Result<(), h2::Error> {
+async fn send(mut stream: SendStream<Bytes>, mut body: Bytes, end: End) -> Result<(), h2::Error> {
     while !body.is_empty() {
         stream.reserve_capacity(body.len());
         let granted = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
@@ -62,7 +80,10 @@ async fn send(mut stream: SendStream<Bytes>, mut body: Bytes) -> Result<(), h2::
             return Ok(());
         };
         let piece = body.split_to(granted?.min(body.len()));
-        stream.send_data(piece, body.is_empty())?;
+        stream.send_data(piece, body.is_empty() && end == End::WithBytes)?;
+        if body.is_empty() && end == End::ByItself {
+            stream.send_data(Bytes::new(), true)?;
+        }
     }
     Ok(())
 }

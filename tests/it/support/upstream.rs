@@ -12,7 +12,7 @@ use socket2::SockRef;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::STUCK;
-use super::wire::{Head, Reader, is_cut};
+use super::wire::{Framing, Head, Reader, is_cut};
 
 /// A server on a free port; its script is played anew for each connection.
 pub struct Upstream {
@@ -71,6 +71,15 @@ impl Upstream {
         Self::answering(json_answer(COMPLETION))
     }
 
+    /// The same on a socket that is bound already.
+    pub fn listening(listener: TcpListener) -> Self {
+        Self::serve_at(listener, None, |visit| {
+            while visit.request().is_some() {
+                visit.send(json_answer(COMPLETION));
+            }
+        })
+    }
+
     /// An address where nobody listens.
     pub fn dead() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -82,6 +91,14 @@ impl Upstream {
         script: impl Fn(&mut Visit) + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::serve_at(listener, tls, script)
+    }
+
+    fn serve_at(
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+        script: impl Fn(&mut Visit) + Send + Sync + 'static,
+    ) -> Self {
         let upstream = Self {
             address: listener.local_addr().expect("a bound socket"),
             log: Arc::default(),
@@ -220,6 +237,66 @@ impl Visit {
             lock(&self.log).requests.push(request.clone());
         }
         body.whole.then_some(request)
+    }
+
+    /// The next request, whole; `None` also where a handshake fails.
+    pub fn try_request(&mut self) -> Option<Request> {
+        let head = self.reader.head().ok().flatten()?;
+        self.body(head)
+    }
+
+    /// Reads as many bytes as there is room for.
+    pub fn read_exact(&mut self, room: &mut [u8]) {
+        self.reader.read_exact(room).expect("so many bytes");
+    }
+
+    /// What is left of a body of known length when `read` bytes of it were read.
+    pub fn rest(&mut self, head: Head, read: usize) -> Vec<u8> {
+        let length: usize = head
+            .get("content-length")
+            .and_then(|length| length.parse().ok())
+            .expect("a length");
+        let mut rest = vec![0; length - read];
+        self.read_exact(&mut rest);
+        rest
+    }
+
+    /// Sends the body back in chunks, as it comes.
+    pub fn echo(&mut self, head: Head) {
+        match head.framing(false, false).expect("clear framing") {
+            Framing::Chunked => {
+                while let Some(chunk) = self.reader.chunk().expect("a chunk") {
+                    self.chunk(chunk);
+                }
+            }
+            Framing::Length(mut left) => {
+                while left > 0 {
+                    let mut piece = vec![0; left.min(64 << 10)];
+                    self.read_exact(&mut piece);
+                    left -= piece.len();
+                    self.chunk(piece);
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Sends back whatever comes, to its end; for protocols other than HTTP.
+    pub fn echo_raw(&mut self) {
+        loop {
+            let said = self.reader.read_some().expect("an end");
+            if said.is_empty() {
+                return;
+            }
+            self.send(said);
+        }
+    }
+
+    /// All that comes, to its end; for protocols other than HTTP.
+    pub fn read_to_end(&mut self) -> Vec<u8> {
+        let mut said = Vec::new();
+        self.reader.read_to_end(&mut said).expect("an end");
+        said
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {

@@ -176,6 +176,27 @@ impl<S: Read> Reader<S> {
         }
     }
 
+    /// As many bytes as there is room for.
+    pub fn read_exact(&mut self, room: &mut [u8]) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(room.len());
+        self.take(room.len(), &mut bytes)?;
+        room.copy_from_slice(&bytes);
+        Ok(())
+    }
+
+    /// All that comes, to the end.
+    pub fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        self.rest(bytes)
+    }
+
+    /// What has come, or comes next; nothing at the end.
+    pub fn read_some(&mut self) -> io::Result<Vec<u8>> {
+        if self.buffer.is_empty() {
+            self.fill()?;
+        }
+        Ok(std::mem::take(&mut self.buffer))
+    }
+
     fn chunks(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
         while let Some(chunk) = self.chunk()? {
             bytes.extend(chunk);

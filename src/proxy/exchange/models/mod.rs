@@ -81,12 +81,11 @@ pub async fn list(
     for (upstream, answer) in upstreams.iter().zip(answers) {
         match answer {
             Ok(body) => {
-                context
-                    .upstream
-                    .get_or_insert_with(|| upstream.name.clone());
-                gathered.add(&body, |id| {
-                    upstream.models.is_match(id) && exchange.caller.may_use(id)
-                });
+                let serves = |id: &str| upstream.models.is_match(id) && exchange.caller.may_use(id);
+                match gathered.add(&body, serves) {
+                    true => drop(context.upstream.get_or_insert(upstream.name.clone())),
+                    false => failed = Some(Unlisted::Answered(StatusCode::OK, body)),
+                }
             }
             Err(failure) => failed = Some(failure),
         }
@@ -190,7 +189,10 @@ async fn fetch(
     let mut connection = loop {
         let mut connection = dialer.connect(upstream, timeouts, kept).await?;
         if !connection.reused {
-            exchange.gateway.health.connected(upstream);
+            exchange
+                .gateway
+                .health
+                .connected(exchange.snapshot, upstream);
         }
         let session = &mut connection.session;
         session.set_read_timeout(Some(timeouts.first_byte));

@@ -35,10 +35,17 @@ const BUDGET_WINDOW: Duration = Duration::from_secs(10);
 
 /// The state of every upstream. It outlives generations.
 pub struct Health {
-    /// By the upstream's name, with the address that it was seen at.
-    breakers: Mutex<HashMap<String, (String, Arc<Breaker>)>>,
+    breakers: Mutex<Breakers>,
     budget: TpsBudget,
     metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct Breakers {
+    /// The newest generation that was seen.
+    generation: u64,
+    /// By the upstream's name, with the address that it was seen at.
+    known: HashMap<String, (String, Arc<Breaker>)>,
 }
 
 /// The upstreams of one request, in the order in which they are tried.
@@ -85,6 +92,8 @@ struct Breaker {
 struct State {
     failures: u32,
     open: Option<Open>,
+    /// Its upstream is no more, and what is still on its way there is not shown.
+    is_retired: bool,
 }
 
 struct Open {
@@ -112,6 +121,33 @@ impl Breaker {
             state: Mutex::default(),
             upstream: upstream.to_owned(),
             metrics,
+        }
+    }
+
+    /// One of an upstream that only requests of an older generation know.
+    fn retired(upstream: &str, metrics: Arc<Metrics>) -> Self {
+        let state = State {
+            is_retired: true,
+            ..State::default()
+        };
+        Self {
+            state: Mutex::new(state),
+            upstream: upstream.to_owned(),
+            metrics,
+        }
+    }
+
+    /// Its upstream is no more.
+    fn retire(&self) {
+        let mut state = self.state.lock();
+        state.is_retired = true;
+        self.metrics.upstream_gone(&self.upstream);
+    }
+
+    fn show(&self, state: &State) {
+        if !state.is_retired {
+            self.metrics
+                .upstream_open(&self.upstream, state.open.is_some());
         }
     }
 
@@ -150,8 +186,7 @@ impl Breaker {
                 look: now + settings.open_for,
             });
         }
-        self.metrics
-            .upstream_open(&self.upstream, state.open.is_some());
+        self.show(&state);
     }
 
     /// A connection ends what began for want of one.
@@ -169,8 +204,9 @@ impl Breaker {
     }
 
     fn close(&self, state: &mut State) {
-        if mem::take(state).open.is_some() {
-            self.metrics.upstream_open(&self.upstream, false);
+        state.failures = 0;
+        if mem::take(&mut state.open).is_some() {
+            self.show(state);
         }
     }
 }
@@ -200,18 +236,38 @@ impl Health {
     }
 
     /// A new connection to `upstream` was made.
-    pub fn connected(&self, upstream: &Upstream) {
-        self.breaker(upstream).connected();
+    pub fn connected(&self, snapshot: &Snapshot, upstream: &Upstream) {
+        self.breaker(snapshot, upstream).connected();
     }
 
-    fn breaker(&self, upstream: &Upstream) -> Arc<Breaker> {
+    /// Forgets all but the upstreams of a new generation.
+    pub fn keep_only(&self, snapshot: &Snapshot) {
+        let upstreams = &snapshot.config.upstreams;
         let mut breakers = self.breakers.lock();
-        match breakers.get(&upstream.name) {
+        breakers.generation = breakers.generation.max(snapshot.generation);
+        breakers.known.retain(|name, (address, breaker)| {
+            let is_kept = upstreams
+                .iter()
+                .any(|known| known.name == *name && known.base_url.as_str() == address);
+            if !is_kept {
+                breaker.retire();
+            }
+            is_kept
+        });
+    }
+
+    fn breaker(&self, snapshot: &Snapshot, upstream: &Upstream) -> Arc<Breaker> {
+        let mut breakers = self.breakers.lock();
+        match breakers.known.get(&upstream.name) {
             Some((address, breaker)) if address == upstream.base_url.as_str() => breaker.clone(),
+            _ if snapshot.generation < breakers.generation => {
+                Arc::new(Breaker::retired(&upstream.name, self.metrics.clone()))
+            }
             _ => {
                 let breaker = Arc::new(Breaker::new(&upstream.name, self.metrics.clone()));
                 let address = upstream.base_url.to_string();
-                breakers.insert(upstream.name.clone(), (address, breaker.clone()));
+                let known = &mut breakers.known;
+                known.insert(upstream.name.clone(), (address, breaker.clone()));
                 breaker
             }
         }
@@ -227,7 +283,7 @@ impl Tries {
         }
         while let Some(place) = self.left.pop() {
             let upstream = &self.snapshot.config.upstreams[place];
-            let breaker = health.breaker(upstream);
+            let breaker = health.breaker(&self.snapshot, upstream);
             match breaker.leave(Instant::now()) {
                 Leave::Go { looks } => {
                     if self.failed.is_some() {
@@ -251,7 +307,8 @@ impl Tries {
         }
         self.tried = true;
         let place = self.last_resort?;
-        let breaker = health.breaker(&self.snapshot.config.upstreams[place]);
+        let upstream = &self.snapshot.config.upstreams[place];
+        let breaker = health.breaker(&self.snapshot, upstream);
         Some(self.attempt(place, breaker, false))
     }
 
