@@ -29,15 +29,21 @@ if [[ -z ${PACKAGES_IN_NAMESPACE:-} ]]; then
     rmdir "$root"
     PACKAGES_IN_NAMESPACE=1 exec unshare --mount --pid --fork --kill-child "$0" "$@"
 fi
-trap 'umount -l "$root/proc" 2>/dev/null; rm -rf --one-file-system "$root"' EXIT
+trap 'umount -l "$root/proc" 2>/dev/null; rm -rf --one-file-system "$root" "$root.log"' EXIT
 say "making a Debian $suite in $root"
-debootstrap --variant=minbase --include=ca-certificates,python3-pip,python3-venv,npm,curl \
+debootstrap --variant=minbase --include=ca-certificates \
     "$suite" "$root" ${MIRROR:+"$MIRROR"} >"$root.log" || { tail "$root.log" >&2; exit 1; }
 mount -t proc proc "$root/proc"
 mkdir "$root/dist"
 cp "$dist"/* "$root/dist"
 
 inside() { chroot "$root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root "$@"; }
+
+# As a user of it would, but for the mirror and the way to it, which are the host's.
+cp -r /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/"
+inside apt-get update -q >>"$root.log"
+inside env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+    curl npm python3-pip python3-venv >>"$root.log" 2>&1 || { tail "$root.log" >&2; exit 1; }
 
 # The demo upstream answers, the persona is put in, and it stops when it is told.
 runs() {
@@ -48,7 +54,7 @@ runs() {
         "$1" demo --set server.listen=127.0.0.1:18000 --set server.admin_listen=127.0.0.1:19090 >/tmp/demo 2>&1 &
         gateway=$!
         trap "kill $gateway" EXIT
-        curl --silent --show-error --fail --retry 50 --retry-delay 1 --retry-connrefused \
+        curl --silent --fail --retry 50 --retry-delay 1 --retry-connrefused \
             http://127.0.0.1:19090/readyz >/dev/null
         curl --silent --show-error --fail http://127.0.0.1:18000/v1/personalities | grep -F friendly >/dev/null
         trap - EXIT
@@ -64,7 +70,7 @@ inside bash -c 'tar -xzf /dist/yychat-*-linux-gnu.tar.gz -C /opt && ln -s /opt/y
 runs tarball /opt/yychat
 inside bash -c 'cd /opt/yychat-*/ && ./yychat check' >&2
 
-inside apt-get install -q -y --no-install-recommends /dist/yychat_*.deb >&2
+inside bash -c 'apt-get install -q -y --no-install-recommends /dist/yychat_*.deb' >&2
 runs deb /usr/bin/yychat
 inside bash -c 'cd /etc/yychat && yychat check && test -f /lib/systemd/system/yychat.service &&
     test -f /usr/share/man/man1/yychat.1.gz && test -f /usr/share/bash-completion/completions/yychat'
