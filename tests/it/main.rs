@@ -30,6 +30,7 @@ mod models;
 mod observe;
 mod options;
 mod overload;
+mod pages;
 mod personalities;
 mod recall_cache;
 mod reload;
