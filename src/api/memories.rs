@@ -211,10 +211,10 @@ pub async fn search(
     let scope = scope(&who, user.as_deref(), search.conversation_id.as_deref())?;
     let query = RecallQuery {
         question: Question::new(search.query, search.context).into(),
-        already_sent: Vec::new(),
         limit: search.limit.unwrap_or(10).clamp(1, PAGE_MOST),
         deadline: std::time::Duration::from_secs(10),
         now: now(),
+        ..RecallQuery::default()
     };
     let recall = on(&memory)?.recall(&scope, &query).await;
     let data: Vec<_> = recall

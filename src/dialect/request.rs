@@ -252,6 +252,18 @@ impl Request {
         }
     }
 
+    /// The `name` that a message bears, where it is one that can be kept.
+    pub fn name(&self, message: &Message) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct Named {
+            name: Option<serde_json::Value>,
+        }
+        let named = serde_json::from_slice(&self.body[message.span.range()]).ok();
+        let name = named.and_then(|named: Named| Some(named.name?.as_str()?.trim().to_owned()))?;
+        let is_kept = !name.is_empty() && name.len() <= 64 && !name.contains(char::is_control);
+        is_kept.then_some(name)
+    }
+
     /// Index of the last user message.
     pub fn last_user(&self) -> Option<usize> {
         let mut messages = self.messages().iter();

@@ -15,9 +15,9 @@ use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 
 use super::embedding::vector::Vector;
-use super::recall::ScopeIndex;
 use super::record::Record;
 use super::scope::Scope;
+use super::scope_index::ScopeIndex;
 use super::store::{Changed, Elsewhere, MemoryStore, StoreError};
 
 /// Bytes of indexes and their records that are kept.

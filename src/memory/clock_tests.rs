@@ -79,6 +79,9 @@ proptest! {
                     request_id: "r".into(),
                     generation: 1,
                     recalled: Vec::new(),
+        user_name: None,
+        asked: None,
+        history: History::default(),
                     now,
                 });
                 assert!(running.drain(Duration::from_secs(60)).await);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::embedding::Embedder;
-use super::writer::{Job, Turn};
+use super::kept::Turn;
+use super::writer::Job;
 use super::{Embedded, Memory};
 use crate::config::model;
 use crate::error::Fault;

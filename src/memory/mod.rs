@@ -20,18 +20,22 @@ pub mod embedding;
 pub mod extraction;
 mod handover;
 mod index;
+mod kept;
 mod known;
 mod postgres;
 mod question;
+mod ranking;
 mod recall;
 pub mod record;
 mod said;
 pub mod scope;
+mod scope_index;
 mod similar;
 mod standing;
 mod stats;
 pub mod store;
 mod transfer;
+mod tries;
 pub mod usage;
 mod writer;
 
@@ -43,6 +47,8 @@ mod standing_tests;
 mod store_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod turn_tests;
 
 use std::ops::Deref;
 use std::path::Path;
@@ -55,6 +61,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 pub use embedded::Embedded;
+pub use kept::Turn;
 pub use known::Known;
 pub use postgres::Postgres;
 pub use question::Question;
@@ -66,7 +73,7 @@ pub use standing::Place;
 pub use stats::{Embedding, Extracted, Fact, Stats};
 pub use store::{Audit, Backlog, MemoryStore, Page, Selection, StoreError};
 pub use transfer::ImportError;
-pub use writer::Turn;
+pub use tries::History;
 
 use crate::config::model;
 use crate::error::Fault;
@@ -74,9 +81,10 @@ use cache::Scopes;
 use embedding::{Embedder, Embeddings, Worker};
 use extraction::{Extraction, Feed};
 use question::CacheKey;
-use recall::Ranking;
+use ranking::{Ranking, Unwanted};
 use standing::Standing;
 use stats::Counters;
+use tries::Tries;
 use writer::{Job, Writer};
 
 /// Part of the deadline, as its divisor, that is kept for ranking when the query's embedding is
@@ -95,6 +103,7 @@ pub struct Memory {
     rankings: Option<Cache<CacheKey, Arc<Ranking>>>,
     standing: Standing,
     known: Known,
+    tries: Tries,
     jobs: mpsc::Sender<Job>,
     counters: Arc<Counters>,
     embeddings: Option<Embeddings>,
@@ -181,7 +190,15 @@ impl Memory {
             jobs: jobs.downgrade(),
         };
         runtime.spawn(worker.clone().run(feed.clone()));
-        let writer = Writer::new(store.clone(), scopes.clone(), counters.clone(), fresh, feed);
+        let tries = Tries::default();
+        let feeds = (feed, tries.clone());
+        let writer = Writer::new(
+            store.clone(),
+            scopes.clone(),
+            counters.clone(),
+            fresh,
+            feeds,
+        );
         runtime.spawn(writer.run(queue));
         let rankings = (config.cache_capacity > 0).then(|| {
             Cache::builder()
@@ -195,6 +212,7 @@ impl Memory {
             rankings,
             standing: Standing::default(),
             known: Known::default(),
+            tries,
             jobs,
             counters,
             embeddings,
@@ -265,11 +283,14 @@ impl Memory {
                     .rank(question.analysed(), vector.as_deref(), query.limit),
             )
         };
-        let answer = |ranking: &Ranking| {
-            entry
-                .read()
-                .answer(ranking, query.limit, &query.already_sent)
+        let conversation = query.conversation.as_deref();
+        let withdrawn = self.tries.replaced(scope, conversation, &query.history);
+        let unwanted = Unwanted {
+            already_sent: &query.already_sent,
+            withdrawn: &withdrawn,
+            conversation,
         };
+        let answer = |ranking: &Ranking| entry.read().answer(ranking, query.limit, &unwanted);
         let Some(rankings) = &self.rankings else {
             return Ok((answer(&rank()), false));
         };

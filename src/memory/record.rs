@@ -68,11 +68,11 @@ pub struct Revision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// Nearly the same was said again.
+    /// Nearly the same was said again: versions before this one took that for the same.
     NearDuplicate,
     /// Somebody edited it.
     Edited,
-    /// Extraction found that it no longer holds.
+    /// Another turn took its place in the client's history, or extraction found it to be over.
     Superseded,
 }
 
@@ -101,27 +101,27 @@ impl Record {
 
     /// Puts `text` in place of the present one, which goes into the history.
     pub fn replace_text(&mut self, text: String, reason: Reason, now: i64) {
-        let text = std::mem::replace(&mut self.text, text);
-        if self.history.len() >= MAX_HISTORY {
-            self.history.remove(0);
-        }
+        self.updated_at = self.updated_at.max(now);
+        self.remember(std::mem::replace(&mut self.text, text), reason, now);
+    }
+
+    /// Puts a text into the history.
+    pub(super) fn remember(&mut self, text: String, reason: Reason, now: i64) {
+        self.history
+            .drain(..(self.history.len() + 1).saturating_sub(MAX_HISTORY));
         self.history.push(Revision {
             text,
             replaced_at: now,
             reason,
         });
-        self.updated_at = self.updated_at.max(now);
     }
 
     /// Bytes that it holds in memory, about.
     pub fn weight(&self) -> usize {
         let history: usize = self.history.iter().map(|r| r.text.len() + 40).sum();
-        size_of::<Self>()
-            + 16
-            + self.derived_from.len() * size_of::<Uuid>()
-            + self.text.capacity()
-            + self.request_id.as_ref().map_or(0, |id| id.len())
-            + history
+        let names = 16 + self.request_id.as_ref().map_or(0, |id| id.len());
+        let derived = size_of_val(&*self.derived_from);
+        size_of::<Self>() + names + derived + self.text.capacity() + history
     }
 
     /// The key under which it is stored: the scope's, then the id.

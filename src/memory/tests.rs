@@ -6,13 +6,13 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use super::index::Query;
-use super::recall::ScopeIndex;
+use super::scope_index::ScopeIndex;
 use super::similar::fingerprint;
 use super::store::{Backlog, Change, Changed, Elsewhere, Loaded, Pending, Position};
 use super::store_tests::scope;
 use super::*;
 
-const NOW: i64 = 1_700_000_000_000;
+pub const NOW: i64 = 1_700_000_000_000;
 
 /// What a store of a test's own is opened with.
 pub fn config(path: &std::path::Path) -> model::Memory {
@@ -33,12 +33,12 @@ pub fn config(path: &std::path::Path) -> model::Memory {
     }
 }
 
-fn open() -> (Memory, tempfile::TempDir) {
+pub fn open() -> (Memory, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     (Memory::open(&config(folder.path()), None).unwrap(), folder)
 }
 
-fn turn(scope: &Scope, conversation: &str, user: &str, assistant: &str) -> Turn {
+pub fn turn(scope: &Scope, conversation: &str, user: &str, assistant: &str) -> Turn {
     Turn {
         scope: scope.clone(),
         conversation: Some(conversation.into()),
@@ -47,11 +47,14 @@ fn turn(scope: &Scope, conversation: &str, user: &str, assistant: &str) -> Turn 
         request_id: "r1".into(),
         generation: 3,
         recalled: Vec::new(),
+        user_name: None,
+        asked: None,
+        history: History::default(),
         now: NOW,
     }
 }
 
-fn query(text: &str) -> RecallQuery {
+pub fn query(text: &str) -> RecallQuery {
     RecallQuery {
         question: Arc::new(text.into()),
         limit: 5,
@@ -60,12 +63,12 @@ fn query(text: &str) -> RecallQuery {
     }
 }
 
-async fn saved(memory: &Memory, turn: Turn) {
+pub async fn saved(memory: &Memory, turn: Turn) {
     memory.save(turn);
     assert!(memory.drain(Duration::from_secs(60)).await);
 }
 
-async fn texts(memory: &Memory, scope: &Scope) -> Vec<String> {
+pub async fn texts(memory: &Memory, scope: &Scope) -> Vec<String> {
     let selection = Selection::Scope(scope.clone());
     let page = memory
         .list(scope.tenant(), &selection, None, 100)
@@ -109,25 +112,67 @@ async fn what_the_client_sends_itself_is_left_out() {
 }
 
 #[tokio::test]
-async fn the_same_said_again_updates_the_old_record() {
+async fn the_same_said_again_moves_a_date_and_nothing_is_lost_to_likeness() {
     let (memory, _folder) = open();
     let ann = scope("ann");
-    let long =
-        "My address is Long Street in the old town near the river and the green church tower";
     saved(&memory, turn(&ann, "c1", "I like green tea.", "")).await;
-    saved(&memory, turn(&ann, "c2", "i like GREEN tea", "")).await;
+    let mut again = turn(&ann, "c2", "i like GREEN tea", "");
+    again.now += 1000;
+    saved(&memory, again).await;
+    let form = |who: &str| {
+        format!(
+            "my {who} son wants to be picked up from the old school near the river at noon on fridays"
+        )
+    };
+    for who in ["eldest", "youngest", "adopted"] {
+        saved(&memory, turn(&ann, "c2", &form(who), "")).await;
+    }
+    let all = [
+        "I like green tea.",
+        &form("eldest"),
+        &form("youngest"),
+        &form("adopted"),
+    ];
+    assert_eq!(texts(&memory, &ann).await, all);
+    assert_eq!(memory.stats().merged, 1);
+    let first = |recall: Recall| recall.records[0].record.clone();
+    let tea = first(memory.recall(&ann, &query("tea")).await);
+    assert_eq!((tea.created_at, tea.updated_at), (NOW, NOW + 1000));
+    for who in ["eldest", "youngest", "adopted"] {
+        let asked = format!("when is my {who} picked up?");
+        let found = first(memory.recall(&ann, &query(&asked)).await);
+        assert_eq!(found.text, form(who));
+    }
+}
+
+#[tokio::test]
+async fn alike_records_take_one_place() {
+    let (memory, _folder) = open();
+    let ann = scope("ann");
+    let form = |who: &str| {
+        format!("the gate {who} has to be locked at night by whoever leaves the garden last of all")
+    };
+    for who in ["one", "two", "three", "four", "five", "six"] {
+        saved(&memory, turn(&ann, "c1", &form(who), "")).await;
+    }
+    saved(&memory, turn(&ann, "c2", "The gate is painted green", "")).await;
     saved(
         &memory,
-        turn(&ann, "c2", &format!("{long} on the hill"), ""),
+        turn(&ann, "c3", "Well, the gate is painted green", ""),
     )
     .await;
-    saved(&memory, turn(&ann, "c3", long, "")).await;
-    assert_eq!(texts(&memory, &ann).await, ["I like green tea.", long]);
-    assert_eq!(memory.stats().merged, 2);
-    let recall = memory.recall(&ann, &query("address")).await;
-    let history = &recall.records[0].record.history;
-    assert_eq!(history[0].text, format!("{long} on the hill"));
-    assert_eq!(history[0].reason, record::Reason::NearDuplicate);
+    let recall = memory
+        .recall(&ann, &query("which gate of the garden is locked at night?"))
+        .await;
+    let found: Vec<_> = recall
+        .records
+        .iter()
+        .map(|it| it.record.text.clone())
+        .collect();
+    // The newest of those alike, then what is said otherwise, once, and the others if there is room.
+    let mut expected = vec![form("six"), "Well, the gate is painted green".into()];
+    expected.extend(["five", "four", "three"].map(form));
+    assert_eq!(found, expected);
 }
 
 #[tokio::test]
@@ -410,7 +455,7 @@ proptest! {
             prop_assert!(index.put(2 + n as u64, vec![record]));
         }
         let ids = |ranking: &Ranking| -> Vec<Uuid> {
-            index.answer(ranking, 5, &[]).iter().map(|r| r.record.id).collect()
+            index.answer(ranking, 5, &Unwanted::default()).iter().map(|r| r.record.id).collect()
         };
         let updated = index.refresh(&cached, (&asked, None), 5);
         prop_assert!(updated.is_some());

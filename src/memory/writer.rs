@@ -5,7 +5,6 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -14,12 +13,13 @@ use super::cache::Scopes;
 use super::embedding::Fresh;
 use super::extraction::Feed;
 use super::extraction::learnt::Learnt;
-use super::record::{MAX_TEXT_BYTES, Reason, Record, Source};
-use super::said::{answer_words, user_words};
+use super::kept::Turn;
+use super::record::{Reason, Record};
 use super::scope::Scope;
-use super::similar::{Shingles, fingerprint};
+use super::similar::fingerprint;
 use super::stats::{Counters, Extracted, Fact};
 use super::store::{Change, Changed, MemoryStore, Pending, Selection, StoreError};
+use super::tries::Tries;
 
 /// Jobs that one change set takes at most.
 const BATCH: usize = 1024;
@@ -29,29 +29,6 @@ const HELD: usize = 1024;
 
 /// How long a store that refused a turn is left alone before the turn is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Letters, digits or ideographs below which a text is not worth a record.
-const SHORTEST: usize = 4;
-
-/// A finished exchange.
-///
-/// It also goes from one version of the program to another ([`super::Memory::hand_over`]): a field
-/// that is added has a `#[serde(default)]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Turn {
-    pub scope: Scope,
-    pub conversation: Option<String>,
-    /// The last user message's text.
-    pub user_text: String,
-    /// The complete answer's text; empty when it was cut or failed.
-    pub assistant_text: String,
-    pub request_id: String,
-    pub generation: u64,
-    /// What was injected into the request.
-    pub recalled: Vec<Arc<Record>>,
-    /// Unix milliseconds.
-    pub now: i64,
-}
 
 /// What comes of a write that somebody waits for.
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -97,14 +74,15 @@ pub struct Writer {
     heir: Option<mpsc::UnboundedSender<Turn>>,
     /// Told of turns to be extracted.
     feed: Feed,
+    pub tries: Tries,
 }
 
 type Told = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// A change set in the making.
 #[derive(Default)]
-struct Plan {
-    changes: Vec<Change>,
+pub struct Plan {
+    pub changes: Vec<Change>,
     /// Where in `changes` a scope says what: role, then fingerprint.
     said: HashMap<(Scope, Arc<str>, u64), usize>,
     /// Whose records are among the changes.
@@ -124,6 +102,26 @@ impl Plan {
         self.changes.push(Change::Put(record));
     }
 
+    /// What is planned of a record: that it be so, or that it be none; `None` where nothing is.
+    pub fn planned(&self, id: Uuid) -> Option<Option<&Record>> {
+        self.changes.iter().rev().find_map(|change| match change {
+            Change::Put(record) if record.id == id => Some(Some(record)),
+            Change::Remove { id: removed, .. } if *removed == id => Some(None),
+            _ => None,
+        })
+    }
+
+    /// The planned record that says the very same as `new`, whose text has this fingerprint.
+    pub fn said(&self, new: &Record, print: u64) -> Option<&Record> {
+        let said = (new.scope.clone(), new.role.clone(), print);
+        let Change::Put(planned) = self.changes.get(*self.said.get(&said)?)? else {
+            return None;
+        };
+        // It may have been changed again since.
+        let now = self.planned(planned.id)?;
+        now.filter(|now| fingerprint(&now.text) == print)
+    }
+
     fn reply<T: Send + 'static>(&mut self, reply: Reply<T>, value: T) {
         self.replies.push(Box::new(move |result| {
             // Whoever asked may have gone.
@@ -138,7 +136,7 @@ impl Writer {
         scopes: Scopes,
         counters: Arc<Counters>,
         fresh: Option<Fresh>,
-        feed: Feed,
+        (feed, tries): (Feed, Tries),
     ) -> Self {
         Self {
             store,
@@ -148,6 +146,7 @@ impl Writer {
             fresh,
             heir: None,
             feed,
+            tries,
         }
     }
 
@@ -219,7 +218,7 @@ impl Writer {
     async fn plan(&mut self, job: Job, plan: &mut Plan) {
         match job {
             Job::Turn(turn) => self.plan_turn(*turn, plan).await,
-            Job::Create(record, reply) => match self.merged(*record, false, plan).await {
+            Job::Create(record, reply) => match self.created(*record, plan).await {
                 Ok(record) => {
                     plan.put(record.clone());
                     plan.reply(reply, record);
@@ -303,7 +302,7 @@ impl Writer {
             }
             return;
         }
-        match self.records(&turn, plan).await {
+        match self.kept(&turn, plan).await {
             Ok(records) if records.is_empty() => {}
             Ok(records) => {
                 if self.feed.settings.borrow().is_some() {
@@ -324,66 +323,15 @@ impl Writer {
         }
     }
 
-    /// What a turn leaves to be stored.
-    async fn records(&self, turn: &Turn, plan: &mut Plan) -> Result<Vec<Record>, StoreError> {
-        let sides = [
-            ("user", user_words(&turn.user_text), 0),
-            ("assistant", answer_words(&turn.assistant_text), 1),
-        ];
-        let mut records = Vec::new();
-        for (role, text, later) in sides {
-            if is_short(&text) {
-                continue;
-            }
-            if role == "assistant" && repeats(&text, &turn.recalled) {
-                self.counters.repeated();
-                continue;
-            }
-            let text = cut(&text).to_owned();
-            // One millisecond apart, so that the answer stands behind its question.
-            let mut record = Record::new(&turn.scope, role, text, Source::Chat, turn.now + later);
-            if let Some(conversation) = &turn.conversation {
-                record.conversation = Some(conversation.as_str().into());
-            }
-            record.request_id = Some(turn.request_id.clone());
-            record.generation = turn.generation;
-            records.push(self.merged(record, true, plan).await?);
-        }
-        Ok(records)
-    }
-
-    /// The record, or the old one that it says again, brought up to date. `near` takes nearly the
-    /// same for the same.
-    async fn merged(&self, new: Record, near: bool, plan: &mut Plan) -> Result<Record, StoreError> {
-        let said = (new.scope.clone(), new.role.clone(), fingerprint(&new.text));
-        if let Some(at) = plan.said.get(&said)
-            && let Change::Put(old) = &plan.changes[*at]
-            && (near || old.conversation == new.conversation)
-        {
-            return Ok(self.updated(old.clone(), new));
-        }
+    /// The record, or the one that says the very same already in its conversation, brought up to date.
+    async fn created(&self, new: Record, plan: &mut Plan) -> Result<Record, StoreError> {
         let entry = self.scopes.get(&new.scope).await?;
-        let old = entry
-            .read()
-            .duplicate_of(&new.role, &new.text, near)
-            .cloned();
-        Ok(match old {
-            Some(old) if near || old.conversation == new.conversation => {
-                self.updated(Record::clone(&old), new)
-            }
-            _ => new,
+        let same = plan.same(&entry, &new);
+        let same = same.filter(|old| old.conversation == new.conversation);
+        Ok(match same {
+            Some(old) => self.updated(old, new),
+            None => new,
         })
-    }
-
-    fn updated(&self, mut old: Record, new: Record) -> Record {
-        self.counters.merged();
-        if fingerprint(&old.text) != fingerprint(&new.text) {
-            old.replace_text(new.text, Reason::NearDuplicate, new.updated_at);
-        }
-        old.updated_at = old.updated_at.max(new.updated_at);
-        old.request_id = new.request_id.or(old.request_id);
-        old.generation = new.generation.max(old.generation);
-        old
     }
 
     async fn commit(&mut self, plan: Plan) {
@@ -465,33 +413,4 @@ impl Writer {
         self.counters.extracted(Extracted::Done);
         Ok(())
     }
-}
-
-fn is_short(text: &str) -> bool {
-    let mut weight = 0;
-    for c in text.chars().filter(|c| c.is_alphanumeric()) {
-        weight += if super::index::is_ideographic(c) {
-            2
-        } else {
-            1
-        };
-        if weight >= SHORTEST {
-            return false;
-        }
-    }
-    true
-}
-
-/// Whether an answer only says again what was recalled for it.
-fn repeats(answer: &str, recalled: &[Arc<Record>]) -> bool {
-    if recalled.is_empty() {
-        return false;
-    }
-    let known: Vec<_> = recalled.iter().map(|r| Shingles::of(&r.text)).collect();
-    Shingles::of(answer).repeats(&known)
-}
-
-/// As much of the text as a record holds.
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]
 }

@@ -11,7 +11,9 @@ use super::options::Options;
 use crate::config::model;
 use crate::dialect::{Answer, Injection, MemoryText, MemoryUse, Message, Placement, Request, Role};
 use crate::memory::block::Block;
-use crate::memory::{self, Memory, Outcome, Place, Question, RecallQuery, Recalled, Record, Scope};
+use crate::memory::{
+    self, History, Memory, Outcome, Place, Question, RecallQuery, Recalled, Record, Scope,
+};
 use crate::snapshot::Snapshot;
 
 /// Turns before the last user message that help to say what it is about.
@@ -65,6 +67,7 @@ pub struct Remembered {
     /// Where the turn is saved; `None`: nowhere.
     save: Option<Scope>,
     conversation: Option<String>,
+    history: History,
 }
 
 impl Remembered {
@@ -86,7 +89,8 @@ impl Remembered {
             (Ok(_), None) => return Self::off(Off::NoIdentity),
             (Ok(using), Some(scope)) => (using, scope),
         };
-        let query = query(memory, config, request);
+        let conversation = identity.conversation.as_deref();
+        let query = query(memory, config, (request, conversation));
         let recall = memory.recall(&scope, &query).await;
         let mut places = match config.placement {
             model::Placement::Tail if config.earlier_bytes > 0 => Place::all(&scope, request),
@@ -104,6 +108,7 @@ impl Remembered {
             earlier: earlier.await,
             save: (using == MemoryUse::Full).then_some(scope),
             conversation: identity.conversation.clone(),
+            history: query.history,
             ..Self::default()
         };
         let mut earlier = remembered.earlier.iter();
@@ -217,11 +222,15 @@ impl Remembered {
             model::Save::Assistant => (false, true),
             model::Save::Off => return None,
         };
-        let said = request
-            .messages()
-            .last()
-            .filter(|last| user && last.role == Role::User)
-            .map(|last| request.text(last).into_owned());
+        let messages = request.messages();
+        let last = messages.last();
+        let last = last.filter(|last| user && last.role == Role::User);
+        let said = last.map(|last| request.text(last).into_owned());
+        let before = match messages {
+            [.., before, _] if last.is_some() && before.role == Role::Assistant => Some(before),
+            _ => None,
+        };
+        let before = before.filter(|_| said.as_deref().is_some_and(memory::Turn::is_brief));
         let answered = answer
             .filter(|answer| assistant && answer.is_complete())
             .map(|answer| answer.text.clone());
@@ -229,16 +238,23 @@ impl Remembered {
             scope,
             conversation: self.conversation.clone(),
             user_text: said.unwrap_or_default(),
+            user_name: last.and_then(|last| request.name(last)),
+            asked: before.map(|before| words(before.role, request.text(before)).into_owned()),
             assistant_text: answered.unwrap_or_default(),
             request_id,
             generation: snapshot.generation,
             recalled: self.injected().cloned().collect(),
+            history: self.history,
             now: Timestamp::now().as_millisecond(),
         })
     }
 }
 
-fn query(memory: &Memory, config: &model::Memory, request: &Request) -> RecallQuery {
+fn query(
+    memory: &Memory,
+    config: &model::Memory,
+    (request, conversation): (&Request, Option<&str>),
+) -> RecallQuery {
     let known = memory.known();
     let messages = request.messages();
     let last_user = request.last_user();
@@ -249,6 +265,16 @@ fn query(memory: &Memory, config: &model::Memory, request: &Request) -> RecallQu
     let before = before.take(CONTEXT_TURNS);
     let last = last_user.map(|at| &messages[at]);
     let text = |message: &Message| words(message.role, request.text(message)).into_owned();
+    // What is sent, who sends it, and whether it comes after the question.
+    let sent = messages.iter().enumerate();
+    let sent = sent.filter(|(_, message)| said(message.role));
+    let sent = sent.map(|(at, message)| {
+        let read = || words(message.role, request.text(message));
+        let print = known.fingerprint(raw(message), read);
+        (message.role == Role::User, print, Some(at) > last_user)
+    });
+    let sent: Vec<(bool, u64, bool)> = sent.collect();
+    let until = sent.iter().filter(|(.., is_later)| !is_later);
     RecallQuery {
         question: known.question(last.into_iter().chain(before.clone()).map(raw), || {
             Question::new(
@@ -256,14 +282,9 @@ fn query(memory: &Memory, config: &model::Memory, request: &Request) -> RecallQu
                 before.map(text).collect(),
             )
         }),
-        already_sent: messages
-            .iter()
-            .filter(|message| said(message.role))
-            .map(|message| {
-                let read = || words(message.role, request.text(message));
-                known.fingerprint(raw(message), read)
-            })
-            .collect(),
+        history: History::of(until.map(|(is_user, print, _)| (*is_user, *print))),
+        already_sent: sent.into_iter().map(|(_, print, _)| print).collect(),
+        conversation: conversation.map(Into::into),
         limit: config.recall_limit,
         deadline: config.recall_deadline,
         now: Timestamp::now().as_millisecond(),

@@ -85,7 +85,7 @@ impl Learnt {
                 continue;
             }
             let entry = scopes.get(scope).await?;
-            let known = entry.read().duplicate_of(ROLE, text, true).cloned();
+            let known = entry.read().same(ROLE, fingerprint(text)).cloned();
             match known.filter(|known| !touched.contains(&known.id)) {
                 None => changes.put(self.new_fact(text.clone()), Fact::Added),
                 Some(known) if is_fact(&known) => {

@@ -82,6 +82,9 @@ async fn said(memory: &Memory, user: &str, text: &str, minutes: i64) {
         request_id: format!("r{minutes}"),
         generation: 3,
         recalled: Vec::new(),
+        user_name: None,
+        asked: None,
+        history: crate::memory::History::default(),
         now: NOW + minutes * 60_000,
     });
     assert!(memory.drain(Duration::from_secs(60)).await);

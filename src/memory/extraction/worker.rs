@@ -12,6 +12,7 @@ use super::prompt::Asked;
 use super::{Extraction, Feed, ModelError};
 use crate::memory::cache::Scopes;
 use crate::memory::index::Query;
+use crate::memory::ranking::Unwanted;
 use crate::memory::record::Record;
 use crate::memory::stats::{Counters, Extracted};
 use crate::memory::store::{MemoryStore, Pending, SET_ASIDE, StoreError};
@@ -205,7 +206,7 @@ impl Worker {
         let entry = self.scopes.get(&claimed.scope).await?;
         let index = entry.read();
         let ranking = index.rank(&query, None, LOOKED_AT);
-        let found = index.answer(&ranking, LOOKED_AT, &[]);
+        let found = index.answer(&ranking, LOOKED_AT, &Unwanted::default());
         let latest = index.records().iter().rev().cloned();
         let mut known: Vec<Arc<Record>> = Vec::new();
         for record in found.into_iter().map(|found| found.record).chain(latest) {

@@ -95,14 +95,6 @@ impl Query {
         }
     }
 
-    /// The same without regard to who said it.
-    pub fn of_any_speaker(self) -> Self {
-        Self {
-            any_speaker: true,
-            ..self
-        }
-    }
-
     /// Bytes that it takes, about.
     pub fn weight(&self) -> usize {
         size_of::<Self>() + size_of_val(&*self.terms)

@@ -169,3 +169,39 @@ fn joined<'a>(parts: impl Iterator<Item = &'a str>) -> String {
     let parts: Vec<_> = parts.map(str::trim).filter(|it| !it.is_empty()).collect();
     parts.join("\n")
 }
+
+/// Bytes of a question at most, and bytes that may follow it.
+const LONGEST_QUESTION: usize = 300;
+const LONGEST_BEHIND: usize = 80;
+
+/// The question that a text ends with, or nearly so.
+pub fn question_at_end(text: &str) -> Option<&str> {
+    const MARKS: [char; 4] = ['?', '？', '؟', ';'];
+    let text = text.trim_end();
+    let end = text.rfind(MARKS)?;
+    let mark = text[end..].chars().next()?;
+    // Greek asks with it, all others part sentences.
+    let is_greek = |c: char| ('\u{370}'..='\u{3FF}').contains(&c);
+    if mark == ';' && !text[..end].ends_with(is_greek) {
+        return None;
+    }
+    let end = end + mark.len_utf8();
+    if text.len() - end > LONGEST_BEHIND {
+        return None;
+    }
+    let begin = text.ceil_char_boundary(end.saturating_sub(LONGEST_QUESTION));
+    let part = &text[begin..end - mark.len_utf8()];
+    let ends = |(at, c): (usize, char)| match c {
+        '\n' | '。' | '！' | '？' | '؟' => true,
+        '.' | '!' | '?' | '…' => part[at + c.len_utf8()..].starts_with(char::is_whitespace),
+        _ => false,
+    };
+    let from = part.char_indices().rev().find(|it| ends(*it));
+    let from = from.map_or(0, |(at, c)| at + c.len_utf8());
+    let question = text[begin + from..end].trim();
+    let question = question.trim_start_matches(['-', '*', '#', '>', ' ', '"', '“']);
+    question
+        .chars()
+        .any(char::is_alphanumeric)
+        .then_some(question)
+}

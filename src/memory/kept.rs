@@ -1,0 +1,278 @@
+//! What a finished exchange leaves to be stored: nearly always all of it, as it was said.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::cache::Entry;
+use super::extraction::ROLE;
+use super::index::is_ideographic;
+use super::record::{MAX_TEXT_BYTES, Reason, Record, Source};
+use super::said::{answer_words, question_at_end, user_words};
+use super::scope::Scope;
+use super::similar::fingerprint;
+use super::store::{Change, StoreError};
+use super::tries::History;
+use super::writer::{Plan, Writer};
+
+/// Letters, digits or ideographs below which a text says nothing by itself.
+const SHORTEST: usize = 4;
+
+/// Words at most, and their bytes, of an answer that is kept with what was asked.
+const BRIEF: (usize, usize) = (3, 24);
+
+/// Milliseconds for which a question of the assistant waits for its answer, where the client does not
+/// send it again.
+const WAITS: i64 = 60 * 60 * 1000;
+
+/// Between a question and its brief answer in one record.
+const ANSWERED: &str = " — ";
+
+/// A finished exchange.
+///
+/// It also goes from one version of the program to another ([`super::Memory::hand_over`]): a field
+/// that is added has a `#[serde(default)]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Turn {
+    pub scope: Scope,
+    pub conversation: Option<String>,
+    /// The last user message's text.
+    pub user_text: String,
+    /// The name that the last user message bears.
+    #[serde(default)]
+    pub user_name: Option<String>,
+    /// What the assistant said just before it, where that may be what it answers.
+    #[serde(default)]
+    pub asked: Option<String>,
+    /// The complete answer's text; empty when it was cut or failed.
+    pub assistant_text: String,
+    pub request_id: String,
+    pub generation: u64,
+    /// What was injected into the request.
+    pub recalled: Vec<Arc<Record>>,
+    /// Where it stands in what the client sent.
+    #[serde(default)]
+    pub history: History,
+    /// Unix milliseconds.
+    pub now: i64,
+}
+
+/// One side of it.
+struct Side<'a> {
+    role: &'a str,
+    text: String,
+    at: i64,
+}
+
+impl Turn {
+    /// Whether a text is so brief that it is only understood with what it answers.
+    pub fn is_brief(text: &str) -> bool {
+        if text.len() > 4 * BRIEF.1 {
+            return false;
+        }
+        let text = text.trim();
+        let ideographs = text.chars().filter(|c| is_ideographic(*c)).count();
+        let words = text.split_whitespace().count() + ideographs.saturating_sub(1) / 2;
+        !text.is_empty() && words <= BRIEF.0 && text.len() <= BRIEF.1
+    }
+
+    /// Both sides, as far as they are worth a record. `waiting` is what the assistant asked last, as
+    /// far as it is stored.
+    fn sides(&self, waiting: impl FnOnce() -> Option<String>) -> Vec<Side<'_>> {
+        let said = user_words(&self.user_text);
+        let answer = answer_words(&self.assistant_text);
+        // A name must not pass for what it is not.
+        let is_role = |name: &&str| ["assistant", ROLE].contains(name);
+        let role = self.user_name.as_deref().filter(|name| !is_role(name));
+        let role = role.unwrap_or("user");
+        // One millisecond apart, so that the answer stands behind its question.
+        let (user, assistant) = ((role, self.now), ("assistant", self.now + 1));
+        let side = |(role, at), text: &str| Side {
+            role,
+            text: cut(text).to_owned(),
+            at,
+        };
+        let mut sides = Vec::new();
+        let asked = || self.asked.clone().or_else(waiting);
+        let asked = Self::is_brief(&said).then(asked).flatten();
+        match asked.as_deref().and_then(question_at_end) {
+            Some(asked) => sides.push(side(user, &format!("{asked}{ANSWERED}{}", said.trim()))),
+            None if !is_short(&said) => sides.push(side(user, &said)),
+            None => {}
+        }
+        match question_at_end(&said) {
+            // “41” says nothing without “How old am I?”, and that asks in vain.
+            Some(asked) if is_short(&answer) && !answer.trim().is_empty() => {
+                sides.clear();
+                sides.push(side(
+                    assistant,
+                    &format!("{asked}{ANSWERED}{}", answer.trim()),
+                ));
+            }
+            _ if is_short(&answer) => {}
+            _ => sides.push(side(assistant, &answer)),
+        }
+        sides
+    }
+}
+
+/// A brief answer that is kept with its question, by itself.
+pub fn brief_answer(text: &str) -> Option<&str> {
+    let (asked, answer) = text.rsplit_once(ANSWERED)?;
+    (Turn::is_brief(answer) && question_at_end(asked).is_some()).then_some(answer)
+}
+
+/// What became of one side.
+struct Kept {
+    record: Record,
+    /// Whether the turn made it, so that another try takes its place.
+    is_made: bool,
+}
+
+impl Writer {
+    /// What a turn leaves to be stored.
+    pub(super) async fn kept(
+        &self,
+        turn: &Turn,
+        plan: &mut Plan,
+    ) -> Result<Vec<Record>, StoreError> {
+        let entry = self.scopes.get(&turn.scope).await?;
+        let conversation = turn.conversation.as_deref();
+        let waiting = || entry.read().asked_last(conversation, turn.now - WAITS);
+        let sides = turn.sides(waiting);
+        let replaced = self
+            .tries
+            .replaced(&turn.scope, conversation, &turn.history);
+        let replaced = replaced.iter().filter_map(|(id, said_at)| {
+            let record = plan.current(&entry, *id)?;
+            (record.updated_at == *said_at).then_some(record)
+        });
+        let replaced: Vec<Record> = replaced.collect();
+        let mut kept = Vec::new();
+        for side in sides {
+            let by_assistant = side.role == "assistant";
+            if by_assistant && repeats(&side.text, &turn.recalled) {
+                self.counters.repeated();
+                continue;
+            }
+            let mut record = Record::new(&turn.scope, side.role, side.text, Source::Chat, side.at);
+            if let Some(conversation) = conversation {
+                record.conversation = Some(conversation.into());
+            }
+            record.request_id = Some(turn.request_id.clone());
+            record.generation = turn.generation;
+            let mut old = replaced.iter();
+            let old = old.find(|old| (*old.role == *"assistant") == by_assistant);
+            kept.push(self.placed(record, (old, &replaced), &entry, plan));
+        }
+        let made = kept.iter().filter(|kept| kept.is_made);
+        let made: Vec<&Record> = made.map(|kept| &kept.record).collect();
+        let answer = answer_words(&turn.assistant_text);
+        let answer = (!answer.trim().is_empty()).then(|| fingerprint(&answer));
+        self.tries
+            .note((&turn.scope, conversation), &turn.history, &made, answer);
+        Ok(kept.into_iter().map(|kept| kept.record).collect())
+    }
+
+    /// The record; or the one that says the very same already, brought up to date; or the one of the
+    /// try that it takes the place of, whose text stays in its history.
+    fn placed(
+        &self,
+        new: Record,
+        (old, replaced): (Option<&Record>, &[Record]),
+        entry: &Entry,
+        plan: &mut Plan,
+    ) -> Kept {
+        match (plan.same(entry, &new), old) {
+            (Some(mut same), Some(old)) if same.id != old.id => {
+                plan.changes.push(Change::Remove {
+                    scope: old.scope.clone(),
+                    id: old.id,
+                });
+                same.remember(old.text.clone(), Reason::Superseded, new.updated_at);
+                let is_made = replaced.iter().any(|it| it.id == same.id);
+                let record = self.updated(same, new);
+                Kept { record, is_made }
+            }
+            (Some(same), _) => Kept {
+                is_made: replaced.iter().any(|it| it.id == same.id),
+                record: self.updated(same, new),
+            },
+            (None, Some(old)) => {
+                let mut record = old.clone();
+                record.replace_text(new.text, Reason::Superseded, new.updated_at);
+                record.request_id = new.request_id;
+                record.generation = new.generation;
+                Kept {
+                    record,
+                    is_made: true,
+                }
+            }
+            (None, None) => Kept {
+                record: new,
+                is_made: true,
+            },
+        }
+    }
+
+    /// The old record, said again.
+    pub(super) fn updated(&self, mut old: Record, new: Record) -> Record {
+        self.counters.merged();
+        old.updated_at = old.updated_at.max(new.updated_at);
+        old.request_id = new.request_id.or(old.request_id);
+        old.generation = new.generation.max(old.generation);
+        old
+    }
+}
+
+impl Plan {
+    /// The record of this scope that says the very same, by the same person, as it will be.
+    pub(super) fn same(&self, entry: &Entry, new: &Record) -> Option<Record> {
+        let print = fingerprint(&new.text);
+        if let Some(planned) = self.said(new, print) {
+            return Some(planned.clone());
+        }
+        let index = entry.read();
+        let same = index.same(&new.role, print)?;
+        // What changes it may have been planned.
+        match self.planned(same.id) {
+            Some(planned) => planned.filter(|it| fingerprint(&it.text) == print).cloned(),
+            None => Some(Record::clone(same)),
+        }
+    }
+
+    /// A record as it will be; none where it goes.
+    fn current(&self, entry: &Entry, id: Uuid) -> Option<Record> {
+        match self.planned(id) {
+            Some(planned) => planned.cloned(),
+            None => entry.read().by_id(id).map(|it| Record::clone(it)),
+        }
+    }
+}
+
+fn is_short(text: &str) -> bool {
+    let mut weight = 0;
+    for c in text.chars().filter(|c| c.is_alphanumeric()) {
+        weight += if is_ideographic(c) { 2 } else { 1 };
+        if weight >= SHORTEST {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether an answer is word for word what was recalled for it.
+fn repeats(answer: &str, recalled: &[Arc<Record>]) -> bool {
+    let is_as_long = |text: &str| text.len().abs_diff(answer.len()) <= answer.len() / 4;
+    let mut recalled = recalled.iter().filter(|it| is_as_long(&it.text)).peekable();
+    recalled.peek().is_some() && {
+        let print = fingerprint(answer);
+        recalled.any(|it| fingerprint(&it.text) == print)
+    }
+}
+
+/// As much of the text as a record holds.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]
+}
