@@ -19,12 +19,14 @@
 //!    same way to an upstream ([`proxy`]: `route`, `exchange::plain`), its body streaming.
 //! 6. Metrics, one log line and a trace are made of the phase ledger ([`telemetry`]).
 //!
-//! [`config`] is what operators write, [`server`] what wires it all together and passes it on to
+//! [`config`] is what operators write, read with all other files of a generation through
+//! [`reading`], [`server`] what wires it all together and passes it on to
 //! the next process, [`error`] what people are told when something is wrong, [`outbound`] the
 //! client of what the gateway asks for itself, [`shipped`] the files that are in the program, [`demo`] all of it at work without a model.
 //!
 //! Modules use downward only: `demo → server → {proxy, admin} → api → turn → snapshot →
-//! {personality, tools, memory} → dialect → {wire, config} → {telemetry, error, outbound, shipped}`; `tests/tidy.rs` holds them to it.
+//! {personality, tools, memory} → dialect → {wire, config} → reading → {telemetry, error, outbound, shipped}`;
+//! `tests/tidy.rs` holds them to it.
 
 #![forbid(unsafe_code)]
 
@@ -52,6 +54,8 @@ pub mod dialect;
 
 pub mod config;
 pub mod wire;
+
+pub mod reading;
 
 pub mod error;
 pub mod outbound;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Modules from the top down. One may use those of later lines, and none of its own line.
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 14] = [
     &["main"],
     &["cli", "demo"],
     &["server"],
@@ -19,6 +19,7 @@ const LAYERS: [&[&str]; 12] = [
     &["personality", "tools", "memory"],
     &["dialect"],
     &["wire", "config"],
+    &["reading"],
     &["telemetry", "error", "outbound", "shipped"],
 ];
 

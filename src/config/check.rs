@@ -2,7 +2,7 @@
 //! go on with, so that one load finds every fault.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,20 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::extract::{Places, example, nearest};
-use super::file;
 use super::raw::{Secret, Size};
 use crate::error::{Fault, Faults};
+use crate::reading::{Reading, Unread};
+
+/// Bytes of a file of certificates at most: a system's whole bundle has a quarter of a million.
+const MAX_PEM: usize = 16 << 20;
 
 /// Collects what validation finds.
 pub(super) struct Check<'a> {
     pub(super) places: &'a mut Places,
     /// Where `{ env = "NAME" }` looks.
     pub(super) environment: &'a BTreeMap<String, String>,
+    /// What `{ file = "path" }` and the paths of PEM files are read through.
+    pub(super) reading: &'a Reading,
     pub(super) faults: Faults,
     pub(super) warnings: Vec<Fault>,
 }
@@ -146,18 +151,17 @@ impl Check<'_> {
         PathBuf::from(text)
     }
 
-    /// A file that can be opened.
+    /// A file that can be read.
     pub(super) fn file(&mut self, key: &str, text: &str) -> PathBuf {
         let path = self.path(key, text);
-        let opened = File::open(&path).and_then(|file| file.metadata());
-        match opened {
-            Ok(metadata) if metadata.is_dir() => {
+        match self.reading.read(&path, MAX_PEM) {
+            Ok(_) => {}
+            Err(Unread::Io(error)) if error.kind() == ErrorKind::IsADirectory => {
                 self.fault(key, format!("names the directory {text:?}"), "name a file");
             }
-            Ok(_) => {}
-            Err(error) => self.fault(
+            Err(unread) => self.fault(
                 key,
-                format!("names {text:?}, which cannot be read: {error}"),
+                format!("names {text:?}, which {unread}"),
                 "check the path and its rights; a relative one starts at the working directory",
             ),
         }
@@ -196,9 +200,10 @@ impl Check<'_> {
                 }
                 text
             }
-            (None, Some(path)) => match file::read(Path::new(path)) {
+            (None, Some(path)) => match self.reading.text(Path::new(path)) {
                 Ok(text) => Some(text),
-                Err(fault) => {
+                Err(unread) => {
+                    let fault = unread.fault(Path::new(path));
                     self.fault(key, format!("names {path:?}: {}", fault.what), fault.mend);
                     None
                 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::model::Config;
+use super::model::{Config, Server, Traces};
 
 /// Keys that are read once, when the program starts. One that ends in a dot stands for its section.
 const NEED_RESTART: [&str; 22] = [
@@ -55,6 +55,42 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
             .any(|fixed| key == fixed || (fixed.ends_with('.') && key.starts_with(fixed)))
     };
     changed(old, new).into_iter().filter(is_fixed).collect()
+}
+
+/// `new` as it can be in force in a process that was started with `started`: what needs a restart
+/// stays as it is. Whoever looks sees what holds, not what waits.
+pub fn in_force(started: &Config, new: &Config) -> Config {
+    let mut config = new.clone();
+    let Config {
+        server,
+        limits,
+        memory,
+        shared,
+        log,
+        traces,
+        ..
+    } = started.clone();
+    config.server = Server {
+        body_limit: new.server.body_limit,
+        admin_key: new.server.admin_key.clone(),
+        admin_hosts: new.server.admin_hosts.clone(),
+        ..server
+    };
+    config.limits.connections = limits.connections;
+    config.limits.h2_streams = limits.h2_streams;
+    config.memory.store = memory.store;
+    config.memory.cache_capacity = memory.cache_capacity;
+    config.memory.cache_ttl = memory.cache_ttl;
+    config.memory.embedding = memory.embedding;
+    // It can be turned off at once, but not on.
+    config.memory.enabled &= memory.enabled;
+    config.shared.store = shared.store;
+    config.log.format = log.format;
+    config.traces = Traces {
+        sample_ratio: new.traces.sample_ratio,
+        ..traces
+    };
+    config
 }
 
 /// Each dotted key with its value.

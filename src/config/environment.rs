@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::env;
 use std::path::Path;
 
-use super::file;
 use crate::error::{Fault, Faults};
+use crate::reading::Reading;
 
 /// The file of variables in the working directory; it may be absent.
 const FILE: &str = ".env";
@@ -21,7 +21,10 @@ pub fn environment() -> Result<BTreeMap<String, String>, Faults> {
     let path = Path::new(FILE);
     let mut variables = match path.try_exists() {
         Ok(false) => BTreeMap::new(),
-        _ => parse(path, &file::read(path)?)?,
+        _ => {
+            let text = Reading::default().text(path);
+            parse(path, &text.map_err(|unread| unread.fault(path))?)?
+        }
     };
     variables.extend(
         env::vars_os()

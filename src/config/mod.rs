@@ -21,10 +21,11 @@ mod validate;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use diff::{changed, needs_restart};
+pub use diff::{changed, in_force, needs_restart};
 pub use environment::environment;
 
 use crate::error::{Fault, Faults};
+use crate::reading::Reading;
 use check::Check;
 use extract::Places;
 
@@ -54,21 +55,20 @@ pub struct Loaded {
     pub config: model::Config,
     /// What works but may not be meant.
     pub warnings: Vec<Fault>,
-    /// The file that was read, for watching.
+    /// The file that was read.
     pub file: Option<PathBuf>,
 }
 
 /// Loads and validates configuration. Reads the file and the files that it names as secrets or
-/// certificates, and looks whether a model's are there; touches nothing else.
+/// certificates, through `reading`, and looks whether a model's are there; touches nothing else.
 ///
 /// # Errors
 ///
 /// Every fault at once, in the order of the file's lines; those of other origins follow.
-pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
-    let file = file_of(sources);
-    let parsed = match &file {
-        Some(path) => file::parse(path, &file::read(path)?),
-        None => file::Parsed::default(),
+pub fn load(sources: &Sources, reading: &Reading) -> Result<Loaded, Faults> {
+    let (file, parsed) = match text_of(sources, reading)? {
+        Some((path, text)) => (Some(path.to_owned()), file::parse(path, &text)),
+        None => (None, file::Parsed::default()),
     };
     let layer = file.as_deref().map(|path| (path, parsed.values));
     let figment = layers::merge(layer, &sources.env, &sources.overrides);
@@ -78,6 +78,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
     let mut check = Check {
         places: &mut places,
         environment: &sources.env,
+        reading,
         faults: Faults(misfits),
         warnings: Vec::new(),
     };
@@ -109,23 +110,15 @@ pub fn beside(sources: &Sources, name: &str) -> PathBuf {
     file.unwrap_or(Path::new(DEFAULT_FILE)).with_file_name(name)
 }
 
-/// The text of a file that may be there or not; a mark in front of it is dropped.
-///
-/// # Errors
-///
-/// Says what keeps it from being read.
-pub fn read_optional(path: &Path) -> Result<Option<String>, Fault> {
-    match path.try_exists() {
-        Ok(false) => Ok(None),
-        _ => file::read(path).map(Some),
+/// The file to read with its text: the one named, or the default one where it exists.
+fn text_of<'a>(
+    sources: &'a Sources,
+    reading: &Reading,
+) -> Result<Option<(&'a Path, String)>, Fault> {
+    let path = sources.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+    match reading.text(path) {
+        Err(unread) if sources.file.is_none() && unread.is_absence() => Ok(None),
+        Ok(text) => Ok(Some((path, text))),
+        Err(unread) => Err(unread.fault(path)),
     }
-}
-
-/// The file to read: the one named, or the default one where it exists.
-fn file_of(sources: &Sources) -> Option<PathBuf> {
-    sources.file.clone().or_else(|| {
-        let default = Path::new(DEFAULT_FILE);
-        // One that is there and cannot be read is a fault, and reading it says so.
-        (!matches!(default.try_exists(), Ok(false))).then(|| default.to_owned())
-    })
 }

@@ -14,6 +14,7 @@ use globset::{Glob, GlobMatcher};
 use serde::Deserialize;
 
 use crate::error::{Fault, Faults};
+use crate::reading::Reading;
 
 /// Dollars that nobody asks for a million tokens: such a price is a slip of the pen.
 const MOST: f64 = 100_000.0;
@@ -69,10 +70,11 @@ impl Prices {
     /// # Errors
     ///
     /// A fault for each row that cannot be a price, with its place.
-    pub fn load(file: &Path) -> Result<Self, Faults> {
-        match file.try_exists() {
-            Ok(false) => Ok(Self::default()),
-            _ => Self::parse(file, &super::file::read(file)?),
+    pub fn load(file: &Path, reading: &Reading) -> Result<Self, Faults> {
+        let text = reading.optional(file);
+        match text.map_err(|unread| unread.fault(file))? {
+            Some(text) => Self::parse(file, &text),
+            None => Ok(Self::default()),
         }
     }
 

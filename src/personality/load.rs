@@ -2,8 +2,6 @@
 //!
 //! A file that is wrong costs its own persona alone: the last good one stays, where there was one.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +13,7 @@ use serde_json::{Map, Value};
 use super::persona::Persona;
 use super::{Broken, Personalities, card, loose, normal, png, shape, yychat};
 use crate::error::{Fault, Faults};
-use crate::shipped;
+use crate::reading::{self, Reading, Unread};
 
 /// Bytes of a personality file, and of a card unpacked from one, at most.
 pub(super) const MAX_BYTES: usize = 16 << 20;
@@ -27,11 +25,12 @@ const MAX_ID_BYTES: usize = 128;
 pub(super) fn folder(
     dir: &Path,
     previous: Option<&Personalities>,
+    reading: &Reading,
 ) -> Result<Personalities, Faults> {
     let mut loaded = Personalities::default();
-    let files = files(dir)?;
+    let files = files(dir, reading)?;
     for (path, kind) in &files {
-        match file(path, *kind) {
+        match file(path, *kind, reading) {
             Ok(Some(persona)) => loaded.add(persona),
             // A picture beside the file that it belongs to, or one that has lost its card.
             Ok(None) if has_twin(path, &files) => {}
@@ -40,11 +39,14 @@ pub(super) fn folder(
                 faults: Fault::new(path, NO_CARD, "export the card again (image hosts strip such chunks), or move the image elsewhere").into(),
                 is_last_good: false,
             }),
-            Err(faults) => loaded.broken.push(Broken {
-                id: id_of(path),
-                faults,
-                is_last_good: false,
-            }),
+            Err(faults) => {
+                reading.is_broken(path);
+                loaded.broken.push(Broken {
+                    id: id_of(path),
+                    faults,
+                    is_last_good: false,
+                });
+            }
         }
     }
     if let Some(previous) = previous {
@@ -120,49 +122,43 @@ enum Kind {
 }
 
 /// The files that count, in the order of their names.
-fn files(dir: &Path) -> Result<Vec<(PathBuf, Kind)>, Fault> {
-    let unreadable = |error: io::Error| {
+fn files(dir: &Path, reading: &Reading) -> Result<Vec<(PathBuf, Kind)>, Fault> {
+    let listed = reading.list(dir, counts).map_err(|unread| {
         Fault::new(
             dir,
-            format!("the personality folder cannot be read: {error}"),
+            format!("the personality folder {unread}"),
             "create it, or set `personality.dir` to the folder that holds the files",
         )
-    };
-    let mut files = Vec::new();
-    let entries = match shipped::entries(dir) {
-        Some(entries) => entries,
-        None => fs::read_dir(dir)
-            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
-            .map_err(unreadable)?,
-    };
-    for path in entries {
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
-        let kind = match ending.as_deref().and_then(|ending| ending.to_str()) {
-            Some("json") => Kind::Json,
-            Some("toml") => Kind::Toml,
-            Some("png" | "apng") => Kind::Png,
-            _ => continue,
-        };
-        // Folders and pipes are passed over; a dangling link is a fault when it is read.
-        let special = fs::metadata(&path).is_ok_and(|found| !found.is_file());
-        if !hidden && !special {
-            files.push((path, kind));
-        }
+    })?;
+    let kinds = listed.into_iter().filter_map(|path| {
+        let kind = kind(&path)?;
+        Some((path, kind))
+    });
+    Ok(kinds.collect())
+}
+
+fn kind(path: &Path) -> Option<Kind> {
+    let ending = path.extension()?.to_ascii_lowercase();
+    match ending.to_str()? {
+        "json" => Some(Kind::Json),
+        "toml" => Some(Kind::Toml),
+        "png" | "apng" => Some(Kind::Png),
+        _ => None,
     }
-    files.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(files)
+}
+
+/// Folders and pipes are passed over; a dangling link is a fault when it is read.
+fn counts(path: &Path) -> bool {
+    kind(path).is_some() && !path.is_dir() && !reading::is_special(path)
 }
 
 /// The persona of one file; `None` for an image that holds none.
-fn file(path: &Path, kind: Kind) -> Result<Option<Persona>, Faults> {
+fn file(path: &Path, kind: Kind, reading: &Reading) -> Result<Option<Persona>, Faults> {
     let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else {
         return Err(Fault::new(path, "the file name is not UTF-8", "rename the file").into());
     };
     let stem = &*normal(stem);
-    let bytes = read(path)?;
+    let bytes = read(path, reading)?;
     let mut persona = match kind {
         Kind::Json => json(path, &text(path, bytes)?, stem)?,
         Kind::Toml => toml(path, &text(path, bytes)?, stem)?,
@@ -188,28 +184,18 @@ fn no_card(path: &Path) -> Fault {
     )
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Fault> {
-    if let Some(text) = shipped::text(path) {
-        return Ok(text.into());
-    }
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| {
-            Fault::new(
-                path,
-                format!("cannot be read: {error}"),
-                "check the file and its permissions, or remove it",
-            )
-        })?;
-    if bytes.len() > MAX_BYTES {
-        return Err(Fault::new(
-            path,
-            format!("is larger than {} MiB", MAX_BYTES >> 20),
-            "a personality is some kilobytes of text: shrink the image or remove the file",
-        ));
-    }
-    Ok(bytes)
+fn read(path: &Path, reading: &Reading) -> Result<Vec<u8>, Fault> {
+    let bytes = reading.read(path, MAX_BYTES).map_err(|unread| {
+        let mend = match unread {
+            Unread::Io(_) => "check the file and its permissions, or remove it",
+            Unread::TooLarge(_) => {
+                "a personality is some kilobytes of text: shrink the image or remove the file"
+            }
+            _ => return unread.fault(path),
+        };
+        Fault::new(path, unread.to_string(), mend)
+    })?;
+    Ok(bytes.into())
 }
 
 /// The file as text, without the byte order mark that some editors write; UTF-16 with such a mark

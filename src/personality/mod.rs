@@ -37,6 +37,7 @@ pub use book::{BookHit, History, Reason};
 pub use persona::{AllowedTool, AssembleContext, Assembled, Format, Persona};
 
 use crate::error::{ApiError, Fault, Faults};
+use crate::reading::Reading;
 use crate::shipped;
 
 /// Every persona of one generation, by id.
@@ -68,8 +69,8 @@ impl Personalities {
     /// # Errors
     ///
     /// Where the folder itself cannot be read.
-    pub fn load(dir: &Path, previous: Option<&Self>) -> Result<Self, Faults> {
-        load::folder(dir, previous)
+    pub fn load(dir: &Path, previous: Option<&Self>, reading: &Reading) -> Result<Self, Faults> {
+        load::folder(dir, previous, reading)
     }
 
     /// The persona of that id, in whatever form its letters are composed. `None` means that there

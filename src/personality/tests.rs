@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::dialect::{Dialect, Fragment};
+use crate::reading::Reading;
 use crate::wire::Escaped;
 
 /// A conversation as texts, the oldest first; the user begins, the assistant answers.
@@ -52,11 +53,21 @@ fn project(path: &str) -> PathBuf {
 }
 
 fn valid() -> Personalities {
-    Personalities::load(&project("tests/fixtures/personalities/valid"), None).unwrap()
+    Personalities::load(
+        &project("tests/fixtures/personalities/valid"),
+        None,
+        &Reading::default(),
+    )
+    .unwrap()
 }
 
 fn odd() -> Personalities {
-    Personalities::load(&project("tests/fixtures/personalities/odd"), None).unwrap()
+    Personalities::load(
+        &project("tests/fixtures/personalities/odd"),
+        None,
+        &Reading::default(),
+    )
+    .unwrap()
 }
 
 /// What is wrong with the files of a folder.
@@ -110,7 +121,7 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
 }
 
 fn load(files: &[(&str, &[u8])]) -> Personalities {
-    Personalities::load(folder(files).path(), None).unwrap()
+    Personalities::load(folder(files).path(), None, &Reading::default()).unwrap()
 }
 
 /// The one fault of a folder.
@@ -266,7 +277,8 @@ fn golden_prompts_of_a_v3_card() {
 
 #[test]
 fn golden_prompts_of_the_shipped_personalities() {
-    let shipped = Personalities::load(&project("conf/personalities"), None).unwrap();
+    let shipped =
+        Personalities::load(&project("conf/personalities"), None, &Reading::default()).unwrap();
     let ids: Vec<&str> = shipped.iter().map(|persona| persona.id.as_str()).collect();
     assert_eq!(ids, ["friendly", "health_assistant", "professional"]);
     for persona in shipped.iter() {
@@ -284,7 +296,7 @@ fn golden_prompts_of_the_shipped_personalities() {
 #[test]
 fn invalid_files_are_all_reported_at_once() {
     let dir = project("tests/fixtures/personalities/invalid");
-    let personalities = Personalities::load(&dir, None).unwrap();
+    let personalities = Personalities::load(&dir, None, &Reading::default()).unwrap();
     let faults = faults(&personalities);
     let count = fs::read_dir(&dir).unwrap().count();
     // Of the twins, only the second is at fault.
@@ -310,7 +322,7 @@ fn files_that_are_no_personalities_are_passed_over() {
         ),
     ]);
     fs::create_dir(dir.path().join("folder.json")).unwrap();
-    let personalities = Personalities::load(dir.path(), None).unwrap();
+    let personalities = Personalities::load(dir.path(), None, &Reading::default()).unwrap();
     let ids: Vec<&str> = personalities
         .iter()
         .map(|persona| persona.id.as_str())
@@ -329,12 +341,15 @@ fn kubernetes_links_are_followed_and_counted_once() {
     symlink("..2026_01_01", dir.path().join("..data")).unwrap();
     symlink("..data/a.json", dir.path().join("a.json")).unwrap();
     assert_eq!(
-        Personalities::load(dir.path(), None).unwrap().iter().len(),
+        Personalities::load(dir.path(), None, &Reading::default())
+            .unwrap()
+            .iter()
+            .len(),
         1
     );
 
     symlink("..data/gone.json", dir.path().join("gone.json")).unwrap();
-    let faults = faults(&Personalities::load(dir.path(), None).unwrap());
+    let faults = faults(&Personalities::load(dir.path(), None, &Reading::default()).unwrap());
     assert!(
         faults[0].contains("gone.json: cannot be read"),
         "{faults:?}"
@@ -343,7 +358,8 @@ fn kubernetes_links_are_followed_and_counted_once() {
 
 #[test]
 fn a_missing_folder_is_a_fault_with_its_mend() {
-    let faults = Personalities::load(Path::new("no/such/folder"), None).unwrap_err();
+    let faults =
+        Personalities::load(Path::new("no/such/folder"), None, &Reading::default()).unwrap_err();
     assert!(
         faults.to_string().contains("set `personality.dir`"),
         "{faults}"
@@ -538,7 +554,7 @@ fn a_broken_file_costs_its_own_persona_alone() {
         ("b.json", br#"{"system_prompt":"x"}"#),
         ("c.json", b"{"),
     ]);
-    let first = Personalities::load(dir.path(), None).unwrap();
+    let first = Personalities::load(dir.path(), None, &Reading::default()).unwrap();
     let ids = |personalities: &Personalities| {
         let ids = personalities.iter().map(|persona| persona.id.clone());
         ids.collect::<Vec<_>>()
@@ -565,7 +581,7 @@ fn a_broken_file_costs_its_own_persona_alone() {
 
     fs::write(dir.path().join("a.json"), "{").unwrap();
     fs::remove_file(dir.path().join("b.json")).unwrap();
-    let second = Personalities::load(dir.path(), Some(&first)).unwrap();
+    let second = Personalities::load(dir.path(), Some(&first), &Reading::default()).unwrap();
     assert_eq!(ids(&second), ["ada"]);
     let last_good = |personalities: &Personalities| {
         let broken = personalities.broken().iter();
@@ -576,14 +592,14 @@ fn a_broken_file_costs_its_own_persona_alone() {
     let kept = [("ada".to_owned(), true), ("c".to_owned(), false)];
     assert_eq!(last_good(&second), kept);
     // The last good one outlives the next reload too.
-    let third = Personalities::load(dir.path(), Some(&second)).unwrap();
+    let third = Personalities::load(dir.path(), Some(&second), &Reading::default()).unwrap();
     assert_eq!(last_good(&third), kept);
     fs::write(
         dir.path().join("a.json"),
         r#"{"id":"bob","system_prompt":"x"}"#,
     )
     .unwrap();
-    let fourth = Personalities::load(dir.path(), Some(&third)).unwrap();
+    let fourth = Personalities::load(dir.path(), Some(&third), &Reading::default()).unwrap();
     assert_eq!(ids(&fourth), ["bob"]);
 }
 
@@ -635,7 +651,7 @@ proptest! {
     #[test]
     fn no_bytes_make_the_loader_panic(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
         let dir = folder(&[("a.json", &bytes), ("b.toml", &bytes), ("c.png", &bytes)]);
-        let personalities = Personalities::load(dir.path(), None).unwrap();
+        let personalities = Personalities::load(dir.path(), None, &Reading::default()).unwrap();
         prop_assert_eq!(personalities.iter().len(), 0);
         prop_assert_eq!(personalities.broken().len(), 3);
     }

@@ -64,10 +64,12 @@ const TRACING: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 ///
-/// A fault when TLS cannot be set up or there are no certificate authorities for https upstreams.
+/// A fault when TLS cannot be set up, when there are no certificate authorities for https upstreams,
+/// or when others reach what is bound and the configuration does not know.
 pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> Result<(), Fault> {
     let snapshot = store.load();
     let config = &snapshot.config;
+    expect_known(&bound, config)?;
     let metrics = Arc::new(Metrics::new());
     let filing = Filing::start(metrics.clone())
         .map_err(|error| Fault::new("server", format!("no thread can be made: {error}"), ""))?;
@@ -137,9 +139,6 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
     };
     connect_tools();
     show_generation(&store, &metrics, Outcome::Applied);
-    metrics
-        .insecure_no_auth
-        .set(i64::from(config.server.insecure_no_auth));
     let reloaded = {
         let (store, metrics, memory) = (store.clone(), metrics.clone(), memory.clone());
         move |outcome| {
@@ -193,6 +192,23 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
     background.shutdown_background();
     drop(filing);
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Whether keys are needed was decided by the configured address: the bound one must be no opener.
+fn expect_known(bound: &Bound, config: &Config) -> Result<(), Fault> {
+    let listen = bound.api();
+    let of_bound = Listen {
+        listen,
+        ..config.server.clone()
+    };
+    if of_bound.is_exposed() && !config.server.is_exposed() {
+        return Err(Fault::new(
+            "server.listen",
+            format!("is {}, and {listen} is bound", config.server.listen),
+            "configure the address that is bound",
+        ));
+    }
     Ok(())
 }
 
@@ -354,9 +370,13 @@ fn extract(store: &Store, memory: &Memory) {
 
 fn show_generation(store: &Store, metrics: &Metrics, outcome: Outcome) {
     let status = store.status();
-    if let Err(why) = logs::set_level(&store.load().config.log.level) {
+    let snapshot = store.load();
+    if let Err(why) = logs::set_level(&snapshot.config.log.level) {
         tracing::error!(why, "the log's level stays as it was");
     }
+    metrics
+        .insecure_no_auth
+        .set(i64::from(snapshot.is_open_to_all()));
     metrics
         .config_generation
         .set(i64::try_from(status.generation).unwrap_or(i64::MAX));

@@ -3,16 +3,19 @@
 //! A generation is made whole, beside the one in force, and put in its place by one swap, or not
 //! at all. A request takes the generation in force once and keeps it to its end.
 
+mod build;
 mod credential;
 mod finder;
 mod keys;
+mod status;
 mod store;
 mod watch;
 
 pub use credential::{PROTOCOL_KEY, prove};
 pub use finder::KeyFinder;
 pub use keys::{Caller, KeyRing, Unproven};
-pub use store::{Outcome, Status, Store};
+pub use status::Status;
+pub use store::{Outcome, Store};
 pub use watch::Watcher;
 
 use crate::config::model::{Config, Upstream};
@@ -36,6 +39,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether others than this machine reach the API, and need no key.
+    pub fn is_open_to_all(&self) -> bool {
+        self.config.server.is_exposed() && self.keys.lets_all_in()
+    }
+
     /// The upstreams that serve `model`, in the order in which they are tried. A request that
     /// names no model may go to any.
     pub fn upstreams_for(&self, model: Option<&str>) -> impl Iterator<Item = &Upstream> {

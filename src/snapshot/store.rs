@@ -1,24 +1,17 @@
 //! The generation in force, and how another takes its place.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
 
-use super::{KeyFinder, KeyRing, Snapshot};
-use crate::config::model::{Allowance, Config, Key};
-use crate::config::prices::Prices;
-use crate::config::{self, Loaded, Sources};
+use super::build::{Before, Next, build};
+use super::{Snapshot, Status};
+use crate::config::Sources;
+use crate::config::model::Config;
 use crate::error::{Fault, Faults};
-use crate::personality::Personalities;
-use crate::shipped;
-use crate::tools::Toolbox;
+use crate::reading::{Reading, Record, Writers};
 
 /// Holds the generation in force.
 pub struct Store {
@@ -27,26 +20,18 @@ pub struct Store {
     sources: Sources,
     /// What was bound and opened at the start, and stays so.
     started: Config,
-    /// Serialises reloads, and remembers what the last one read.
-    last: Mutex<Fingerprint>,
+    /// Who is known to write into the files.
+    writers: Writers,
+    /// Serialises reloads.
+    read: Mutex<Read>,
 }
 
-/// What an operator is shown of the generation in force.
-#[derive(Debug, Clone)]
-pub struct Status {
-    pub generation: u64,
-    /// When the generation in force was loaded.
-    pub loaded: SystemTime,
-    /// What was wrong with the files on disk when they were last read; empty when they are in
-    /// force.
-    pub faults: Faults,
-    /// What is wrong with single personalities of the generation in force: of each the last good
-    /// one serves, or none.
-    pub broken: Faults,
-    /// When a reload was last refused.
-    pub refused: Option<SystemTime>,
-    /// Keys that changed on disk and wait for a restart.
-    pub waiting: Vec<String>,
+/// What was read.
+struct Read {
+    /// For the generation in force.
+    in_force: Arc<Record>,
+    /// The last time, whatever came of it.
+    last: Arc<Record>,
 }
 
 /// What came of a reload.
@@ -60,46 +45,31 @@ pub enum Outcome {
     Refused,
 }
 
-/// Files beside the configuration file that a generation is read from as well. `build` loads each
-/// with `config::read_optional(&config::beside(sources, name))`, and takes its faults.
-const BESIDE: [&str; 2] = ["auxiliary.toml", "prices.toml"];
-
-type Fingerprint = [u8; 32];
-
-/// What tokens cost, beside the configuration file.
-const PRICES: &str = "prices.toml";
-
 /// Reads of files that change while they are read, in one reload.
 const MOST_READS: usize = 8;
 
 impl Store {
     /// Loads the first generation. Gives the warnings beside it.
     pub fn open(sources: Sources) -> Result<(Self, Vec<Fault>), Faults> {
-        // Which folders there are is told by the file, which is read again once they are noted: an
-        // edit made meanwhile is not lost.
-        let read = fingerprint(&paths(&sources, &config::load(&sources)?.config));
-        let loaded = config::load(&sources)?;
-        let warnings = loaded.warnings.clone();
-        let snapshot = build(loaded, &sources, None)?;
-        let broken = snapshot.broken();
-        let warnings = [
-            warnings,
-            snapshot.personalities.warnings().cloned().collect(),
-        ]
-        .concat();
+        let reading = Reading::default();
+        let Next {
+            snapshot, warnings, ..
+        } = build(&sources, &reading, None)?;
+        let status = Status {
+            broken: snapshot.broken(),
+            ..Status::first()
+        };
+        let record = Arc::new(reading.finish());
         let store = Self {
             started: snapshot.config.clone(),
             current: ArcSwap::from_pointee(snapshot),
-            status: ArcSwap::from_pointee(Status {
-                generation: 1,
-                loaded: SystemTime::now(),
-                faults: Faults::default(),
-                broken,
-                refused: None,
-                waiting: Vec::new(),
-            }),
+            status: ArcSwap::from_pointee(status),
             sources,
-            last: Mutex::new(read),
+            writers: Writers::default(),
+            read: Mutex::new(Read {
+                in_force: record.clone(),
+                last: record,
+            }),
         };
         Ok((store, warnings))
     }
@@ -120,78 +90,94 @@ impl Store {
         self.read_again(false)
     }
 
-    /// As [`Store::reload`], though the files be as they were: a secret that they only refer to
-    /// may have changed.
+    /// As [`Store::reload`], though the files be as they were.
     pub fn reload_anyway(&self) -> Outcome {
         self.read_again(true)
     }
 
     fn read_again(&self, anyway: bool) -> Outcome {
-        let mut last = self.last.lock();
-        let current = self.load();
-        let watched = self.watched();
-        let mut read = fingerprint(&watched);
-        if read == *last && !anyway {
+        let mut read = self.read.lock();
+        if !anyway && read.last.is_current(&self.writers) {
             return Outcome::Unchanged;
         }
-        let mut next = self.read(&current);
-        for _ in 0..MOST_READS {
-            let now = fingerprint(&watched);
-            if now == read {
-                break;
+        let current = self.load();
+        let before = Before {
+            started: &self.started,
+            current: &current,
+        };
+        let mut reads = 0;
+        let next = loop {
+            let reading = Reading::again(read.in_force.clone(), self.writers.clone());
+            let next = build(&self.sources, &reading, Some(before));
+            read.last = Arc::new(reading.finish());
+            reads += 1;
+            // Otherwise an edit was being written: half of one may be valid and yet not meant.
+            if read.last.is_current(&self.writers) || reads == MOST_READS {
+                break next;
             }
-            // An edit was being written: half of one may be valid and yet not meant.
-            read = now;
-            next = self.read(&current);
-        }
-        *last = read;
+        };
         match next {
-            Ok(next) => self.apply(next),
+            Ok(next) => {
+                read.in_force = read.last.clone();
+                self.apply(next)
+            }
             Err(faults) => self.refuse(faults),
         }
     }
 
-    fn read(&self, current: &Snapshot) -> Result<Snapshot, Faults> {
-        let loaded = config::load(&self.sources)?;
-        for warning in &loaded.warnings {
-            tracing::warn!(%warning, "configuration");
+    /// What was last read, which is what is worth watching.
+    pub(super) fn last_read(&self) -> Arc<Record> {
+        self.read.lock().last.clone()
+    }
+
+    pub(super) fn writers(&self) -> &Writers {
+        &self.writers
+    }
+
+    /// Notes which folders cannot be watched, and why.
+    pub(super) fn cannot_watch(&self, folders: Vec<String>) {
+        let status = self.status();
+        if status.unwatched == folders {
+            return;
         }
-        build(loaded, &self.sources, Some(current))
-    }
-
-    /// Files and folders whose change is worth a reload.
-    pub fn watched(&self) -> Vec<PathBuf> {
-        paths(&self.sources, &self.load().config)
-    }
-
-    fn apply(&self, next: Snapshot) -> Outcome {
-        let waiting = config::needs_restart(&self.started, &next.config);
-        if !waiting.is_empty() {
+        if let Some(first) = folders.first() {
             tracing::warn!(
-                keys = waiting.join(", "),
+                folders = folders.len(),
+                first,
+                "cannot be watched, and are looked at every few seconds"
+            );
+        }
+        let status = Status {
+            unwatched: folders,
+            ..Status::clone(&status)
+        };
+        self.status.store(Arc::new(status));
+    }
+
+    fn apply(&self, next: Next) -> Outcome {
+        for warning in &next.warnings {
+            tracing::warn!(%warning, "may not be meant");
+        }
+        if !next.waiting.is_empty() {
+            tracing::warn!(
+                keys = next.waiting.join(", "),
                 "changed, and waits for a restart"
             );
         }
-        let generation = next.generation;
-        let broken = next.broken();
+        let generation = next.snapshot.generation;
+        let broken = next.snapshot.broken();
         let known = self.status();
-        let new = broken
-            .0
-            .iter()
-            .filter(|fault| !known.broken.0.contains(fault));
+        let mut new = broken.0.iter().filter(|it| !known.broken.0.contains(it));
         new.for_each(|fault| tracing::error!(%fault, "personality broken"));
-        for warning in next.personalities.warnings() {
-            tracing::warn!(%warning, "personality");
-        }
-        self.current.store(Arc::new(next));
-        self.status.store(Arc::new(Status {
-            generation,
-            loaded: SystemTime::now(),
-            faults: Faults::default(),
+        self.current.store(Arc::new(next.snapshot));
+        let status = Status {
+            waiting: next.waiting,
+            unwatched: known.unwatched.clone(),
             broken,
-            refused: None,
-            waiting,
-        }));
+            generation,
+            ..Status::first()
+        };
+        self.status.store(Arc::new(status));
         tracing::info!(generation, "generation applied");
         Outcome::Applied
     }
@@ -208,177 +194,4 @@ impl Store {
         self.status.store(Arc::new(status));
         Outcome::Refused
     }
-}
-
-impl Status {
-    /// Whether the files on disk are in force, all of them.
-    pub fn is_last_good(&self) -> bool {
-        self.faults.0.is_empty() && self.broken.0.is_empty()
-    }
-
-    /// What is wrong with the files on disk.
-    pub fn wrong(&self) -> impl Iterator<Item = &Fault> {
-        self.faults.0.iter().chain(&self.broken.0)
-    }
-
-    /// A few lines for a person.
-    pub fn describe(&self) -> String {
-        let mut text = format!("generation {}\n", self.generation);
-        // Writing to a String does not fail.
-        if !self.is_last_good() {
-            text.push_str("broken edit, not applied:\n");
-            for fault in self.wrong() {
-                let _ = writeln!(text, "{fault}");
-            }
-        }
-        if !self.waiting.is_empty() {
-            let _ = writeln!(text, "waits for a restart: {}", self.waiting.join(", "));
-        }
-        text
-    }
-}
-
-/// Everything that may fail, before anything is put in force.
-fn build(
-    loaded: Loaded,
-    sources: &Sources,
-    previous: Option<&Snapshot>,
-) -> Result<Snapshot, Faults> {
-    let config = loaded.config;
-    let generation = previous.map_or(1, |previous| previous.generation + 1);
-    let mut faults = Faults::default();
-    let before = previous.map(|previous| &previous.personalities);
-    let personalities = faults.take(personalities(&config.personality.dir, before));
-    if let Some(personalities) = &personalities {
-        let origin = loaded.file.as_deref().unwrap_or(Path::new("environment"));
-        faults
-            .0
-            .extend(unknown_defaults(&config, personalities, origin));
-    }
-    let previous = previous.map(|previous| &previous.tools);
-    let tools = faults.take(tools(&config.tools.dir, &sources.env, previous));
-    let prices = faults.take(prices(sources, &config));
-    match (personalities, tools, prices) {
-        (Some(personalities), Some(tools), Some(prices)) if faults.0.is_empty() => Ok(Snapshot {
-            generation,
-            keys: KeyRing::new(&config.auth.keys),
-            finder: KeyFinder::of(&config),
-            config,
-            personalities,
-            tools,
-            prices,
-        }),
-        _ => Err(faults),
-    }
-}
-
-/// What tokens cost; a budget in dollars needs some.
-fn prices(sources: &Sources, config: &Config) -> Result<Prices, Faults> {
-    let file = config::beside(sources, PRICES);
-    let prices = Prices::load(&file)?;
-    let in_dollars = |key: &&Key| {
-        let mut budgets = key.budgets.iter();
-        budgets.any(|budget| matches!(budget.allowance, Allowance::Usd(_)))
-    };
-    match config.auth.keys.iter().find(in_dollars) {
-        Some(key) if prices.is_empty() => {
-            let what = format!(
-                "the key `{}` has a budget in dollars, and no model a price",
-                key.name
-            );
-            let mend =
-                "add [[prices]] with `model`, `input` and `output`, in dollars a million tokens";
-            Err(Fault::new(&file, what, mend).into())
-        }
-        _ => Ok(prices),
-    }
-}
-
-/// What a generation is read from: the file and those beside it, whether they are there or not,
-/// and the folders.
-fn paths(sources: &Sources, config: &Config) -> Vec<PathBuf> {
-    let file = sources.file.clone();
-    let mut paths = vec![
-        file.unwrap_or_else(|| config::DEFAULT_FILE.into()),
-        config.personality.dir.clone(),
-        config.tools.dir.clone(),
-        config::beside(sources, PRICES),
-    ];
-    paths.extend(BESIDE.map(|name| config::beside(sources, name)));
-    paths
-}
-
-/// Where the folder that is there by default is absent from the start, those of the program itself
-/// serve; one that was named, or that goes away while it serves, is a fault.
-fn personalities(dir: &Path, previous: Option<&Personalities>) -> Result<Personalities, Faults> {
-    let had_own = previous.is_some_and(|previous| !previous.are_shipped());
-    let dir = or_shipped(dir, config::DEFAULT_PERSONALITIES, had_own);
-    Personalities::load(&dir, previous)
-}
-
-/// As with personalities.
-fn tools(
-    dir: &Path,
-    variables: &BTreeMap<String, String>,
-    previous: Option<&Toolbox>,
-) -> Result<Toolbox, Faults> {
-    let had_own = previous.is_some_and(|previous| !previous.is_shipped());
-    let dir = or_shipped(dir, config::DEFAULT_PLUGINS, had_own);
-    Toolbox::load(&dir, variables, previous)
-}
-
-fn or_shipped<'a>(dir: &'a Path, default: &str, had_own: bool) -> Cow<'a, Path> {
-    let is_default = dir == Path::new(default);
-    match is_default && !had_own && matches!(dir.try_exists(), Ok(false)) {
-        true => Cow::Owned(shipped::folder(default)),
-        false => Cow::Borrowed(dir),
-    }
-}
-
-/// Defaults may only name personalities that there are.
-fn unknown_defaults(config: &Config, personalities: &Personalities, origin: &Path) -> Vec<Fault> {
-    let of_keys = config.auth.keys.iter().enumerate().map(|(index, key)| {
-        let name = format!("auth.keys.{index}.personality");
-        (name, key.personality.as_deref())
-    });
-    let everybodys = (
-        "personality.default".to_owned(),
-        config.personality.default.as_deref(),
-    );
-    let defaults = std::iter::once(everybodys).chain(of_keys);
-    let unknown = defaults.filter_map(|(key, id)| {
-        let is_known = |id: &str| {
-            // One that is broken costs itself alone.
-            personalities.get(id).is_some() || personalities.why_not(id).is_some()
-        };
-        let id = id.filter(|id| !id.is_empty() && !is_known(id))?;
-        let dir = config.personality.dir.display();
-        Some(Fault::new(
-            origin,
-            format!("{key} names `{id}`, which no personality has"),
-            format!("add it to {dir}, or name another"),
-        ))
-    });
-    unknown.collect()
-}
-
-/// A digest of everything under `paths`: names and contents, links followed.
-fn fingerprint(paths: &[PathBuf]) -> Fingerprint {
-    let mut digest = Sha256::new();
-    let mut pending: Vec<_> = paths.to_vec();
-    // A ring of links must not keep this going; no real tree is so large.
-    for _ in 0..10_000 {
-        let Some(path) = pending.pop() else { break };
-        digest.update(path.as_os_str().as_encoded_bytes());
-        digest.update([0]);
-        if let Ok(entries) = std::fs::read_dir(&path) {
-            let mut entries: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-            entries.sort();
-            pending.extend(entries);
-        } else if let Ok(contents) = std::fs::read(&path) {
-            digest.update(contents.len().to_le_bytes());
-            digest.update(contents);
-        }
-    }
-    digest.finalize().into()
 }

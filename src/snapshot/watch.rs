@@ -3,26 +3,31 @@
 //! Editors write in place or rename over, Kubernetes swaps a symlink beside the files, people
 //! remove a folder and put another in its place. What all have in common is that something
 //! happens in the file's folder or in that folder's parent, so those are watched, and after
-//! anything at all the files are read again, unless it was a write into a file that is not one of
-//! them: [`Store::reload`] knows whether they differ.
+//! anything there that may concern the files they are read again: [`Store::reload`] knows whether
+//! they differ. Nothing is watched but what was read: what else lies in a folder, and be it ten
+//! thousand files, costs nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use notify::event::ModifyKind;
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use parking_lot::Mutex;
 
 use super::{Outcome, Store};
+use crate::reading::{Record, Writers, names};
 
 /// An edit is read when its folder has been quiet for this long …
 const QUIET: Duration = Duration::from_millis(100);
 /// … or, where it never is, after this long.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How often the files are looked at where some folders cannot be watched.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Reloads the store whenever its files change, until dropped.
 pub struct Watcher {
@@ -37,35 +42,39 @@ enum Message {
 
 impl Watcher {
     /// Starts watching. `applied` is told the outcome of each reload that was not `Unchanged`.
+    /// Where the system gives no watches, the files are looked at every few seconds.
     ///
-    /// Fails when the system gives no file watches.
+    /// # Errors
+    ///
+    /// No thread can be made.
     pub fn start(
         store: Arc<Store>,
         applied: impl Fn(Outcome) + Send + 'static,
-    ) -> notify::Result<Self> {
+    ) -> std::io::Result<Self> {
         let (sender, events) = mpsc::channel();
         let stop = sender.clone();
-        let mut watches = Watches::new(sender)?;
-        let thread = thread::Builder::new()
-            .name("config-watch".into())
-            .spawn(move || {
-                // Whether the files are read again without having been heard of.
-                let mut again = true;
-                while (again || wait_for_edit(&events)) && wait_for_quiet(&events) {
-                    // Folders may have been replaced, and watches follow the names, not the
-                    // inodes. An edit that falls between the watches is read, now or once more.
-                    watches.renew(&store.watched());
-                    let outcome = store.reload();
-                    again = outcome != Outcome::Unchanged;
-                    if again {
-                        applied(outcome);
-                    }
+        let mut watches = Watches::new(sender, store.writers().clone());
+        let watch = move || {
+            // Whether the files are read again without having been heard of.
+            let mut again = true;
+            let mut sees_all = true;
+            while (again || wait_for_edit(&events, sees_all)) && wait_for_quiet(&events) {
+                // Folders may have been replaced, and watches follow the names, not the inodes. An
+                // edit that falls between the watches is read, now or once more.
+                let unwatched = watches.renew(&store.last_read());
+                sees_all = unwatched.is_empty();
+                store.cannot_watch(unwatched);
+                let outcome = store.reload();
+                again = outcome != Outcome::Unchanged;
+                if again {
+                    applied(outcome);
                 }
-            })
-            .map_err(notify::Error::io)?;
+            }
+        };
+        let thread = thread::Builder::new().name("config-watch".into());
         Ok(Self {
             stop,
-            thread: Some(thread),
+            thread: Some(thread.spawn(watch)?),
         })
     }
 }
@@ -80,9 +89,16 @@ impl Drop for Watcher {
     }
 }
 
-/// Waits for a change; `false` when it is time to stop.
-fn wait_for_edit(events: &Receiver<Message>) -> bool {
-    matches!(events.recv(), Ok(Message::Changed))
+/// Waits for a change, or for the time to look; `false` when it is time to stop.
+fn wait_for_edit(events: &Receiver<Message>, sees_all: bool) -> bool {
+    let message = match sees_all {
+        true => events.recv().ok(),
+        false => match events.recv_timeout(LOOK) {
+            Err(RecvTimeoutError::Timeout) => return true,
+            message => message.ok(),
+        },
+    };
+    matches!(message, Some(Message::Changed))
 }
 
 /// Waits until no more changes come, so that no half-written file is read; `false` when it is time
@@ -100,89 +116,138 @@ fn wait_for_quiet(events: &Receiver<Message>) -> bool {
 }
 
 struct Watches {
-    watcher: RecommendedWatcher,
-    watched: BTreeSet<PathBuf>,
-    /// The files and folders that matter, by each of their names.
-    wanted: Arc<Mutex<BTreeSet<PathBuf>>>,
+    /// Or why there is none.
+    watcher: notify::Result<RecommendedWatcher>,
+    /// By device and inode, since links give one folder many names.
+    watched: BTreeMap<(u64, u64), PathBuf>,
+    wanted: Arc<Mutex<Wanted>>,
 }
 
 impl Watches {
-    fn new(sender: Sender<Message>) -> notify::Result<Self> {
-        let wanted = Arc::<Mutex<BTreeSet<PathBuf>>>::default();
+    fn new(sender: Sender<Message>, writers: Writers) -> Self {
+        let wanted = Arc::<Mutex<Wanted>>::default();
         let known = wanted.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if !event.is_ok_and(|event| is_of_no_concern(&event, &known.lock())) {
+            if heard(event, &known.lock(), &writers) {
                 let _ = sender.send(Message::Changed);
             }
-        })?;
-        Ok(Self {
+        });
+        Self {
             watcher,
-            watched: BTreeSet::new(),
+            watched: BTreeMap::new(),
             wanted,
-        })
+        }
     }
 
-    /// Watches the folders that `paths` live in, those that they are, and those that they link to.
-    fn renew(&mut self, paths: &[PathBuf]) {
-        for folder in std::mem::take(&mut self.watched) {
-            // A folder that is gone has no watch to remove.
-            let _ = self.watcher.unwatch(&folder);
-        }
-        *self.wanted.lock() = paths.iter().flat_map(|path| names(path)).collect();
-        for folder in paths.iter().flat_map(|path| folders(path)) {
-            if self.watched.contains(&folder) {
-                continue;
+    /// Watches the folders in which a change of what was read shows. Gives those that cannot be.
+    fn renew(&mut self, read: &Record) -> Vec<String> {
+        let wanted = Wanted::by(read);
+        let folders = by_inode(wanted.direct.iter().chain(&wanted.above));
+        *self.wanted.lock() = wanted;
+        let watcher = match &mut self.watcher {
+            Ok(watcher) => watcher,
+            Err(error) => return vec![format!("all: {error}")],
+        };
+        self.watched.retain(|inode, folder| {
+            let stays = folders.contains_key(inode);
+            if !stays {
+                // A folder that is gone has no watch to remove.
+                let _ = watcher.unwatch(folder);
             }
-            match self.watcher.watch(&folder, RecursiveMode::NonRecursive) {
-                Ok(()) => {
-                    self.watched.insert(folder);
+            stays
+        });
+        let mut unwatched = Vec::new();
+        for (inode, folder) in folders {
+            // Again, too: one of the same inode may be another folder than it was, and watching
+            // twice is watching once.
+            let folder = self.watched.entry(inode).or_insert(folder);
+            if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive)
+                && folder.exists()
+            {
+                unwatched.push(format!("{}: {error}", folder.display()));
+            }
+        }
+        unwatched
+    }
+}
+
+fn by_inode<'a>(folders: impl Iterator<Item = &'a PathBuf>) -> BTreeMap<(u64, u64), PathBuf> {
+    let found = folders.filter_map(|folder| {
+        let found = std::fs::metadata(folder).ok().filter(|it| it.is_dir())?;
+        Some(((found.dev(), found.ino()), folder.clone()))
+    });
+    found.collect()
+}
+
+/// What events may be about, by each of its names.
+#[derive(Default)]
+struct Wanted {
+    files: BTreeSet<PathBuf>,
+    /// Folders in which names that come and go may be files, or links that lead to them.
+    direct: BTreeSet<PathBuf>,
+    /// Folders above those.
+    above: BTreeSet<PathBuf>,
+}
+
+impl Wanted {
+    fn by(read: &Record) -> Self {
+        let mut wanted = Self::default();
+        for name in read.files().flat_map(names) {
+            wanted.direct.extend(name.parent().map(Path::to_owned));
+            wanted.files.insert(name);
+        }
+        wanted.direct.extend(read.folders().flat_map(names));
+        let above = wanted.direct.iter().filter_map(|folder| folder.parent());
+        wanted.above = above.map(Path::to_owned).collect();
+        wanted
+    }
+
+    /// Whether what is wanted is reached through this name.
+    fn leads_through(&self, path: &Path) -> bool {
+        let next = |names: &BTreeSet<PathBuf>| {
+            let mut from_here = names.range(path.to_owned()..);
+            from_here.next().is_some_and(|name| name.starts_with(path))
+        };
+        next(&self.files) || next(&self.direct)
+    }
+
+    fn is_beside(&self, path: &Path) -> bool {
+        path.parent()
+            .is_some_and(|parent| self.direct.contains(parent))
+    }
+}
+
+/// Notes who writes, and tells whether the files are to be read again. Our own reading is no change
+/// of theirs, and neither is what somebody writes into a file beside them, a log say.
+fn heard(event: notify::Result<notify::Event>, wanted: &Wanted, writers: &Writers) -> bool {
+    let Ok(event) = event else { return true };
+    if event.need_rescan() {
+        writers.forget();
+        return true;
+    }
+    let mut concerns = false;
+    for path in &event.paths {
+        match event.kind {
+            EventKind::Modify(ModifyKind::Data(_)) => {
+                if wanted.is_beside(path) {
+                    writers.began(path);
                 }
-                Err(error) if folder.exists() => {
-                    tracing::warn!(folder = %folder.display(), %error, "cannot be watched; edits there need SIGHUP");
+                concerns |= wanted.files.contains(path);
+            }
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
+                writers.ended(path);
+                concerns |= wanted.files.contains(path);
+            }
+            EventKind::Access(_) => {}
+            _ => {
+                if !matches!(event.kind, EventKind::Modify(ModifyKind::Metadata(_))) {
+                    writers.ended(path);
                 }
-                Err(_) => {}
+                concerns |= wanted.is_beside(path) || wanted.leads_through(path);
             }
         }
     }
-}
-
-/// Our own reading of the files is no change of theirs, and neither is what somebody writes into a
-/// file beside them, a log say. Names that come and go always concern us: they may be links.
-fn is_of_no_concern(event: &notify::Event, wanted: &BTreeSet<PathBuf>) -> bool {
-    match event.kind {
-        EventKind::Access(_) => true,
-        EventKind::Modify(ModifyKind::Data(_)) => event
-            .paths
-            .iter()
-            .all(|path| !path.ancestors().any(|path| wanted.contains(path))),
-        _ => false,
-    }
-}
-
-/// `path` as named, and where its links lead.
-fn names(path: &Path) -> Vec<PathBuf> {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let resolved = absolute.canonicalize().ok();
-    [Some(absolute), resolved].into_iter().flatten().collect()
-}
-
-/// The folders in which a change of `path` shows: its parent and grandparent as named, the
-/// folder itself with those inside it, and the same for where links lead.
-fn folders(path: &Path) -> BTreeSet<PathBuf> {
-    let mut found = BTreeSet::new();
-    for start in names(path) {
-        found.extend(start.ancestors().skip(1).take(2).map(Path::to_owned));
-        if start.is_dir() {
-            let inside = std::fs::read_dir(&start).into_iter().flatten().flatten();
-            found.extend(
-                inside
-                    .map(|entry| entry.path())
-                    .filter(|path| path.is_dir()),
-            );
-            found.insert(start);
-        }
-    }
-    found
+    concerns
 }
 
 #[cfg(test)]
@@ -191,20 +256,75 @@ mod tests {
 
     use super::*;
 
+    const WRITTEN: EventKind = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+    const CLOSED: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
+    const CREATED: EventKind = EventKind::Create(CreateKind::Any);
+    const REMOVED: EventKind = EventKind::Remove(RemoveKind::Any);
+
+    fn set(paths: &[&str]) -> BTreeSet<PathBuf> {
+        paths.iter().map(PathBuf::from).collect()
+    }
+
+    fn event(kind: EventKind, path: &str) -> notify::Result<notify::Event> {
+        Ok(notify::Event::new(kind).add_path(path.into()))
+    }
+
     #[test]
-    fn a_log_that_grows_beside_the_files_is_no_edit() {
-        let wanted = ["/conf/yychat.toml", "/conf/personalities"];
-        let wanted = wanted.into_iter().map(PathBuf::from).collect();
-        let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
-        let ignored = |kind, path: &str| {
-            let event = notify::Event::new(kind).add_path(path.into());
-            is_of_no_concern(&event, &wanted)
+    fn only_what_may_concern_the_files_is_an_edit() {
+        let wanted = Wanted {
+            files: set(&["/etc/conf/yychat.toml", "/etc/conf/personalities/cat.json"]),
+            direct: set(&["/etc/conf", "/etc/conf/personalities"]),
+            above: set(&["/etc", "/etc/conf"]),
         };
-        assert!(ignored(data, "/conf/yychat.log"));
-        assert!(ignored(data, "/conf/personalities.log"));
-        assert!(!ignored(data, "/conf/yychat.toml"));
-        assert!(!ignored(data, "/conf/personalities/cat.json"));
-        assert!(!ignored(EventKind::Create(CreateKind::Any), "/conf/..data"));
-        assert!(!ignored(EventKind::Remove(RemoveKind::Any), "/conf"));
+        let concerns = |kind, path: &str| heard(event(kind, path), &wanted, &Writers::default());
+        for (kind, path) in [
+            (WRITTEN, "/etc/conf/yychat.log"),
+            (WRITTEN, "/etc/conf/personalities.log"),
+            (CLOSED, "/etc/conf/yychat.log"),
+            (CREATED, "/etc/hosts"),
+            (REMOVED, "/etc/con"),
+            (
+                EventKind::Access(AccessKind::Open(AccessMode::Any)),
+                "/etc/conf/yychat.toml",
+            ),
+        ] {
+            assert!(!concerns(kind, path), "{kind:?} {path}");
+        }
+        for (kind, path) in [
+            (WRITTEN, "/etc/conf/yychat.toml"),
+            (WRITTEN, "/etc/conf/personalities/cat.json"),
+            (CLOSED, "/etc/conf/yychat.toml"),
+            (CREATED, "/etc/conf/..data"),
+            (CREATED, "/etc/conf/personalities/dog.json"),
+            (REMOVED, "/etc/conf"),
+        ] {
+            assert!(concerns(kind, path), "{kind:?} {path}");
+        }
+        assert!(heard(
+            Err(notify::Error::generic("lost")),
+            &wanted,
+            &Writers::default()
+        ));
+    }
+
+    #[test]
+    fn a_file_is_being_written_until_its_writer_closes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        let file = folder.join("yychat.toml");
+        let path = file.to_str().unwrap();
+        let wanted = Wanted {
+            direct: BTreeSet::from([folder]),
+            ..Wanted::default()
+        };
+        let writers = Writers::default();
+        let rescan = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        for end in [event(CLOSED, path), event(REMOVED, path), Ok(rescan)] {
+            assert!(!writers.are_at(&file));
+            heard(event(WRITTEN, path), &wanted, &writers);
+            assert!(writers.are_at(&file));
+            heard(end, &wanted, &writers);
+        }
+        assert!(!writers.are_at(&file));
     }
 }

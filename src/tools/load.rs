@@ -1,14 +1,12 @@
 //! From a folder of plugins to compiled plugins, and what they must not have in common.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::manifest::{Plugin, clash};
 use crate::error::{Fault, Faults};
-use crate::shipped;
+use crate::reading::Reading;
 
 /// Every plugin under `dir`, in the order of their folders. One that reads as it did in
 /// `previous` is taken over from there, with its connections.
@@ -16,11 +14,12 @@ pub(super) fn folder(
     dir: &Path,
     variables: &BTreeMap<String, String>,
     previous: &[Arc<Plugin>],
+    reading: &Reading,
 ) -> Result<Vec<Arc<Plugin>>, Faults> {
     let mut faults = Faults::default();
     let mut plugins = Vec::new();
-    for folder in folders(dir)? {
-        let Some(plugin) = faults.take(Plugin::load(&folder, variables)) else {
+    for folder in folders(dir, reading)? {
+        let Some(plugin) = faults.take(Plugin::load(&folder, variables, reading)) else {
             continue;
         };
         let same = |old: &&Arc<Plugin>| {
@@ -34,29 +33,14 @@ pub(super) fn folder(
 }
 
 /// The folders that count, in the order of their names.
-fn folders(dir: &Path) -> Result<Vec<PathBuf>, Fault> {
-    let unreadable = |error: io::Error| {
+fn folders(dir: &Path, reading: &Reading) -> Result<Vec<PathBuf>, Fault> {
+    reading.list(dir, Path::is_dir).map_err(|unread| {
         Fault::new(
             dir,
-            format!("the folder of plugins cannot be read: {error}"),
+            format!("the folder of plugins {unread}"),
             "create it, or set `tools.dir` to the folder that holds the plugins",
         )
-    };
-    if let Some(folders) = shipped::entries(dir) {
-        return Ok(folders);
-    }
-    let mut folders = Vec::new();
-    for entry in fs::read_dir(dir).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        // Kubernetes' `..data` among them.
-        let name = path.file_name().unwrap_or_default();
-        let hidden = name.as_encoded_bytes().starts_with(b".");
-        if !hidden && path.is_dir() {
-            folders.push(path);
-        }
-    }
-    folders.sort();
-    Ok(folders)
+    })
 }
 
 /// No two plugins of one name, and no two tools that can be offered together.

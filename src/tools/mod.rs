@@ -39,6 +39,7 @@ pub use tool::{Kind, Tool, ToolInfo};
 
 use crate::dialect::Dialect;
 use crate::error::Faults;
+use crate::reading::Reading;
 use crate::shipped;
 use call::Failure;
 use manifest::Plugin;
@@ -114,9 +115,10 @@ impl Toolbox {
         dir: &Path,
         variables: &BTreeMap<String, String>,
         previous: Option<&Self>,
+        reading: &Reading,
     ) -> Result<Self, Faults> {
         let previous = previous.map_or(&[][..], |previous| &previous.plugins);
-        let plugins = load::folder(dir, variables, previous)?;
+        let plugins = load::folder(dir, variables, previous, reading)?;
         let table = RwLock::new(Arc::new(Table::new(&plugins)));
         Ok(Self { plugins, table })
     }

@@ -382,7 +382,7 @@ fn secrets_show_nowhere() {
         let answer = proxy.admin(path);
         seen.push_str(&format!("{:?}{}", answer.head, answer.text()));
     }
-    let config = &yychat::config::load(&yychat::config::Sources {
+    let sources = yychat::config::Sources {
         file: Some(proxy.root().join("conf/yychat.toml")),
         env: [
             ("KEY_A", KEY_A),
@@ -392,9 +392,9 @@ fn secrets_show_nowhere() {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into(),
         overrides: vec![],
-    })
-    .expect("valid")
-    .config;
+    };
+    let loaded = yychat::config::load(&sources, &yychat::reading::Reading::default());
+    let config = &loaded.expect("valid").config;
     seen.push_str(&format!(
         "{config:?}{}",
         serde_json::to_string(config).unwrap()

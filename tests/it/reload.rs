@@ -1,8 +1,11 @@
 //! Edits take effect without a restart, whole or not at all.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::json;
 use yychat::server::Order;
@@ -207,7 +210,6 @@ fn a_broken_edit_keeps_the_last_good_state_and_is_shown() {
     }
 }
 
-/// A secret's file may lie anywhere and is not watched; an order reads it again.
 #[test]
 fn an_order_reads_everything_again() {
     let upstream = Upstream::ok();
@@ -353,4 +355,284 @@ fn a_request_in_flight_keeps_its_generation() {
         .find(|request| request.text().contains("slow"))
         .unwrap();
     assert!(slow.text().contains("first"));
+}
+
+const KEY: &str = "key-of-app-a-0123456789";
+
+/// A server that others reach, with one key and a default personality.
+fn exposed() -> (Upstream, Proxy) {
+    let upstream = Upstream::ok();
+    let proxy = Setup::new()
+        .unset("server.listen")
+        .config("# What others reach.\nserver.listen = \"0.0.0.0:0\"")
+        .config("personality.default = \"ada\"")
+        .upstream(&upstream, "")
+        .persona("ada", "first")
+        .key("a", KEY, "a")
+        .start();
+    (upstream, proxy)
+}
+
+/// That nobody gets in without a key, and whoever has one gets the default personality.
+fn is_closed_and_whole(upstream: &Upstream, proxy: &Proxy) {
+    assert_eq!(
+        proxy.exchange(get("/v1/memories", &[])).status(),
+        401,
+        "nobody gets in without a key"
+    );
+    let key = format!("Authorization: Bearer {KEY}");
+    let answer = proxy.exchange(chat(&[&key], r#"{"messages":[]}"#));
+    assert_eq!(answer.status(), 200);
+    let sent = upstream.requests().pop().expect("a request").text();
+    assert!(sent.contains("first"), "the default personality: {sent}");
+    assert_eq!(proxy.metric("yychat_insecure_no_auth"), 0.0);
+}
+
+/// Waits until a broken edit shows with that text, sees that it opened nothing, and mends it.
+fn is_broken_edit(upstream: &Upstream, proxy: &Proxy, shown: &str, good: &str) {
+    let said = proxy.readyz_says(shown);
+    assert!(said.contains("\nbroken edit, not applied:\n"), "{said}");
+    is_closed_and_whole(upstream, proxy);
+    let file = proxy.root().join("conf/yychat.toml");
+    let whole = proxy.root().join("whole");
+    fs::write(&whole, good).unwrap();
+    if file.is_dir() {
+        fs::remove_dir(&file).unwrap();
+    }
+    fs::rename(whole, file).unwrap();
+    eventually("it is mended", || {
+        let said = proxy.admin("/readyz?verbose").text();
+        (!said.contains("broken edit")).then_some(())
+    });
+}
+
+#[test]
+fn no_edit_of_the_file_opens_an_address_that_others_reach() {
+    let (upstream, proxy) = exposed();
+    let file = proxy.root().join("conf/yychat.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    let keys = good.find("[[auth.keys]]").unwrap();
+    let without = &good[..keys];
+    for (text, shown) in [
+        (String::new(), "is empty, and was not"),
+        ("\n \n".to_owned(), "is empty, and was not"),
+        ("# later\n# on\n".to_owned(), "holds comments alone"),
+        (without.to_owned(), "cut off after"),
+        (good[..good.len() - 2].to_owned(), "cut off after"),
+        (
+            good[..good.find("server").unwrap()].to_owned(),
+            "holds comments alone",
+        ),
+        // These are whole, some of them valid, and need keys all the same: what is bound decides.
+        (format!("# edited\n{without}"), "and there are no keys"),
+        (
+            format!("auth.keys = []\n{without}"),
+            "and there are no keys",
+        ),
+        (
+            without.replace("0.0.0.0", "127.0.0.1"),
+            "has no [[auth.keys]]",
+        ),
+        (without.replace("0.0.0.0", "[::1]"), "has no [[auth.keys]]"),
+        (
+            format!("server.insecure_no_auth = true\n{without}"),
+            "has no [[auth.keys]]",
+        ),
+        (
+            "[tools]\nenabled = true\n".to_owned(),
+            "has no [[auth.keys]]",
+        ),
+    ] {
+        fs::write(&file, text).unwrap();
+        is_broken_edit(&upstream, &proxy, shown, &good);
+    }
+}
+
+#[test]
+fn a_file_that_is_gone_or_no_file_any_more_is_a_broken_edit() {
+    let (upstream, proxy) = exposed();
+    let file = proxy.root().join("conf/yychat.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    let make: [(&str, &dyn Fn()); 5] = [
+        ("was there, and is gone", &|| {}),
+        ("is a directory", &|| fs::create_dir(&file).unwrap()),
+        ("is a pipe, not a plain file", &|| pipe(&file)),
+        ("is a device, not a plain file", &|| {
+            symlink("/dev/null", &file).unwrap()
+        }),
+        ("was there, and is gone", &|| {
+            symlink("nowhere", &file).unwrap()
+        }),
+    ];
+    for (shown, make) in make {
+        fs::remove_file(&file).unwrap();
+        make();
+        is_broken_edit(&upstream, &proxy, shown, &good);
+    }
+    let conf = proxy.root().join("conf");
+    fs::rename(&conf, proxy.root().join("away")).unwrap();
+    proxy.readyz_says("was there, and is gone");
+    is_closed_and_whole(&upstream, &proxy);
+    fs::rename(proxy.root().join("away"), &conf).unwrap();
+    eventually("it is mended", || {
+        (proxy.metric("yychat_config_last_good") == 1.0).then_some(())
+    });
+}
+
+#[test]
+fn a_file_is_read_when_its_writer_has_closed_it() {
+    let (upstream, proxy) = exposed();
+    let file = proxy.root().join("conf/yychat.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    let other = good.replace("[[auth.keys]]", "# as before\n[[auth.keys]]");
+    let mut writer = File::create(&file).unwrap();
+    // Whole as it is, it may go on.
+    writer.write_all(other.as_bytes()).unwrap();
+    proxy.readyz_says("yychat.toml: is still being written");
+    is_closed_and_whole(&upstream, &proxy);
+    drop(writer);
+    eventually("it is in force", || {
+        (proxy.metric("yychat_config_generation") == 2.0).then_some(())
+    });
+    is_closed_and_whole(&upstream, &proxy);
+}
+
+#[test]
+fn an_order_to_reload_reads_no_half_file_either() {
+    let (upstream, proxy) = exposed();
+    let file = proxy.root().join("conf/yychat.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&file, "").unwrap();
+    for _ in 0..3 {
+        proxy.order(Order::Reload);
+        proxy.readyz_says("is empty, and was not");
+        is_closed_and_whole(&upstream, &proxy);
+    }
+    fs::write(&file, &good).unwrap();
+    proxy.order(Order::Reload);
+    eventually("it is mended", || {
+        (proxy.metric("yychat_config_last_good") == 1.0).then_some(())
+    });
+}
+
+#[test]
+fn the_gauge_follows_what_is_in_force() {
+    let upstream = Upstream::ok();
+    let proxy = Setup::new()
+        .set("server.listen", "0.0.0.0:0")
+        .config("server.insecure_no_auth = true")
+        .env("KEY_A", KEY)
+        .upstream(&upstream, "")
+        .start();
+    let file = proxy.root().join("conf/yychat.toml");
+    let open = fs::read_to_string(&file).unwrap();
+    let key = "[[auth.keys]]\nname = \"a\"\nkey = { env = \"KEY_A\" }\ntenant = \"a\"\n";
+    let asked = || proxy.exchange(get("/v1/models", &[])).status();
+    assert_eq!(
+        (proxy.metric("yychat_insecure_no_auth"), asked()),
+        (1.0, 200)
+    );
+    fs::write(&file, format!("{open}{key}")).unwrap();
+    eventually("keys are asked for", || {
+        (proxy.metric("yychat_insecure_no_auth") == 0.0).then_some(())
+    });
+    assert_eq!(asked(), 401);
+    // It was started so, and no file takes that back before a restart.
+    fs::write(&file, format!("# as it was\n{open}")).unwrap();
+    eventually("it is open again", || {
+        (proxy.metric("yychat_insecure_no_auth") == 1.0).then_some(())
+    });
+    assert_eq!(asked(), 200);
+}
+
+const PLUGIN: &str = r#"kind = "builtin"
+description = "Time."
+
+[[tools]]
+name = "gettime"
+description = "What time it is."
+parameters = { type = "object" }
+"#;
+
+fn pipe(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status().unwrap();
+    assert!(made.success());
+}
+
+#[test]
+fn half_a_file_of_any_other_kind_is_no_edit_either() {
+    let upstream = Upstream::ok();
+    let bob = "system_prompt = \"You are Bob.\"\nallowed_tools = []\n";
+    let setup = Setup::new()
+        .file("secret", b"the-first-secret-0123456789")
+        .file("conf/personalities/bob.toml", bob.as_bytes());
+    let key = format!("api_key = {{ file = {:?} }}", setup.path("secret"));
+    fs::create_dir(setup.path("plugins/time")).unwrap();
+    let proxy = setup
+        .file("plugins/time/plugin.toml", PLUGIN.as_bytes())
+        .upstream(&upstream, &key)
+        .start();
+    for (path, good) in [
+        ("secret", "the-first-secret-0123456789"),
+        ("conf/personalities/bob.toml", bob),
+        ("plugins/time/plugin.toml", PLUGIN),
+    ] {
+        let file = proxy.root().join(path);
+        let line = good.find('\n').map_or(20, |end| end + 1);
+        for half in [&good[..line], "", " \n"] {
+            fs::write(&file, half).unwrap();
+            let name = path.rsplit('/').next().unwrap();
+            let said = proxy.readyz_says("broken edit, not applied:");
+            assert!(said.contains(name), "{said}");
+            assert!(
+                said.contains("cut off after") || said.contains("is empty"),
+                "{said}"
+            );
+            let head = proxy.chat(r#"{"personality_id":"bob","messages":[]}"#).head;
+            assert_eq!(head.get("x-yychat-personality"), Some("bob"));
+            let sent = upstream.requests().pop().unwrap().head;
+            let sent = sent.get("authorization").map(str::to_owned);
+            assert_eq!(sent.as_deref(), Some("Bearer the-first-secret-0123456789"));
+            fs::write(&file, good).unwrap();
+            eventually("it is mended", || {
+                (proxy.metric("yychat_config_last_good") == 1.0).then_some(())
+            });
+        }
+    }
+}
+
+#[test]
+fn what_is_no_plain_file_holds_nothing_up() {
+    let upstream = Upstream::ok();
+    let setup = Setup::new().upstream(&upstream, "").persona("ada", "first");
+    for folder in ["conf", "conf/personalities", "plugins"] {
+        pipe(&setup.path(folder).join("pipe.json"));
+        symlink("/dev/zero", setup.path(folder).join("zero.png")).unwrap();
+    }
+    // Left to the test's end, since a listener that is dropped stays in the folder.
+    let _socket = UnixListener::bind(setup.path("conf/personalities/socket.toml")).unwrap();
+    let proxy = setup.start();
+    given(&proxy, &upstream, "first");
+    pipe(&proxy.root().join("plugins/later.toml"));
+    let file = proxy.root().join("conf/personalities/ada.json");
+    fs::write(file, persona("second")).unwrap();
+    given(&proxy, &upstream, "second");
+}
+
+#[test]
+fn thousands_of_files_beside_a_plugin_hide_no_edit() {
+    let upstream = Upstream::ok();
+    let setup = Setup::new().upstream(&upstream, "").persona("ada", "first");
+    let modules = setup.path("plugins/time/node_modules");
+    fs::create_dir_all(&modules).unwrap();
+    for n in 0..12_000 {
+        File::create(modules.join(n.to_string())).unwrap();
+    }
+    let proxy = setup
+        .file("plugins/time/plugin.toml", PLUGIN.as_bytes())
+        .start();
+    let file = proxy.root().join("conf/personalities/ada.json");
+    fs::write(file, persona("second")).unwrap();
+    given(&proxy, &upstream, "second");
+    assert!(!proxy.admin("/readyz?verbose").text().contains("watched"));
 }

@@ -64,6 +64,13 @@ pub struct Server {
     pub admin_hosts: BTreeSet<String>,
 }
 
+impl Server {
+    /// Whether others than this machine's own processes reach the API.
+    pub fn is_exposed(&self) -> bool {
+        !self.listen.ip().to_canonical().is_loopback()
+    }
+}
+
 /// `server.tls`: PEM files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Tls {

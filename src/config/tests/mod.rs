@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use super::*;
+use super::{load as load_through, *};
 use crate::config::model::Store;
 
 const CANARY: &str = "sk-canary-0123456789";
@@ -28,6 +28,10 @@ fn variables() -> BTreeMap<String, String> {
     ]
     .map(|(name, text)| (name.to_owned(), text.to_owned()))
     .into()
+}
+
+fn load(sources: &Sources) -> Result<Loaded, Faults> {
+    load_through(sources, &Reading::default())
 }
 
 fn load_file(path: &Path) -> Result<Loaded, Faults> {
@@ -375,6 +379,20 @@ fn changes_are_named_and_those_that_need_a_restart() {
         "a secret's new value counts"
     );
     assert_eq!(changed(&new, &new.clone()), Vec::<String>::new());
+}
+
+#[test]
+fn what_waits_for_a_restart_is_not_in_force() {
+    let started = config("", &[]);
+    let path = Path::new("tests/fixtures/config/valid/every_key.toml");
+    let new = load_file(path).unwrap().config;
+    let settled = in_force(&started, &new);
+    // That memory is off is in force.
+    assert_eq!(needs_restart(&started, &settled), ["memory.enabled"]);
+    let mut waits = needs_restart(&started, &new);
+    waits.retain(|key| key != "memory.enabled");
+    assert_eq!(changed(&settled, &new), waits);
+    assert!(in_force(&new, &started).memory.enabled == new.memory.enabled);
 }
 
 #[test]

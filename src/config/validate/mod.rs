@@ -117,7 +117,7 @@ fn listeners(config: &Config, check: &mut Check<'_>) {
             "give it a port of its own",
         );
     }
-    if listen.ip().is_loopback() || !config.auth.keys.is_empty() {
+    if !config.server.is_exposed() || !config.auth.keys.is_empty() {
         return;
     }
     if insecure_no_auth {

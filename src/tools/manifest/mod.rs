@@ -19,6 +19,7 @@ use super::mcp::Server;
 use super::schema::Schema;
 use super::tool::{Kind, MAX_NAME_BYTES, Parts, Run, Tool};
 use crate::error::{Fault, Faults};
+use crate::reading::Reading;
 
 /// Calls of all users that a tool takes a minute, where its plugin does not say.
 const CALLS_PER_MINUTE: u32 = 600;
@@ -68,8 +69,12 @@ impl Plugin {
     }
 
     /// Reads and compiles one folder.
-    pub fn load(folder: &Path, variables: &BTreeMap<String, String>) -> Result<Self, Faults> {
-        let source = Source::open(folder.join("plugin.toml"), variables)?;
+    pub fn load(
+        folder: &Path,
+        variables: &BTreeMap<String, String>,
+        reading: &Reading,
+    ) -> Result<Self, Faults> {
+        let source = Source::open(folder.join("plugin.toml"), variables, reading)?;
         let plugin = {
             let table = source.parse();
             // What follows from a syntax error need not be said.

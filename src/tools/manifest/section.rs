@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::source::{Source, read};
+use super::source::Source;
+use crate::reading::Unread;
 use crate::tools::nearest;
 use crate::tools::secrets::Secrets;
 
@@ -306,7 +307,14 @@ fn secret(source: &Source<'_>, value: &DeValue<'_>) -> Result<Option<String>, (S
     let text = if let Some(name) = text_at("env") {
         source.variable(name).map(str::to_owned)
     } else if let Some(path) = text_at("file") {
-        let text = read(Path::new(path)).ok();
+        let text = match source.read(Path::new(path)) {
+            // The secret is there, and only not whole yet: nothing waits for it.
+            Err(Unread::Torn(torn)) => {
+                let what = format!("names {path:?}, which {torn}");
+                return Err((what, "write that file whole".to_owned()));
+            }
+            read => read.ok(),
+        };
         source.note(text.as_deref().unwrap_or_default().as_bytes());
         text
     } else {

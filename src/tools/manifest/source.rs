@@ -2,17 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 use crate::error::{Fault, Faults};
-use crate::shipped;
-
-/// Bytes of a manifest, schema or secret file at most.
-const MAX_BYTES: u64 = 1 << 20;
+use crate::reading::{Reading, Unread};
 
 /// A plugin's folder, what is wrong in it, and a digest of all that was read for it.
 pub(in crate::tools) struct Source<'a> {
@@ -20,6 +16,7 @@ pub(in crate::tools) struct Source<'a> {
     pub path: PathBuf,
     text: String,
     variables: &'a BTreeMap<String, String>,
+    reading: &'a Reading,
     faults: RefCell<Faults>,
     digest: RefCell<Sha256>,
     /// Whether a secret that is missing is a fault.
@@ -27,11 +24,15 @@ pub(in crate::tools) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub fn open(path: PathBuf, variables: &'a BTreeMap<String, String>) -> Result<Self, Fault> {
-        let text = read(&path).map_err(|why| {
+    pub fn open(
+        path: PathBuf,
+        variables: &'a BTreeMap<String, String>,
+        reading: &'a Reading,
+    ) -> Result<Self, Fault> {
+        let text = reading.text(&path).map_err(|unread| {
             Fault::new(
                 &path,
-                why,
+                unread.to_string(),
                 "each folder of plugins holds a plugin.toml: write one, or remove the folder",
             )
         })?;
@@ -39,6 +40,7 @@ impl<'a> Source<'a> {
             path,
             text,
             variables,
+            reading,
             faults: RefCell::default(),
             digest: RefCell::default(),
             needs_secrets: Cell::new(false),
@@ -80,9 +82,15 @@ impl<'a> Source<'a> {
     /// The text of a file beside the manifest.
     pub fn beside(&self, name: &str) -> Result<String, String> {
         let folder = self.path.parent().unwrap_or(Path::new(""));
-        let text = read(&folder.join(name))?;
+        let text = self.read(&folder.join(name));
+        let text = text.map_err(|unread| unread.to_string())?;
         self.note(text.as_bytes());
         Ok(text)
+    }
+
+    /// The text of a file anywhere; [`Source::note`] it, where its change makes another plugin.
+    pub fn read(&self, path: &Path) -> Result<String, Unread> {
+        self.reading.text(path)
     }
 
     /// An environment variable, if it is set and not empty.
@@ -103,20 +111,4 @@ impl<'a> Source<'a> {
         digest.update((input.len() as u64).to_le_bytes());
         digest.update(input);
     }
-}
-
-/// The text of a file, without the byte order mark that some editors write.
-pub(super) fn read(path: &Path) -> Result<String, String> {
-    if let Some(text) = shipped::text(path) {
-        return Ok(text.to_owned());
-    }
-    let size = fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
-    if size.len() > MAX_BYTES {
-        return Err("is larger than 1 MiB".to_owned());
-    }
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
-    Ok(match text.strip_prefix('\u{feff}') {
-        Some(rest) => rest.to_owned(),
-        None => text,
-    })
 }

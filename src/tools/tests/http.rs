@@ -64,6 +64,7 @@ fn toolbox(port: u16, path: &str, rest: &str) -> Toolbox {
         dir.path(),
         &variables(&[("KEY", "canary-0123456789")]),
         None,
+        &Reading::default(),
     )
     .unwrap_or_else(|faults| panic!("{faults}"))
 }

@@ -62,7 +62,8 @@ fn the_shipped_plugins_load_without_any_key() {
 #[test]
 fn tavily_is_offered_as_soon_as_there_is_a_key() {
     let variables = variables(&[("TAVILY_API_KEY", "tvly-canary")]);
-    let toolbox = Toolbox::load(&project("plugins"), &variables, None).unwrap();
+    let toolbox =
+        Toolbox::load(&project("plugins"), &variables, None, &Reading::default()).unwrap();
     let offered = toolbox.offer(Dialect::Chat, None, &[]);
     assert_eq!(names(&offered), ["calculator", "gettime", "tavily_search"]);
     assert!(!format!("{toolbox:?}").contains("canary"));
@@ -107,7 +108,13 @@ fn what_reads_the_same_is_taken_over() {
         Arc::ptr_eq(&toolbox.get(name).unwrap(), &first.get(name).unwrap())
     };
 
-    let second = Toolbox::load(dir.path(), &BTreeMap::new(), Some(&first)).unwrap();
+    let second = Toolbox::load(
+        dir.path(),
+        &BTreeMap::new(),
+        Some(&first),
+        &Reading::default(),
+    )
+    .unwrap();
     assert!(same(&second, "calculator") && same(&second, "gettime"));
 
     fs::write(
@@ -115,11 +122,25 @@ fn what_reads_the_same_is_taken_over() {
         "{\"type\":\"object\"}",
     )
     .unwrap();
-    let third = Toolbox::load(dir.path(), &BTreeMap::new(), Some(&second)).unwrap();
+    let third = Toolbox::load(
+        dir.path(),
+        &BTreeMap::new(),
+        Some(&second),
+        &Reading::default(),
+    )
+    .unwrap();
     assert!(!same(&third, "calculator") && same(&third, "gettime"));
 
     fs::write(dir.path().join("a/calculator.json"), "{").unwrap();
-    assert!(Toolbox::load(dir.path(), &BTreeMap::new(), Some(&third)).is_err());
+    assert!(
+        Toolbox::load(
+            dir.path(),
+            &BTreeMap::new(),
+            Some(&third),
+            &Reading::default()
+        )
+        .is_err()
+    );
     assert!(!third.list().is_empty());
 }
 

@@ -152,8 +152,8 @@ fn offered(toolbox: &Toolbox) -> Vec<String> {
 
 async fn started(dir: &Path, previous: Option<&Toolbox>) -> Toolbox {
     let variables = variables(&[("KEY", "canary-0123456789"), ("PASSED", "passed")]);
-    let toolbox =
-        Toolbox::load(dir, &variables, previous).unwrap_or_else(|faults| panic!("{faults}"));
+    let toolbox = Toolbox::load(dir, &variables, previous, &Reading::default())
+        .unwrap_or_else(|faults| panic!("{faults}"));
     toolbox.start(&Handle::current());
     toolbox
 }

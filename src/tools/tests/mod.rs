@@ -50,7 +50,7 @@ fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 fn load(dir: &Path) -> Result<Toolbox, Faults> {
-    Toolbox::load(dir, &BTreeMap::new(), None)
+    Toolbox::load(dir, &BTreeMap::new(), None, &Reading::default())
 }
 
 /// A toolbox of one plugin.

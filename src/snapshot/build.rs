@@ -1,0 +1,191 @@
+//! From files to a generation: everything that may fail, before anything is put in force.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use super::{KeyFinder, KeyRing, Snapshot};
+use crate::config::model::{Allowance, Config, Key};
+use crate::config::prices::Prices;
+use crate::config::{self, Sources};
+use crate::error::{Fault, Faults};
+use crate::personality::Personalities;
+use crate::reading::Reading;
+use crate::shipped;
+use crate::tools::Toolbox;
+
+/// What tokens cost, beside the configuration file.
+const PRICES: &str = "prices.toml";
+
+/// A generation that can be put in force.
+pub struct Next {
+    pub snapshot: Snapshot,
+    /// What works but may not be meant.
+    pub warnings: Vec<Fault>,
+    /// Keys that changed on disk and wait for a restart.
+    pub waiting: Vec<String>,
+}
+
+/// What a process has of earlier generations.
+#[derive(Clone, Copy)]
+pub struct Before<'a> {
+    /// What was bound and opened at the start, and stays so.
+    pub started: &'a Config,
+    pub current: &'a Snapshot,
+}
+
+/// Reads and builds one.
+///
+/// A further file beside `yychat.toml` is to be read here, as text through
+/// `reading.optional(&config::beside(sources, name))`: then it is watched, no half of it is taken,
+/// and what is wrong with it keeps the whole generation from being put in force.
+pub fn build(
+    sources: &Sources,
+    reading: &Reading,
+    before: Option<Before<'_>>,
+) -> Result<Next, Faults> {
+    let loaded = config::load(sources, reading)?;
+    let origin = loaded.file.as_deref().unwrap_or(Path::new("environment"));
+    let (config, waiting) = match before {
+        Some(Before { started, .. }) => (
+            config::in_force(started, &loaded.config),
+            config::needs_restart(started, &loaded.config),
+        ),
+        None => (loaded.config, Vec::new()),
+    };
+    let mut faults = Faults::default();
+    let needs_keys = config.server.is_exposed() && !config.server.insecure_no_auth;
+    if needs_keys && config.auth.keys.is_empty() {
+        faults.push(no_keys(&config, origin));
+    }
+    let current = before.map(|before| before.current);
+    let personalities = faults.take(personalities(&config, reading, current));
+    if let Some(personalities) = &personalities {
+        let unknown = unknown_defaults(&config, personalities, origin);
+        faults.0.extend(unknown);
+    }
+    let tools = faults.take(tools(&config, sources, reading, current));
+    let prices = faults.take(prices(sources, reading, &config));
+    let (Some(personalities), Some(tools), Some(prices)) = (personalities, tools, prices) else {
+        return Err(faults);
+    };
+    let mut warnings = loaded.warnings;
+    warnings.extend(personalities.warnings().cloned());
+    faults.or(Next {
+        snapshot: Snapshot {
+            generation: current.map_or(1, |current| current.generation + 1),
+            keys: KeyRing::new(&config.auth.keys).open_without_keys(!needs_keys),
+            finder: KeyFinder::of(&config),
+            config,
+            personalities,
+            tools,
+            prices,
+        },
+        warnings,
+        waiting,
+    })
+}
+
+/// What is bound decides, not what the file says of it: that waits for a restart.
+fn no_keys(config: &Config, origin: &Path) -> Fault {
+    Fault::new(
+        origin,
+        format!(
+            "has no [[auth.keys]], and {} is bound, which others reach",
+            config.server.listen
+        ),
+        "put the keys back; to go on without any, restart on 127.0.0.1",
+    )
+}
+
+/// Where the folder that is there by default is absent from the start, those of the program itself
+/// serve; one that was named, or that goes away while it serves, is a fault.
+fn personalities(
+    config: &Config,
+    reading: &Reading,
+    current: Option<&Snapshot>,
+) -> Result<Personalities, Faults> {
+    let previous = current.map(|current| &current.personalities);
+    let had_own = previous.is_some_and(|previous| !previous.are_shipped());
+    let dir = &config.personality.dir;
+    let dir = or_shipped(dir, config::DEFAULT_PERSONALITIES, had_own, reading);
+    Personalities::load(&dir, previous, reading)
+}
+
+/// As with personalities.
+fn tools(
+    config: &Config,
+    sources: &Sources,
+    reading: &Reading,
+    current: Option<&Snapshot>,
+) -> Result<Toolbox, Faults> {
+    let previous = current.map(|current| &current.tools);
+    let had_own = previous.is_some_and(|previous| !previous.is_shipped());
+    let dir = or_shipped(
+        &config.tools.dir,
+        config::DEFAULT_PLUGINS,
+        had_own,
+        reading,
+    );
+    Toolbox::load(&dir, &sources.env, previous, reading)
+}
+
+fn or_shipped<'a>(
+    dir: &'a Path,
+    default: &str,
+    had_own: bool,
+    reading: &Reading,
+) -> Cow<'a, Path> {
+    match dir == Path::new(default) && !had_own && reading.is_absent(dir) {
+        true => Cow::Owned(shipped::folder(default)),
+        false => Cow::Borrowed(dir),
+    }
+}
+
+/// What tokens cost; a budget in dollars needs some.
+fn prices(sources: &Sources, reading: &Reading, config: &Config) -> Result<Prices, Faults> {
+    let file = config::beside(sources, PRICES);
+    let prices = Prices::load(&file, reading)?;
+    let in_dollars = |key: &&Key| {
+        let mut budgets = key.budgets.iter();
+        budgets.any(|budget| matches!(budget.allowance, Allowance::Usd(_)))
+    };
+    match config.auth.keys.iter().find(in_dollars) {
+        Some(key) if prices.is_empty() => {
+            let what = format!(
+                "the key `{}` has a budget in dollars, and no model a price",
+                key.name
+            );
+            let mend =
+                "add [[prices]] with `model`, `input` and `output`, in dollars a million tokens";
+            Err(Fault::new(&file, what, mend).into())
+        }
+        _ => Ok(prices),
+    }
+}
+
+/// Defaults may only name personalities that there are.
+fn unknown_defaults(config: &Config, personalities: &Personalities, origin: &Path) -> Vec<Fault> {
+    let of_keys = config.auth.keys.iter().enumerate().map(|(index, key)| {
+        let name = format!("auth.keys.{index}.personality");
+        (name, key.personality.as_deref())
+    });
+    let everybodys = (
+        "personality.default".to_owned(),
+        config.personality.default.as_deref(),
+    );
+    let defaults = std::iter::once(everybodys).chain(of_keys);
+    let unknown = defaults.filter_map(|(key, id)| {
+        let is_known = |id: &str| {
+            // One that is broken costs itself alone.
+            personalities.get(id).is_some() || personalities.why_not(id).is_some()
+        };
+        let id = id.filter(|id| !id.is_empty() && !is_known(id))?;
+        let dir = config.personality.dir.display();
+        Some(Fault::new(
+            origin,
+            format!("{key} names `{id}`, which no personality has"),
+            format!("add it to {dir}, or name another"),
+        ))
+    });
+    unknown.collect()
+}
