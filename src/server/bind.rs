@@ -130,6 +130,23 @@ impl Bound {
         })
     }
 
+    /// Whether keys are needed was decided by the configured address: the bound one must not be
+    /// reached by more.
+    pub(super) fn expect_as_configured(&self, server: &Server) -> Result<(), Fault> {
+        let bound = Server {
+            listen: self.api,
+            ..server.clone()
+        };
+        if bound.is_exposed() && !server.is_exposed() {
+            return Err(Fault::new(
+                "server.listen",
+                format!("is {}, and {} is bound", server.listen, self.api),
+                "configure the address that is bound",
+            ));
+        }
+        Ok(())
+    }
+
     /// The sockets again, to be handed on.
     pub(super) fn kept(&mut self) -> Option<Vec<TcpListener>> {
         self.kept.take()

@@ -69,7 +69,7 @@ const TRACING: Duration = Duration::from_secs(5);
 pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> Result<(), Fault> {
     let snapshot = store.load();
     let config = &snapshot.config;
-    expect_known(&bound, config)?;
+    bound.expect_as_configured(&config.server)?;
     let metrics = Arc::new(Metrics::new());
     let filing = Filing::start(metrics.clone())
         .map_err(|error| Fault::new("server", format!("no thread can be made: {error}"), ""))?;
@@ -192,23 +192,6 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
     background.shutdown_background();
     drop(filing);
     tracing::info!("stopped");
-    Ok(())
-}
-
-/// Whether keys are needed was decided by the configured address: the bound one must be no opener.
-fn expect_known(bound: &Bound, config: &Config) -> Result<(), Fault> {
-    let listen = bound.api();
-    let of_bound = Listen {
-        listen,
-        ..config.server.clone()
-    };
-    if of_bound.is_exposed() && !config.server.is_exposed() {
-        return Err(Fault::new(
-            "server.listen",
-            format!("is {}, and {listen} is bound", config.server.listen),
-            "configure the address that is bound",
-        ));
-    }
     Ok(())
 }
 
