@@ -63,14 +63,16 @@ def get(port, path, headers=None, method="GET", body=None, timeout=30):
 class Gateway:
     """The binary, from its start to its end, in a folder that vanishes."""
 
-    def __init__(self, config="", upstream=None, env=None, wrap=(), args=(), memory=True):
+    def __init__(
+        self, config="", upstream=None, env=None, wrap=(), args=(), memory=True, host="127.0.0.1"
+    ):
         self._folder = tempfile.TemporaryDirectory()
         self.folder = pathlib.Path(self._folder.name)
         self.port, self.admin = free_ports(2)
         for name in ("conf/personalities", "plugins"):
             (self.folder / name).mkdir(parents=True)
         self.head = (
-            f'[server]\nlisten = "127.0.0.1:{self.port}"\n'
+            f'[server]\nlisten = "{host}:{self.port}"\n'
             f'admin_listen = "127.0.0.1:{self.admin}"\n'
             f"[memory]\nenabled = {str(memory).lower()}\n"
         )

@@ -137,6 +137,9 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     if let Some(memory) = &admin.memory {
         show_memory(&admin.metrics, memory).await;
     }
+    let unwatched = admin.snapshots.status().unwatched.len();
+    let unwatched = i64::try_from(unwatched).unwrap_or(i64::MAX);
+    admin.metrics.generation.unwatched.set(unwatched);
     let headers = [(
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",

@@ -109,6 +109,8 @@ fn generation(admin: &Admin) -> Value {
         "faults": faults.collect::<Vec<_>>(),
         "broken": broken.collect::<Vec<_>>(),
         "waiting": status.waiting,
+        "unwatched": status.unwatched,
+        "open_to_all": admin.snapshots.load().is_open_to_all(),
     })
 }
 

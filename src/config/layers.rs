@@ -15,6 +15,8 @@ use toml::de::DeValue;
 
 use super::file;
 use super::raw::Raw;
+use super::validate::is_log_filter;
+use crate::error::Fault;
 
 /// What `metadata.name` says of a layer.
 pub(super) const FILE: &str = "file";
@@ -29,6 +31,14 @@ const MAX_INDEX: usize = 255;
 
 /// An old variable, its key, and its value as that key writes it; `None` leaves the key alone.
 type Alias = (&'static str, &'static str, fn(&str) -> Option<String>);
+
+/// Variables of names so general that others set them too, Kubernetes among them: for a Service
+/// called `server` it sets `SERVER_PORT=tcp://10.0.0.1:80`. They count where they make sense.
+const GENERAL: [(&str, fn(&str) -> bool, &str); 3] = [
+    ("SERVER_HOST", is_host, "an IP address"),
+    ("SERVER_PORT", is_port, "a port"),
+    ("LOG_LEVEL", is_log_level, "a level"),
+];
 
 /// YYChat's variables and OpenTelemetry's with one key each, the later ones stronger. `SERVER_HOST`, `SERVER_PORT`,
 /// `OPENAI_*`, `YYCHAT_API_KEY` and `YYCHAT_ADMIN_KEY` are not among them: they set parts of keys.
@@ -67,12 +77,33 @@ impl Provider for Layer {
     }
 }
 
+/// The variables among the old ones that are somebody else's, as remarks.
+pub(super) fn strangers(environment: &BTreeMap<String, String>) -> Vec<Fault> {
+    let strangers = GENERAL.into_iter().filter_map(|(name, is_ours, wanted)| {
+        let text = non_empty(environment, name).filter(|text| !is_ours(text))?;
+        Some(Fault::new(
+            ENVIRONMENT,
+            format!("{name} is {text:?}, which is not {wanted}, and is ignored"),
+            "take it out where it is meant for this program; Kubernetes sets such names for \
+             Services unless `enableServiceLinks` is false",
+        ))
+    });
+    strangers.collect()
+}
+
 /// Puts the layers on top of each other.
 pub(super) fn merge(
     file: Option<(&Path, Dict)>,
     environment: &BTreeMap<String, String>,
     overrides: &[(String, String)],
 ) -> Figment {
+    let mut environment = environment.clone();
+    for (name, is_ours, _) in GENERAL {
+        if !non_empty(&environment, name).is_some_and(is_ours) {
+            environment.remove(name);
+        }
+    }
+    let environment = &environment;
     let mut figment = Figment::new();
     if let Some((path, values)) = file {
         figment = figment.merge(Layer {
@@ -252,6 +283,18 @@ fn cache_switch(text: &str) -> Option<String> {
 
 fn save_mode(text: &str) -> Option<String> {
     Some(text.trim_end_matches("_only").to_owned())
+}
+
+fn is_host(text: &str) -> bool {
+    text == "localhost" || text.parse::<IpAddr>().is_ok()
+}
+
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok()
+}
+
+fn is_log_level(text: &str) -> bool {
+    log_level(text).is_some_and(|level| is_log_filter(&level))
 }
 
 /// Python's names of levels.

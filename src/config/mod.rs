@@ -80,7 +80,7 @@ pub fn load(sources: &Sources, reading: &Reading) -> Result<Loaded, Faults> {
         environment: &sources.env,
         reading,
         faults: Faults(misfits),
-        warnings: Vec::new(),
+        warnings: layers::strangers(&sources.env),
     };
     let config = validate::validate(&raw, &mut check);
     let Check {

@@ -15,7 +15,7 @@ use super::torn::Unread;
 use crate::shipped;
 
 /// What is at a path.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Found {
     Contents { digest: [u8; 32], bytes: Bytes },
     TooLarge(usize),

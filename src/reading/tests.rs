@@ -223,3 +223,18 @@ fn a_path_has_the_names_of_its_links() {
     symlink("ring", root.join("ring")).unwrap();
     assert!(super::names(&root.join("ring")).len() <= 20);
 }
+
+#[test]
+fn what_was_read_is_never_printed() {
+    let folder = folder();
+    let file = folder.path().join("secret");
+    fs::write(&file, "canary-0123456789").unwrap();
+    let reading = Reading::default();
+    reading.read(&file, MOST).unwrap();
+    let mut shown = format!("{reading:?}");
+    shown.push_str(&format!("{:?}", reading.finish()));
+    assert!(
+        shown.contains("secret") && !shown.contains("canary"),
+        "{shown}"
+    );
+}

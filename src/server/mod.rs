@@ -158,6 +158,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
     // Whoever asks during the drain is told that it drains.
     server.add_service(drain.last(admin_service));
     introduce(&store.load(), &bound);
+    let snapshots = store.clone();
     let reload = move || {
         reloaded(store.reload_anyway());
     };
@@ -176,6 +177,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
             shutdown,
             started: Mutex::new(Some(started)),
             reload,
+            snapshots,
             succession: succession.clone(),
             drain,
         }),
@@ -357,19 +359,16 @@ fn show_generation(store: &Store, metrics: &Metrics, outcome: Outcome) {
     if let Err(why) = logs::set_level(&snapshot.config.log.level) {
         tracing::error!(why, "the log's level stays as it was");
     }
-    metrics
-        .insecure_no_auth
-        .set(i64::from(snapshot.is_open_to_all()));
-    metrics
-        .config_generation
+    let shown = &metrics.generation;
+    shown.open_to_all.set(i64::from(snapshot.is_open_to_all()));
+    shown
+        .number
         .set(i64::try_from(status.generation).unwrap_or(i64::MAX));
-    metrics
-        .config_last_good
-        .set(i64::from(status.is_last_good()));
-    metrics
+    shown.last_good.set(i64::from(status.is_last_good()));
+    shown
         .personalities_broken
         .set(i64::try_from(status.broken.0.len()).unwrap_or(i64::MAX));
-    metrics.config_reload(match outcome {
+    shown.reloaded(match outcome {
         Outcome::Applied => "applied",
         Outcome::Unchanged => "unchanged",
         Outcome::Refused => "refused",

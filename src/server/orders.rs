@@ -11,6 +11,7 @@ use sd_notify::NotifyState;
 use super::drain::{Drain, Then};
 use super::signals::{Order, Shutdown};
 use super::successor::{Heir, Succession, Upgrade};
+use crate::snapshot::Store;
 
 /// What is done once, when the services have started and orders are heard.
 pub type Started = Box<dyn FnOnce() + Send>;
@@ -20,6 +21,7 @@ pub struct Orders<R> {
     pub shutdown: Arc<dyn Shutdown>,
     pub started: Mutex<Option<Started>>,
     pub reload: R,
+    pub snapshots: Arc<Store>,
     pub succession: Arc<Succession>,
     pub drain: Drain,
 }
@@ -62,6 +64,12 @@ impl<R> Orders<R> {
     fn upgrade(&self, upgrade: &mut Option<Upgrade>) {
         if upgrade.is_some() {
             tracing::warn!("upgrade refused: one is under way");
+            return;
+        }
+        if let Err(faults) = self.snapshots.rehearse() {
+            for fault in &faults.0 {
+                tracing::error!(%fault, "upgrade failed: the new process would begin with a broken edit");
+            }
             return;
         }
         match self.succession.begin() {

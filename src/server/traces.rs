@@ -52,3 +52,23 @@ fn client(endpoint: &Url) -> Result<reqwest::Client, String> {
     let client = outbound::trusting(endpoint, None)?.timeout(EXPORT);
     client.build().map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_print_no_field() {
+        let headers = "authorization=Bearer%20canary-0123456789".into();
+        let settings = Settings {
+            endpoint: "http://127.0.0.1:4318/v1/traces".to_owned(),
+            headers: Traces::fields(&headers).expect("fields"),
+            service_name: "yychat".to_owned(),
+        };
+        let shown = format!("{settings:?}");
+        assert!(
+            shown.contains("authorization") && !shown.contains("canary"),
+            "{shown}"
+        );
+    }
+}

@@ -75,7 +75,11 @@ impl Caller {
 }
 
 /// The configured keys as digests, so that comparing takes the same time whatever was presented.
-pub struct KeyRing(Vec<(KeyDigest, Caller)>);
+pub struct KeyRing {
+    keys: Vec<(KeyDigest, Caller)>,
+    /// Whether anyone is let in where there are no keys.
+    open: bool,
+}
 
 type KeyDigest = [u8; 32];
 
@@ -89,23 +93,36 @@ pub enum Unproven {
 }
 
 impl KeyRing {
-    /// Takes the digests of `keys`.
+    /// Takes the digests of `keys`. Without any nobody is let in.
     pub fn new(keys: &[Key]) -> Self {
         let keys = keys.iter().map(|key| {
             let digest = digest(key.key.expose_secret().as_bytes());
             (digest, Caller::of(key))
         });
-        Self(keys.collect())
+        Self {
+            keys: keys.collect(),
+            open: false,
+        }
     }
 
-    /// The caller whom the presented key proves. Without configured keys anyone is let in: the
+    /// Lets all in where there are no keys, if `open`.
+    pub fn open_without_keys(self, open: bool) -> Self {
+        Self { open, ..self }
+    }
+
+    /// Whether there are none, and nobody is asked for one.
+    pub fn lets_all_in(&self) -> bool {
+        self.open && self.keys.is_empty()
+    }
+
+    /// The caller whom the presented key proves; any caller where there are no keys, since the
     /// listener is on loopback then, or the operator said so.
     ///
     /// # Errors
     ///
     /// That the key is none of these, or was one.
     pub fn prove(&self, presented: &[u8]) -> Result<Caller, Unproven> {
-        if self.0.is_empty() {
+        if self.lets_all_in() {
             return Ok(Caller::anonymous());
         }
         let caller = self.find(presented).ok_or(Unproven::Unknown)?;
@@ -115,23 +132,18 @@ impl KeyRing {
         }
     }
 
-    /// Whether there are none, and nobody is asked for one.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Every key is compared, and found by arithmetic, so that time tells nothing.
     fn find(&self, presented: &[u8]) -> Option<&Caller> {
         let presented = digest(presented);
         let mut found = Choice::from(0);
         let mut place = 0;
-        for (index, (known, _)) in (0u64..).zip(&self.0) {
+        for (index, (known, _)) in (0u64..).zip(&self.keys) {
             let same = known.ct_eq(&presented);
             place.conditional_assign(&index, same);
             found |= same;
         }
         let place = usize::try_from(place).ok()?;
-        bool::from(found).then(|| self.0.get(place).map(|(_, caller)| caller))?
+        bool::from(found).then(|| self.keys.get(place).map(|(_, caller)| caller))?
     }
 }
 
@@ -143,6 +155,7 @@ fn digest(key: &[u8]) -> KeyDigest {
 mod tests {
     use super::*;
     use crate::config::{self, Sources};
+    use crate::reading::Reading;
 
     const A: &str = "name = 'a'\nkey = { env = 'a' }\ntenant = 'one'\n";
     const B: &str = "name = 'b'\nkey = { env = 'b' }\ntenant = 'two'\n";
@@ -154,11 +167,12 @@ mod tests {
         let tables = tables.map(|table| format!("[[auth.keys]]\n{table}\n"));
         std::fs::write(&file, tables.concat()).unwrap();
         let env = ["a", "b"].map(|name| (name.to_owned(), format!("secret-of-{name}-0123456789")));
-        let loaded = config::load(&Sources {
+        let sources = Sources {
             file: Some(file),
             env: env.into(),
             ..Sources::default()
-        });
+        };
+        let loaded = config::load(&sources, &Reading::default());
         KeyRing::new(
             &loaded
                 .unwrap_or_else(|faults| panic!("{faults}"))
@@ -185,8 +199,15 @@ mod tests {
     }
 
     #[test]
-    fn without_keys_anyone_is_the_default_tenant() {
-        let caller = KeyRing::new(&[]).prove(b"whatever").expect("let in");
+    fn without_keys_anyone_is_the_default_tenant_or_nobody_let_in() {
+        let none = || KeyRing::new(&[]);
+        for presented in ["", "whatever"] {
+            let proven = none().prove(presented.as_bytes());
+            assert_eq!(proven.err(), Some(Unproven::Unknown));
+        }
+        let ring = none().open_without_keys(true);
+        assert!(ring.lets_all_in() && !none().lets_all_in());
+        let caller = ring.prove(b"whatever").expect("let in");
         assert_eq!(&*caller.tenant, "default");
     }
 

@@ -95,6 +95,27 @@ impl Store {
         self.read_again(true)
     }
 
+    /// Whether what is on disk could take the place of what is in force, all of it. A process that
+    /// begins anew has no last good state to fall back to.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn rehearse(&self) -> Result<(), Faults> {
+        let in_force = self.read.lock().in_force.clone();
+        let current = self.load();
+        let before = Before {
+            started: &self.started,
+            current: &current,
+        };
+        let reading = Reading::again(in_force, self.writers.clone());
+        let next = build(&self.sources, &reading, Some(before))?.snapshot;
+        let broken = next.personalities.broken().iter();
+        let lost = broken.filter(|broken| broken.is_last_good);
+        let faults = lost.flat_map(|broken| broken.faults.0.iter().cloned());
+        Faults(faults.collect()).or(())
+    }
+
     fn read_again(&self, anyway: bool) -> Outcome {
         let mut read = self.read.lock();
         if !anyway && read.last.is_current(&self.writers) {
@@ -167,7 +188,7 @@ impl Store {
         let generation = next.snapshot.generation;
         let broken = next.snapshot.broken();
         let known = self.status();
-        let mut new = broken.0.iter().filter(|it| !known.broken.0.contains(it));
+        let new = broken.0.iter().filter(|it| !known.broken.0.contains(it));
         new.for_each(|fault| tracing::error!(%fault, "personality broken"));
         self.current.store(Arc::new(next.snapshot));
         let status = Status {

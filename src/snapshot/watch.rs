@@ -255,6 +255,7 @@ mod tests {
     use notify::event::{CreateKind, DataChange, RemoveKind};
 
     use super::*;
+    use crate::snapshot::Status;
 
     const WRITTEN: EventKind = EventKind::Modify(ModifyKind::Data(DataChange::Any));
     const CLOSED: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
@@ -326,5 +327,24 @@ mod tests {
             heard(end, &wanted, &writers);
         }
         assert!(!writers.are_at(&file));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_watched_is_told_of() {
+        let (sender, _events) = mpsc::channel();
+        let mut watches = Watches::new(sender, Writers::default());
+        assert_eq!(watches.renew(&Record::default()), Vec::<String>::new());
+        watches.watcher = Err(notify::Error::generic("too many open files"));
+        let unwatched = watches.renew(&Record::default());
+        assert_eq!(unwatched, ["all: too many open files"]);
+        let status = Status {
+            unwatched,
+            ..Status::first()
+        };
+        let said = status.describe();
+        assert!(
+            said.contains("not watched") && said.contains("too many open files"),
+            "{said}"
+        );
     }
 }

@@ -13,6 +13,7 @@ use prometheus::{
 use super::extraction::Extraction;
 use super::filing::{self, Desk, Tray};
 use super::gen_ai::GenAi;
+use super::generation::Generation;
 use super::logs;
 use super::quota::Quota;
 use super::registry::{counters, gauge, histogram, histograms, register, take_over};
@@ -35,18 +36,11 @@ pub struct Metrics {
     pub live_streams: IntGauge,
     pub(super) tray: Tray,
     ring: Ring,
-    /// `yychat_config_generation`
-    pub config_generation: IntGauge,
-    config_reloads: IntCounterVec,
-    /// `yychat_config_last_good`
-    pub config_last_good: IntGauge,
-    /// `yychat_personalities_broken`
-    pub personalities_broken: IntGauge,
+    /// The generation in force.
+    pub generation: Generation,
     upstream_errors: IntCounterVec,
     /// `yychat_auth_failures_total`
     pub auth_failures: IntCounter,
-    /// `yychat_insecure_no_auth`
-    pub insecure_no_auth: IntGauge,
     /// `yychat_connections`
     pub connections: IntGauge,
     rejected: IntCounterVec,
@@ -112,27 +106,7 @@ impl Metrics {
             ),
             tray: Tray::default(),
             ring: Ring::default(),
-            config_generation: gauge(
-                &registry,
-                "yychat_config_generation",
-                "The generation of configuration, personalities and plugins in force",
-            ),
-            config_reloads: counters(
-                &registry,
-                "yychat_config_reload_total",
-                "Reloads tried, by outcome",
-                &["outcome"],
-            ),
-            config_last_good: gauge(
-                &registry,
-                "yychat_config_last_good",
-                "1 when the files on disk are in force, 0 when older ones serve",
-            ),
-            personalities_broken: gauge(
-                &registry,
-                "yychat_personalities_broken",
-                "Faults of personality files: of each the last good version serves, or none",
-            ),
+            generation: Generation::new(&registry),
             upstream_errors: counters(
                 &registry,
                 "yychat_upstream_errors_total",
@@ -145,11 +119,6 @@ impl Metrics {
                     "yychat_auth_failures_total",
                     "Requests refused for a missing or wrong key",
                 ),
-            ),
-            insecure_no_auth: gauge(
-                &registry,
-                "yychat_insecure_no_auth",
-                "1 when a non-loopback listener serves without keys",
             ),
             connections: gauge(
                 &registry,
@@ -299,11 +268,6 @@ impl Metrics {
         self.upstream_errors
             .with_label_values(&[upstream, kind])
             .inc();
-    }
-
-    /// Counts a reload that was `applied`, `unchanged` or `refused`.
-    pub fn config_reload(&self, outcome: &'static str) {
-        self.config_reloads.with_label_values(&[outcome]).inc();
     }
 
     /// Counts a connection or request refused before it was served.

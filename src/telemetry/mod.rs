@@ -3,6 +3,7 @@
 mod extraction;
 mod filing;
 mod gen_ai;
+mod generation;
 pub mod logs;
 pub mod metrics;
 pub mod phases;

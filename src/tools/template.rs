@@ -2,6 +2,7 @@
 //! escaped for the place where it stands, whatever the template says.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
@@ -38,11 +39,17 @@ pub(super) enum Place {
 pub(super) struct Template(String);
 
 /// The templates of one tool or server.
-#[derive(Debug)]
 pub(super) struct Templates {
     environment: Environment<'static>,
     added: usize,
     secrets: Secrets,
+}
+
+impl fmt::Debug for Templates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Someone may have written a secret out in one.
+        write!(f, "Templates({})", self.added)
+    }
 }
 
 impl Templates {

@@ -182,6 +182,26 @@ fn a_new_process_that_cannot_start_leaves_the_old_one_serving() {
 }
 
 #[test]
+fn no_new_process_begins_with_half_a_file() {
+    let (upstream, _gate) = upstream();
+    let mut program = Program::start(setup(&upstream).persona("ada", "You are Ada."));
+    let file = program.setup.path("conf/yychat.toml");
+    let persona = program.setup.path("conf/personalities/ada.json");
+    for (path, half) in [(&file, "# to be continued"), (&persona, "{")] {
+        let good = fs::read(path).expect("a file of ours");
+        fs::write(path, half).expect("a file of ours");
+        program.signal("QUIT");
+        program.says("upgrade failed: the new process would begin with a broken edit");
+        let answer = program.exchange(chat(&[], r#"{"personality_id":"ada","messages":[]}"#));
+        assert_eq!(answer.status(), 200);
+        fs::write(path, good).expect("a file of ours");
+    }
+    let old = program.pid;
+    program.upgrade();
+    assert_ne!(program.pid, old);
+}
+
+#[test]
 fn a_file_that_was_replaced_is_the_new_version_and_one_upgrade_is_enough_at_a_time() {
     let (upstream, _gate) = upstream();
     let mut program = Program::start(setup(&upstream));

@@ -58,6 +58,10 @@ function findings({ overview, status, generation, entries }) {
   if (generation?.broken?.length) {
     found.push(['bad', t('personalities_broken', { faults: t('faults', { n: generation.broken.length }) })]);
   }
+  if (generation?.open_to_all) found.push(['warn', t('open_to_all')]);
+  if (generation?.unwatched?.length) {
+    found.push(['warn', t('unwatched', { n: generation.unwatched.length, first: generation.unwatched[0] })]);
+  }
   const recent = entries.filter((entry) => now - entry.at < RECENT);
   const broke = recent.filter(failed);
   if (broke.length > 0) found.push(['bad', counted('failures', broke, recent, now)]);

@@ -265,13 +265,13 @@ pub struct Traces {
 
 impl Traces {
     /// The fields of [`Self::headers`], decoded; `None` where they are not of the form.
-    pub fn fields(headers: &SecretString) -> Option<HashMap<String, String>> {
+    pub fn fields(headers: &SecretString) -> Option<HashMap<String, SecretString>> {
         let fields = headers.expose_secret().split(',').map(|field| {
             let (name, value) = field.split_once('=')?;
             let value = percent_decode_str(value).decode_utf8().ok()?;
             HeaderName::try_from(name).ok()?;
             HeaderValue::try_from(&*value).ok()?;
-            Some((name.to_owned(), value.into_owned()))
+            Some((name.to_owned(), value.into_owned().into()))
         });
         fields.collect()
     }

@@ -244,6 +244,34 @@ fn what_each_key_may_is_read() {
 }
 
 #[test]
+fn general_names_that_are_somebody_elses_are_ignored_and_told_of() {
+    for (name, text) in [
+        ("SERVER_PORT", "tcp://10.96.0.12:8000"),
+        ("SERVER_PORT", "70000"),
+        ("SERVER_PORT", "http"),
+        ("SERVER_HOST", "server.default.svc"),
+        ("SERVER_HOST", "tcp://10.96.0.12"),
+        ("LOG_LEVEL", "verbose"),
+        ("LOG_LEVEL", "tcp://10.96.0.12:8000"),
+        ("LOG_LEVEL", "20"),
+    ] {
+        let loaded = load_text("", &[(name, text)]).unwrap();
+        assert_eq!(
+            changed(&loaded.config, &config("", &[])),
+            Vec::<String>::new()
+        );
+        let [warning] = &loaded.warnings[..] else {
+            panic!("one warning of {name}={text}")
+        };
+        let warning = warning.to_string();
+        assert!(warning.starts_with(&format!("environment: {name} is {text:?}, which is not")));
+    }
+    // A name of its own is meant, whatever it says.
+    let shown = faults("", &[("YYCHAT__LOG__LEVEL", "verbose")]);
+    assert!(shown.contains("set by YYCHAT__LOG__LEVEL"), "{shown}");
+}
+
+#[test]
 fn opentelemetrys_variables_turn_traces_on() {
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318/"),

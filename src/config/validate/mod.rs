@@ -315,14 +315,18 @@ fn tools(raw: &raw::Tools, check: &mut Check<'_>) -> Tools {
     }
 }
 
-fn log(raw: &raw::Log, check: &mut Check<'_>) -> Log {
+/// Whether text is a level or filter of what is logged.
+pub(super) fn is_log_filter(text: &str) -> bool {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     // A filter takes a bare word that is no level for the name of a module.
     let is_level = |word: &str| {
         word.contains(['=', '[', ':']) || LEVELS.contains(&word.trim().to_lowercase().as_str())
     };
-    let parses = EnvFilter::builder().parse(&raw.level).is_ok();
-    if !parses || !raw.level.split(',').all(is_level) {
+    EnvFilter::builder().parse(text).is_ok() && text.split(',').all(is_level)
+}
+
+fn log(raw: &raw::Log, check: &mut Check<'_>) -> Log {
+    if !is_log_filter(&raw.level) {
         check.fault(
             "log.level",
             format!("is {:?}, not a level or filter", raw.level),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use opentelemetry_otlp::{Protocol, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanExporter as _;
+use secrecy::ExposeSecret;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::sleep;
@@ -34,11 +35,13 @@ impl Exporter {
         client: reqwest::Client,
         metrics: Arc<Metrics>,
     ) -> Result<Self, String> {
+        let headers = settings.headers.iter();
+        let headers = headers.map(|(name, value)| (name.clone(), value.expose_secret().to_owned()));
         let mut otlp = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(&settings.endpoint)
-            .with_headers(settings.headers.clone())
+            .with_headers(headers.collect())
             .with_http_client(client)
             .build()
             .map_err(|error| error.to_string())?;

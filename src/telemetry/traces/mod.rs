@@ -22,6 +22,7 @@ use opentelemetry_sdk::trace::{
     IdGenerator, RandomIdGenerator, Sampler, SamplingDecision, ShouldSample,
 };
 use parking_lot::Mutex;
+use secrecy::SecretString;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -45,8 +46,8 @@ const QUEUE: usize = 2048;
 pub struct Settings {
     /// The full URL, `http://127.0.0.1:4318/v1/traces` say.
     pub endpoint: String,
-    /// Fields sent with each export; they may be secret.
-    pub headers: HashMap<String, String>,
+    /// Fields sent with each export.
+    pub headers: HashMap<String, SecretString>,
     /// `service.name`.
     pub service_name: String,
 }

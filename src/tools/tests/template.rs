@@ -18,6 +18,16 @@ fn render(place: Place, source: &str, arguments: Value) -> Result<String, String
     templates.render(&template, &context)
 }
 
+#[test]
+fn templates_are_never_printed() {
+    let secrets = [("key".to_owned(), SecretString::from("canary-0123456789"))];
+    let mut templates = Templates::new(secrets.into_iter().collect());
+    let source = "Bearer canary-0123456789 {{ secrets.key }}";
+    let template = templates.add(Place::Text, source, None).unwrap();
+    let shown = format!("{templates:?}{template:?}");
+    assert!(!shown.contains("canary"), "{shown}");
+}
+
 proptest! {
     /// A value in a URL is one component: nothing in it ends the component that it stands in.
     #[test]
