@@ -9,6 +9,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use super::Shared;
+use super::edge::cors::Sharing;
 use super::edge::overload::Admission;
 use super::route::endpoint::{Endpoint, OTHER};
 use super::route::origins::Learning;
@@ -35,6 +36,8 @@ pub struct Context {
     pub route: Route,
     /// What the path asks for. Set by `admit`.
     pub endpoint: Endpoint,
+    /// What a browser is told beside the answer. Set by `admit`.
+    pub sharing: Sharing,
     /// Who asks. Set by `admit` once the key is proven; absent on refused requests.
     pub caller: Option<Caller>,
     /// Its place among the live requests, which it leaves when dropped. Set by `admit`.
@@ -142,6 +145,7 @@ impl Context {
             trace: None,
             route: Route::None,
             endpoint: OTHER,
+            sharing: Sharing::default(),
             caller: None,
             admission: None,
             reservation: None,

@@ -33,9 +33,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::context::{Context, Route};
-use self::edge::admit;
+use self::edge::admit::{self, Admitted};
 use self::edge::overload::Overload;
+use self::edge::respond;
 pub use self::edge::{listener, local};
+use self::exchange::fail::Failure;
 use self::exchange::{fail, finish, plain, run};
 use self::local::Local;
 use self::route::origins::Origins;
@@ -134,9 +136,14 @@ impl Gateway {
     /// Serves one request. An error has been dealt with: the connection is to be dropped.
     async fn serve(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
         let served = match admit::admit(self, session, context) {
-            Ok((Route::Local, caller)) => local::serve(self, session, context, caller).await,
-            Ok((Route::None, _)) => Ok(()),
-            Ok((_, caller)) => {
+            Ok(Admitted::Answer(answer)) => respond::local(session, context, answer)
+                .await
+                .map_err(|error| Failure::client(&error)),
+            Ok(Admitted::To(Route::Local, caller)) => {
+                local::serve(self, session, context, caller).await
+            }
+            Ok(Admitted::To(Route::None, _)) => Ok(()),
+            Ok(Admitted::To(_, caller)) => {
                 let turn = context.endpoint.turn(&session.req_header().method);
                 match turn {
                     Some(turn) => run::run(self, session, context, (&caller, turn)).await,

@@ -35,6 +35,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 
 pub use call::{CallContext, CallResult, Outcome};
+pub use egress::is_public;
 pub use tool::{Kind, Tool, ToolInfo};
 
 use crate::dialect::Dialect;

@@ -3,6 +3,7 @@
 
 pub mod admit;
 pub mod body;
+pub mod cors;
 pub mod framing;
 pub mod guard;
 pub mod listener;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 use http_body_util::{BodyDataStream, BodyExt, combinators::UnsyncBoxBody};
 use pingora::http::ResponseHeader;
 
@@ -23,6 +23,7 @@ const MEMORY: &str = "x-yychat-memory";
 const BUDGET: &str = "x-yychat-budget-remaining";
 const UPSTREAM: &str = "x-yychat-upstream";
 const SERVER_TIMING: &str = "server-timing";
+const VARY: &str = "vary";
 
 /// An answer of the gateway's own endpoints; its body may be a stream.
 pub type LocalResponse = http::Response<UnsyncBoxBody<Bytes, axum_core::Error>>;
@@ -75,9 +76,16 @@ async fn whole(
     mut header: ResponseHeader,
     body: Bytes,
 ) -> pingora::Result<()> {
-    header.insert_header(header::CONTENT_LENGTH, body.len())?;
+    let is_head = session.req_header().method == Method::HEAD;
+    let is_bodyless = header.status == StatusCode::NO_CONTENT;
+    // What a GET would be answered with is told with its length, though nothing of it is sent.
+    let is_told = is_head && header.headers.contains_key(header::CONTENT_LENGTH);
+    if !is_bodyless && !is_told {
+        header.insert_header(header::CONTENT_LENGTH, body.len())?;
+    }
     context.status = header.status.as_u16();
     head(session, context, header).await?;
+    let body = if is_head { Bytes::new() } else { body };
     session.write_response_body(body, true).await
 }
 
@@ -139,7 +147,7 @@ pub async fn head(
 pub fn sign(header: &mut ResponseHeader, context: &Context) {
     own_fields(context, |name, value| match name {
         // The upstream may have one of its own: theirs and ours stand side by side.
-        SERVER_TIMING => {
+        SERVER_TIMING | VARY => {
             let _ = header.append_header(name, value);
         }
         _ => put(header, name, value),
@@ -191,6 +199,7 @@ fn own_fields(context: &Context, mut put: impl FnMut(&'static str, &str)) {
     if !timing.is_empty() {
         put(SERVER_TIMING, &timing);
     }
+    context.sharing.fields(put);
 }
 
 /// Whether the answer is a stream of server-sent events.

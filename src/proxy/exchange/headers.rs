@@ -13,7 +13,7 @@ use super::credentials::Credentials;
 use super::fail::Failure;
 use crate::config::model::Upstream;
 use crate::error::ApiError;
-use crate::proxy::edge::path;
+use crate::proxy::edge::{cors, path};
 use crate::telemetry::traces::{TRACEPARENT, TRACESTATE, Trace};
 
 /// Everything that begins so is addressed to the gateway.
@@ -190,7 +190,12 @@ pub fn response(upstream: &ResponseHeader) -> ResponseHeader {
     let nominated = nominated(&header.headers);
     let names = header.headers.keys();
     let dropped: Vec<_> = names
-        .filter(|name| is_hop_by_hop(name, &nominated) && !upgraded(name))
+        .filter(|name| {
+            (is_hop_by_hop(name, &nominated) && !upgraded(name))
+                // What is of the upstream's address is not of this one.
+                || cors::is_of_sharing(name)
+                || *name == header::ALT_SVC
+        })
         .cloned()
         .collect();
     for name in dropped {

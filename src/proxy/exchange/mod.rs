@@ -15,6 +15,7 @@ pub mod finish;
 pub mod headers;
 pub mod incoming;
 pub mod leg;
+pub mod location;
 pub mod models;
 pub mod plain;
 pub mod quota;

@@ -6,11 +6,11 @@ use http::{Method, StatusCode, header};
 use pingora::protocols::http::client::HttpSession;
 
 use super::fail::Failure;
-use super::headers;
 use super::leg::Exchange;
 use super::tee::Tee;
 use super::upload::Cut;
 use super::watch::departure;
+use super::{headers, location};
 use crate::proxy::context::Context;
 use crate::proxy::edge::guard::Guarded;
 use crate::proxy::edge::respond;
@@ -143,6 +143,12 @@ pub async fn head(
         .response_header()
         .ok_or_else(|| Failure::Truncated("no response header was read".into()))?;
     let mut header = headers::response(upstream);
+    let snapshot = context.snapshot.clone();
+    let upstreams = &snapshot.config.upstreams;
+    let name = context.upstream.as_ref();
+    if let Some(upstream) = upstreams.iter().find(|it| Some(&it.name) == name) {
+        location::hide(&mut header, upstream, upstreams, &session.req_header().uri)?;
+    }
     context.status = header.status.as_u16();
     if respond::is_event_stream(&header) {
         context.begin_stream();

@@ -192,6 +192,11 @@ impl Endpoint {
         ENDPOINTS.at(path).map_or(OTHER, |found| *found.value)
     }
 
+    /// Whether it is one of those that are known.
+    pub fn is_known(self) -> bool {
+        self != OTHER
+    }
+
     /// The route that a request of this method takes.
     pub fn route(self, method: &Method) -> Route {
         match self.path {

@@ -6,6 +6,8 @@
 
 mod judge;
 
+use std::net::IpAddr;
+
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 #[cfg(test)]
@@ -13,6 +15,11 @@ pub(super) use judge::refusal;
 pub(super) use judge::{AllowedHosts, Refused};
 
 use crate::outbound;
+
+/// Whether an address is one of the public Internet.
+pub fn is_public(address: IpAddr) -> bool {
+    judge::refusal(address).is_none()
+}
 
 /// Resolves names, and gives only addresses that may be dialled.
 struct Vetted(AllowedHosts);
