@@ -27,6 +27,7 @@
 //! Modules use downward only: `demo → server → {proxy, admin} → api → turn → snapshot →
 //! {personality, tools, memory} → dialect → {wire, config} → reading → {telemetry, error, outbound, shipped}`;
 //! `tests/tidy.rs` holds them to it.
+//! {personality, purpose, tools, memory} → dialect → {wire, config} → {telemetry, error, outbound, shipped}`; `tests/tidy.rs` holds them to it.
 
 #![forbid(unsafe_code)]
 
@@ -48,6 +49,7 @@ pub mod snapshot;
 
 pub mod memory;
 pub mod personality;
+pub mod purpose;
 pub mod tools;
 
 pub mod dialect;

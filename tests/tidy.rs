@@ -16,7 +16,7 @@ const LAYERS: [&[&str]; 14] = [
     &["turn"],
     &["quota"],
     &["snapshot"],
-    &["personality", "tools", "memory"],
+    &["personality", "purpose", "tools", "memory"],
     &["dialect"],
     &["wire", "config"],
     &["reading"],

@@ -91,6 +91,66 @@ impl Text {
     }
 }
 
+/// A string literal with the JSON that it stands in.
+#[derive(Debug, Clone, Copy)]
+pub struct Literal<'a> {
+    json: &'a [u8],
+    text: Text,
+}
+
+impl<'a> Literal<'a> {
+    /// `text` must have been found in `json`.
+    pub(crate) fn new(json: &'a [u8], text: Text) -> Self {
+        Self { json, text }
+    }
+
+    /// The decoded text.
+    pub(crate) fn decode(&self) -> Cow<'a, str> {
+        self.text.decode(self.json)
+    }
+
+    /// What the text begins with: about as much as `most` bytes of the literal hold.
+    pub(crate) fn beginning(&self, most: usize) -> Cow<'a, str> {
+        let raw = &self.json[self.text.span.range()];
+        if raw.len() <= most {
+            return self.decode();
+        }
+        let mut end = 0;
+        while end < most {
+            end += match &raw[end..] {
+                // A pair of surrogates is one character.
+                [
+                    b'\\',
+                    b'u',
+                    b'd' | b'D',
+                    b'8' | b'9' | b'a' | b'b' | b'A' | b'B',
+                    ..,
+                ] => 12,
+                [b'\\', b'u', ..] => 6,
+                [b'\\', ..] => 2,
+                _ => 1,
+            };
+        }
+        while raw.get(end).is_some_and(|byte| byte & 0xC0 == 0x80) {
+            end += 1;
+        }
+        let start = self.text.span.start;
+        let span = Span {
+            start,
+            end: start + end,
+        };
+        let is_plain = self.text.is_plain || !raw[..end].contains(&b'\\');
+        match is_plain {
+            true => Text { span, is_plain }.decode(self.json),
+            false => {
+                let quoted = [b"\"", &raw[..end], b"\""].concat();
+                // It was cut between two characters of a literal that the scanner validated.
+                Cow::Owned(serde_json::from_slice(&quoted).unwrap_or_default())
+            }
+        }
+    }
+}
+
 /// An array or object, as what must be known to add to it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Container {

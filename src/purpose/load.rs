@@ -1,0 +1,247 @@
+//! Rules as they are written.
+//!
+//! ```toml
+//! [[rules]]
+//! name = "my-front-end-title"
+//! client = "My front end"
+//! user_begins = ["Name this chat:"]
+//! history = "none"
+//! ```
+
+use std::path::Path;
+use std::sync::Arc;
+
+use http::HeaderName;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{Field, Rule, squeezed};
+use crate::error::{Fault, Faults};
+
+/// Bytes of a rule's name at most.
+const MAX_NAME: usize = 64;
+
+/// The name that stands for a request that says so itself.
+pub const BY_REQUEST: &str = "request";
+
+const KEYS: &str = "known here: name, client, enabled, user_begins, user_contains, system_begins, \
+                    system_contains, header, answer_schema, history";
+
+/// Every rule of `text`, which is `file`'s, in its order.
+pub(super) fn parse(file: &Path, text: &str) -> Result<Vec<Rule>, Faults> {
+    let mut reader = Reader {
+        file,
+        text,
+        faults: Faults::default(),
+    };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let at = error.span().map_or(0, |span| span.start);
+        let what = format!("is not TOML: {}", error.message());
+        reader.fault(at, what, "see https://toml.io for how it is written");
+    }
+    let rules = reader.rules(table.get_ref());
+    reader.faults.or(rules)
+}
+
+struct Reader<'a> {
+    file: &'a Path,
+    text: &'a str,
+    faults: Faults,
+}
+
+type Value<'a> = Spanned<DeValue<'a>>;
+
+impl Reader<'_> {
+    fn fault(&mut self, at: usize, what: impl Into<String>, mend: impl Into<String>) {
+        let before = &self.text.as_bytes()[..at.min(self.text.len())];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let fault = Fault::new(self.file, what, mend).at_line(line);
+        self.faults.push(fault);
+    }
+
+    fn rules(&mut self, table: &DeTable<'_>) -> Vec<Rule> {
+        let mut rules: Vec<Rule> = Vec::new();
+        for (key, value) in table {
+            let at = key.span().start;
+            let list = match value.get_ref() {
+                DeValue::Array(list) if key.get_ref() == "rules" => list,
+                _ => {
+                    let what = format!("`{}` is not known here", key.get_ref());
+                    self.fault(at, what, "write each rule under a line `[[rules]]`");
+                    continue;
+                }
+            };
+            for entry in list.iter() {
+                let Some(rule) = self.rule(entry) else {
+                    continue;
+                };
+                if rules.iter().any(|other| other.name == rule.name) {
+                    let what = format!("another rule is named `{}` too", rule.name);
+                    self.fault(entry.span().start, what, "give each a name of its own");
+                }
+                rules.push(rule);
+            }
+        }
+        rules
+    }
+
+    fn rule(&mut self, entry: &Value<'_>) -> Option<Rule> {
+        let at = entry.span().start;
+        let DeValue::Table(table) = entry.get_ref() else {
+            self.fault(
+                at,
+                "a rule is no table",
+                "write it under a line `[[rules]]`",
+            );
+            return None;
+        };
+        let mut rule = Rule::default();
+        let mut enabled = true;
+        for (key, value) in table {
+            match &**key.get_ref() {
+                "name" => rule.name = self.name(value),
+                "client" => rule.client = self.text("client", value).unwrap_or_default(),
+                "enabled" => enabled = self.switch("enabled", value).unwrap_or(true),
+                "user_begins" => rule.user_begins = self.texts("user_begins", value),
+                "user_contains" => rule.user_contains = self.texts("user_contains", value),
+                "system_begins" => rule.system_begins = self.texts("system_begins", value),
+                "system_contains" => rule.system_contains = self.texts("system_contains", value),
+                "header" => rule.header = self.fields(value),
+                "answer_schema" => rule.answer_schema = self.switch("answer_schema", value),
+                "history" => rule.without_history = self.history(value),
+                unknown => {
+                    let what = format!("`{unknown}` is not known in a rule");
+                    self.fault(key.span().start, what, KEYS);
+                }
+            }
+        }
+        if !table.keys().any(|key| key.get_ref() == "name") {
+            self.fault(
+                at,
+                "a rule has no `name`",
+                "name it, as in name = \"my-title\"",
+            );
+        }
+        if !enabled {
+            let name = rule.name;
+            return Some(Rule {
+                name,
+                ..Rule::default()
+            });
+        }
+        if rule.is_empty() && self.faults.0.is_empty() {
+            let what = format!(
+                "`{}` has no condition, so that all would be auxiliary",
+                rule.name
+            );
+            self.fault(
+                at,
+                what,
+                "add one, such as user_begins, or write enabled = false",
+            );
+        }
+        Some(rule)
+    }
+
+    /// A name goes into a header and a label.
+    fn name(&mut self, value: &Value<'_>) -> Arc<str> {
+        let name = self.text("name", value).unwrap_or_default();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let what = match &*name {
+            BY_REQUEST => "`name` is that of requests that say it themselves",
+            name if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(plain) => {
+                "`name` is no name for a rule"
+            }
+            _ => return name.into(),
+        };
+        let mend = format!("give 1 to {MAX_NAME} letters, digits, `-`, `_` and `.`");
+        self.fault(value.span().start, what, mend);
+        name.into()
+    }
+
+    fn text(&mut self, key: &str, value: &Value<'_>) -> Option<String> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(text.clone().into_owned()),
+            _ => {
+                let what = format!("`{key}` is no text");
+                self.fault(value.span().start, what, "put it in quotes");
+                None
+            }
+        }
+    }
+
+    fn switch(&mut self, key: &str, value: &Value<'_>) -> Option<bool> {
+        match value.get_ref() {
+            DeValue::Boolean(switch) => Some(*switch),
+            _ => {
+                let what = format!("`{key}` is no switch");
+                self.fault(value.span().start, what, "write true or false");
+                None
+            }
+        }
+    }
+
+    fn history(&mut self, value: &Value<'_>) -> bool {
+        let is_none = matches!(value.get_ref(), DeValue::String(text) if text == "none");
+        if !is_none {
+            let at = value.span().start;
+            self.fault(
+                at,
+                "`history` is not \"none\"",
+                "write \"none\", or leave it out",
+            );
+        }
+        is_none
+    }
+
+    /// A list of texts, or one alone.
+    fn list(&mut self, key: &str, value: &Value<'_>) -> Vec<(usize, String)> {
+        let one = std::slice::from_ref(value);
+        let values = match value.get_ref() {
+            DeValue::Array(list) => list.as_slice(),
+            _ => one,
+        };
+        if values.is_empty() {
+            let what = format!("`{key}` is an empty list");
+            self.fault(value.span().start, what, "give a text, or leave it out");
+        }
+        let mut texts = Vec::with_capacity(values.len());
+        for value in values {
+            let text = self.text(key, value);
+            texts.extend(text.map(|text| (value.span().start, text)));
+        }
+        texts
+    }
+
+    fn texts(&mut self, key: &str, value: &Value<'_>) -> Vec<String> {
+        let mut texts = Vec::new();
+        for (at, text) in self.list(key, value) {
+            let text = squeezed(&text, usize::MAX);
+            if text.is_empty() {
+                let what = format!("`{key}` has an empty text, which everything has");
+                self.fault(at, what, "give some words, or leave it out");
+            }
+            texts.push(text);
+        }
+        texts
+    }
+
+    fn fields(&mut self, value: &Value<'_>) -> Vec<Field> {
+        let mut fields = Vec::new();
+        for (at, text) in self.list("header", value) {
+            let (name, value) = match text.split_once(':') {
+                Some((name, value)) => (name, Some(value.trim().to_owned())),
+                None => (&*text, None),
+            };
+            match HeaderName::try_from(name.trim()) {
+                Ok(name) => fields.push(Field { name, value }),
+                Err(_) => {
+                    let what = format!("`header` has {name:?}, which is no field's name");
+                    self.fault(at, what, "write \"x-name\" or \"x-name: value\"");
+                }
+            }
+        }
+        fields
+    }
+}

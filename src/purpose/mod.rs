@@ -1,0 +1,205 @@
+//! What a request is for: a chat, or an errand that a front end runs for itself.
+//!
+//! Front ends ask the model for titles, tags, search queries and summaries, agents send others of
+//! their kind, all in the user's name and with nothing that marks them. Rules know them by what
+//! their templates begin with, by the system prompts of title generators, by headers that name a
+//! sub-agent. They are data: those that are shipped, and an operator's own before them.
+//!
+//! A rule looks at the last user message alone, so that a user who happens to write such words
+//! loses one turn of memory and no more.
+
+mod load;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName};
+use serde::Serialize;
+
+use crate::error::Faults;
+use crate::wire::json::Literal;
+
+/// The rules that come with the gateway.
+const SHIPPED: &str = include_str!("shipped.toml");
+
+/// The rules in force, in the order in which they are tried.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    rules: Vec<Rule>,
+    /// Bytes of the longest text that a message may have to begin with.
+    longest: usize,
+}
+
+/// What makes a request auxiliary: all of its conditions together. An empty list is none.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Rule {
+    /// Also a label of metrics.
+    pub name: Arc<str>,
+    /// Whose requests they are, for people.
+    pub client: String,
+    /// Whether it comes with the gateway.
+    pub is_shipped: bool,
+    /// A text of the last user message begins with one of these …
+    user_begins: Vec<String>,
+    /// … and one holds one of these.
+    user_contains: Vec<String>,
+    /// The same of the system messages before the first and after the last of the others.
+    system_begins: Vec<String>,
+    system_contains: Vec<String>,
+    /// One of these fields is there.
+    header: Vec<Field>,
+    /// Whether the answer has to fit a schema; `None`: either.
+    answer_schema: Option<bool>,
+    /// Nothing has been answered before.
+    #[serde(rename = "history")]
+    without_history: bool,
+}
+
+/// A header field with any value but an empty one, or with that value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Field {
+    name: HeaderName,
+    value: Option<String>,
+}
+
+/// A request as rules look at it.
+pub struct Subject<'a> {
+    pub headers: &'a HeaderMap,
+    /// The texts of the last user message.
+    pub user: Vec<Literal<'a>>,
+    /// The texts of the system messages before the first and after the last of the others.
+    pub system: Vec<Literal<'a>>,
+    /// Whether the model has answered before.
+    pub has_history: bool,
+    /// Whether the answer has to fit a schema.
+    pub has_answer_schema: bool,
+}
+
+impl Rules {
+    /// The rules of `file`, where there is one, before those that are shipped. One that has a
+    /// shipped rule's name takes its place.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of the file, with its line.
+    pub fn load(file: &Path) -> Result<Self, Faults> {
+        let text = crate::config::read_optional(file)?;
+        Self::read(file, &text.unwrap_or_default())
+    }
+
+    fn read(file: &Path, text: &str) -> Result<Self, Faults> {
+        let mut rules = load::parse(file, text)?;
+        let mut shipped = load::parse(Path::new("shipped.toml"), SHIPPED)?;
+        shipped.retain(|rule| rules.iter().all(|own| own.name != rule.name));
+        shipped.iter_mut().for_each(|rule| rule.is_shipped = true);
+        rules.append(&mut shipped);
+        rules.retain(|rule| !rule.is_empty());
+        let begins = rules.iter().flat_map(|rule| {
+            let texts = rule.user_begins.iter().chain(&rule.system_begins);
+            texts.map(String::len)
+        });
+        Ok(Self {
+            longest: begins.max().unwrap_or_default(),
+            rules,
+        })
+    }
+
+    /// The first rule that holds for a request.
+    pub fn judge(&self, subject: &Subject<'_>) -> Option<&Rule> {
+        let beginnings = |texts: &[Literal<'_>]| -> Vec<String> {
+            let texts = texts.iter();
+            texts
+                .map(|text| squeezed(&text.beginning(2 * self.longest), self.longest))
+                .collect()
+        };
+        let user = beginnings(&subject.user);
+        let system = beginnings(&subject.system);
+        let mut rules = self.rules.iter();
+        rules.find(|rule| rule.holds(subject, &user, &system))
+    }
+
+    /// All of them, in the order in which they are tried.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Rule> {
+        self.rules.iter()
+    }
+}
+
+impl Rule {
+    /// `user` and `system` are what the texts begin with.
+    fn holds(&self, subject: &Subject<'_>, user: &[String], system: &[String]) -> bool {
+        let schema = self.answer_schema;
+        (self.header.is_empty() || self.header.iter().any(|it| it.holds(subject.headers)))
+            && !(self.without_history && subject.has_history)
+            && schema.is_none_or(|wanted| wanted == subject.has_answer_schema)
+            && begins(user, &self.user_begins)
+            && begins(system, &self.system_begins)
+            && contains(&subject.user, &self.user_contains)
+            && contains(&subject.system, &self.system_contains)
+    }
+
+    /// Whether it has no condition, which puts it out of force.
+    fn is_empty(&self) -> bool {
+        self.user_begins.is_empty()
+            && self.user_contains.is_empty()
+            && self.system_begins.is_empty()
+            && self.system_contains.is_empty()
+            && self.header.is_empty()
+            && self.answer_schema.is_none()
+            && !self.without_history
+    }
+}
+
+impl Field {
+    fn holds(&self, headers: &HeaderMap) -> bool {
+        let values = headers.get_all(&self.name).iter();
+        let mut values = values.map(|value| value.as_bytes().trim_ascii());
+        values.any(|value| match &self.value {
+            None => !value.is_empty(),
+            Some(wanted) => value.eq_ignore_ascii_case(wanted.as_bytes()),
+        })
+    }
+}
+
+impl Serialize for Field {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.value {
+            None => serializer.serialize_str(self.name.as_str()),
+            Some(value) => serializer.collect_str(&format_args!("{}: {value}", self.name)),
+        }
+    }
+}
+
+fn begins(texts: &[String], wanted: &[String]) -> bool {
+    wanted.is_empty() || {
+        let mut wanted = wanted.iter();
+        wanted.any(|wanted| texts.iter().any(|text| text.starts_with(wanted)))
+    }
+}
+
+fn contains(texts: &[Literal<'_>], wanted: &[String]) -> bool {
+    wanted.is_empty() || {
+        let mut texts = texts.iter();
+        texts.any(|text| {
+            let text = squeezed(&text.decode(), usize::MAX);
+            wanted.iter().any(|wanted| text.contains(wanted))
+        })
+    }
+}
+
+/// The first `most` bytes or so of a text without white space in front, every other run of it
+/// being one blank: templates are edited, and copied from one system to another.
+fn squeezed(text: &str, most: usize) -> String {
+    let mut squeezed = String::with_capacity(text.len().min(most));
+    for word in text.split_whitespace() {
+        if !squeezed.is_empty() {
+            squeezed.push(' ');
+        }
+        squeezed.push_str(word);
+        if squeezed.len() >= most {
+            break;
+        }
+    }
+    squeezed
+}

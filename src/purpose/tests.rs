@@ -1,0 +1,321 @@
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+
+use super::*;
+use crate::dialect::{Request, Role};
+
+const FILE: &str = "conf/auxiliary.toml";
+
+fn own(text: &str) -> Result<Rules, Faults> {
+    Rules::read(Path::new(FILE), text)
+}
+
+fn shipped() -> Rules {
+    own("").expect("the shipped rules are valid")
+}
+
+/// The rule that holds for a chat of these messages, each with the mark of its role.
+fn judge(rules: &Rules, lines: &[&str], messages: &[(&str, &str)], schema: bool) -> Option<String> {
+    let messages: Vec<_> = messages
+        .iter()
+        .map(|(role, content)| serde_json::json!({ "role": role, "content": content }))
+        .collect();
+    let body = serde_json::json!({ "messages": messages }).to_string();
+    let request = Request::parse(Bytes::from(body), 64).expect("a request");
+    let texts = |role: Role| -> Vec<Literal<'_>> {
+        let messages = request.messages().iter().filter(|it| it.role == role);
+        messages
+            .flat_map(|it| it.content.texts())
+            .map(|text| Literal::new(request.body(), *text))
+            .collect()
+    };
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let (name, value) = line.split_once(": ").expect("a field");
+        let name = HeaderName::try_from(name).expect("a name");
+        headers.append(name, HeaderValue::try_from(value).expect("a value"));
+    }
+    let subject = Subject {
+        headers: &headers,
+        user: texts(Role::User).pop().into_iter().collect(),
+        system: texts(Role::System),
+        has_history: !texts(Role::Assistant).is_empty(),
+        has_answer_schema: schema,
+    };
+    rules.judge(&subject).map(|rule| rule.name.to_string())
+}
+
+#[test]
+fn the_shipped_rules_are_valid_and_of_their_own_names() {
+    let rules = shipped();
+    let names: BTreeSet<_> = rules.iter().map(|rule| &rule.name).collect();
+    assert_eq!(names.len(), rules.iter().len());
+    assert!(rules.iter().all(|rule| rule.is_shipped));
+    assert!(rules.iter().all(|rule| !rule.client.is_empty()));
+}
+
+#[test]
+fn errands_of_front_ends_are_known() {
+    let rules = shipped();
+    let user = |text: &'static str| [("user", text)];
+    for (text, rule) in [
+        (
+            "### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the chat \
+             history.\n### Guidelines:\n- …",
+            "open-webui-title",
+        ),
+        (
+            "\n### Task:\n\n  Generate a concise title summarizing the chat history.",
+            "open-webui-title",
+        ),
+        (
+            "### Task:\nGenerate 1-3 broad tags categorizing",
+            "open-webui-tags",
+        ),
+        (
+            "### Task:\nPredict 3-5 useful messages this user",
+            "open-webui-follow-ups",
+        ),
+        (
+            "### Task:\nName the chat.\n<chat_history>\nUSER: hi\n</chat_history>",
+            "open-webui-edited-task",
+        ),
+        (
+            "使用四到五个字直接返回这句话的简要主题，不要解释",
+            "nextchat-title",
+        ),
+        (
+            "Based on the chat history, give this conversation a name.\nKeep it",
+            "chatbox-title",
+        ),
+        (
+            "Provide a concise, 5-word-or-less title for the conversation, using",
+            "librechat-title",
+        ),
+        (
+            "Generate a title for this conversation:\n",
+            "title-question",
+        ),
+        (
+            "You are performing a CONTEXT CHECKPOINT COMPACTION. Create a handoff",
+            "codex-compaction",
+        ),
+    ] {
+        let judged = judge(&rules, &[], &user(text), false);
+        assert_eq!(judged.as_deref(), Some(rule), "{text}");
+    }
+    for (text, rule) in [
+        (
+            "You are a title generator. You output ONLY a thread title. Nothing",
+            "opencode-title",
+        ),
+        (
+            "你是一名擅长会话的助理，你需要将用户的会话总结为 10 个字以内的标题",
+            "lobechat-title",
+        ),
+        (
+            "*Briefly* summarize this partial conversation about programming.",
+            "aider-errand",
+        ),
+        (
+            "You are an expert title generator for chats.",
+            "title-instruction",
+        ),
+    ] {
+        let judged = judge(&rules, &[], &[("system", text), ("user", "hi")], false);
+        assert_eq!(judged.as_deref(), Some(rule), "{text}");
+    }
+    for (lines, schema, rule) in [
+        (&["x-openai-subagent: review"][..], false, "codex-sub-agent"),
+        (
+            &["x-claude-code-agent-id: a1"],
+            false,
+            "claude-code-sub-agent",
+        ),
+        (
+            &["x-claude-code-request-class: Auxiliary"],
+            false,
+            "claude-code-request-class",
+        ),
+        (&["x-app: cli"], true, "claude-code-title"),
+        (&["x-parent-session-id: ses_1"], false, "opencode-sub-agent"),
+    ] {
+        let judged = judge(&rules, lines, &user("fix the tests"), schema);
+        assert_eq!(judged.as_deref(), Some(rule), "{lines:?}");
+    }
+    let probe = judge(&rules, &["x-app: cli"], &user("quota"), false);
+    assert_eq!(probe.as_deref(), Some("claude-code-probe"));
+}
+
+#[test]
+fn what_people_say_is_a_chat() {
+    let rules = shipped();
+    for text in [
+        "Generate a short title for my blog post about otters",
+        "What is my quota?",
+        "quota",
+        "Please summarize the most important facts of this article",
+        "### Task:\nRespond to the user query using the provided context\n<context>x</context>",
+        "I asked: Generate a title for this conversation",
+        "You are a title generator, I hear?",
+        "",
+    ] {
+        let messages = [("system", "You are a helpful assistant."), ("user", text)];
+        assert_eq!(judge(&rules, &[], &messages, false), None, "{text}");
+    }
+    // Only what is said last counts.
+    let messages = [
+        ("user", "Generate a title for this conversation"),
+        ("assistant", "Otters"),
+        ("user", "and why otters?"),
+    ];
+    assert_eq!(judge(&rules, &[], &messages, false), None);
+    // A header that is empty, or that says the contrary.
+    for line in [
+        "x-openai-subagent: ",
+        "x-claude-code-request-class: main",
+        "x-app: cli",
+    ] {
+        assert_eq!(
+            judge(&rules, &[line], &[("user", "hi")], false),
+            None,
+            "{line}"
+        );
+    }
+    let answered = [("user", "a"), ("assistant", "b"), ("user", "quota")];
+    assert_eq!(judge(&rules, &["x-app: cli"], &answered, true), None);
+}
+
+#[test]
+fn an_operators_rules_come_first_take_places_and_all_conditions_must_hold() {
+    let rules = own(
+        "[[rules]]\nname = \"mine\"\nuser_begins = [\"Name it\", \"Call it\"]\n\
+                     user_contains = \"chat\"\nsystem_contains = \"short  name\"\n\
+                     [[rules]]\nname = \"opencode-title\"\nenabled = false\n\
+                     [[rules]]\nname = \"title-instruction\"\nsystem_begins = \"Title!\"\n",
+    )
+    .expect("valid rules");
+    assert_eq!(rules.iter().next().map(|rule| &*rule.name), Some("mine"));
+    let system = ("system", "Give a\nshort\tname");
+    let told = |messages: &[(&str, &str)]| judge(&rules, &[], messages, false);
+    assert_eq!(
+        told(&[system, ("user", "Call  it: a chat")]).as_deref(),
+        Some("mine")
+    );
+    assert_eq!(told(&[system, ("user", "Call it: a talk")]), None);
+    assert_eq!(told(&[("user", "Call it: a chat")]), None);
+    let title = "You are a title generator. You output ONLY a thread title.";
+    assert_eq!(told(&[("system", title), ("user", "hi")]), None);
+    let title = told(&[("system", "Title! Now"), ("user", "hi")]);
+    assert_eq!(title.as_deref(), Some("title-instruction"));
+}
+
+#[test]
+fn a_wrong_rule_is_a_fault_with_its_line_and_mend() {
+    for (text, line, wanted) in [
+        ("[[rules]\n", 1, "is not TOML"),
+        ("rule = 1\n", 1, "`rule` is not known here"),
+        ("rules = [1]\n", 1, "a rule is no table"),
+        ("\n[[rules]]\nuser_begins = [\"x\"]\n", 2, "has no `name`"),
+        (
+            "[[rules]]\nname = \"a b\"\nuser_begins = \"x\"\n",
+            2,
+            "`name` is no name",
+        ),
+        (
+            "[[rules]]\nname = \"request\"\nuser_begins = \"x\"\n",
+            2,
+            "say it themselves",
+        ),
+        ("[[rules]]\nname = \"a\"\n", 1, "has no condition"),
+        (
+            "[[rules]]\nname = \"a\"\nuser_begin = \"x\"\n",
+            3,
+            "`user_begin` is not known",
+        ),
+        (
+            "[[rules]]\nname = \"a\"\nuser_begins = [\"x\", 7]\n",
+            3,
+            "`user_begins` is no text",
+        ),
+        (
+            "[[rules]]\nname = \"a\"\nuser_begins = [\" \"]\n",
+            3,
+            "an empty text",
+        ),
+        (
+            "[[rules]]\nname = \"a\"\nuser_begins = []\n",
+            3,
+            "is an empty list",
+        ),
+        (
+            "[[rules]]\nname = \"a\"\nheader = \"x y\"\n",
+            3,
+            "no field's name",
+        ),
+        (
+            "[[rules]]\nname = \"a\"\nhistory = \"some\"\n",
+            3,
+            "`history` is not",
+        ),
+        (
+            "[[rules]]\nname = \"a\"\nanswer_schema = 1\n",
+            3,
+            "no switch",
+        ),
+        (
+            "[[rules]]\nname = \"a\"\nheader = \"x\"\n[[rules]]\nname = \"a\"\nheader = \"y\"\n",
+            4,
+            "named `a` too",
+        ),
+    ] {
+        let faults = own(text).expect_err(text);
+        let fault = faults.0.first().expect("a fault");
+        assert!(fault.what.contains(wanted), "{text}: {fault}");
+        assert_eq!(fault.line, Some(line), "{text}: {fault}");
+        assert!(!fault.mend.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn the_beginning_of_a_long_text_is_read_without_the_rest() {
+    let rules = own("[[rules]]\nname = \"mine\"\nuser_begins = \"标题😀 \\\"q\\\" end\"\n")
+        .expect("a rule");
+    for text in [
+        format!("标题😀 \"q\" end {}", "x".repeat(4000)),
+        format!("标题😀\n\t\"q\" end {}", "字".repeat(4000)),
+    ] {
+        for body in [
+            serde_json::json!({"messages":[{"role":"user","content":text}]}).to_string(),
+            ascii(&serde_json::json!({"messages":[{"role":"user","content":text}]}).to_string()),
+        ] {
+            let request = Request::parse(Bytes::from(body), 64).expect("a request");
+            let texts = request.messages()[0].content.texts();
+            let headers = HeaderMap::new();
+            let subject = Subject {
+                headers: &headers,
+                user: vec![Literal::new(request.body(), texts[0])],
+                system: Vec::new(),
+                has_history: false,
+                has_answer_schema: false,
+            };
+            let rule = rules.judge(&subject).map(|rule| &*rule.name);
+            assert_eq!(rule, Some("mine"));
+        }
+    }
+}
+
+/// JSON as writers have it that escape all but ASCII.
+fn ascii(json: &str) -> String {
+    let mut units = [0; 2];
+    let escaped = json.chars().map(|letter| match letter.is_ascii() {
+        true => letter.to_string(),
+        false => {
+            let units = letter.encode_utf16(&mut units).iter();
+            units.map(|unit| format!("\\u{unit:04x}")).collect()
+        }
+    });
+    escaped.collect()
+}
