@@ -72,6 +72,7 @@ pub async fn status(State(admin): State<Admin>) -> Json<Value> {
         "upstreams": upstreams,
         "personalities": personalities.collect::<Vec<_>>(),
         "tools": tools.collect::<Vec<_>>(),
+        "auxiliary": snapshot.purposes.iter().collect::<Vec<_>>(),
         "memory": {
             "enabled": admin.memory.is_some() && config.memory.enabled,
             "store": json!(config.memory.store)["store"],

@@ -44,16 +44,24 @@ const GENERAL: [(&str, fn(&str) -> bool, &str); 3] = [
 /// `OPENAI_*`, `YYCHAT_API_KEY` and `YYCHAT_ADMIN_KEY` are not among them: they set parts of keys.
 const ALIASES: [Alias; 12] = [
     ("DEFAULT_PERSONALITY", "personality.default", verbatim),
-    ("ENABLE_MEMORY_RETRIEVAL", "memory.enabled", verbatim),
     (
         "MEMORY_RETRIEVAL_TIMEOUT",
         "memory.recall_deadline",
         seconds,
     ),
     ("MEMORY_RETRIEVAL_LIMIT", "memory.recall_limit", verbatim),
+    (
+        "ENABLE_MEMORY_RETRIEVAL",
+        "memory.recall_limit",
+        zero_where_off,
+    ),
     ("MEMORY_CACHE_TTL", "memory.cache_ttl", seconds),
     ("MEMORY_CACHE_SIZE", "memory.cache_capacity", verbatim),
-    ("MEMORY_ENABLE_CACHE", "memory.cache_capacity", cache_switch),
+    (
+        "MEMORY_ENABLE_CACHE",
+        "memory.cache_capacity",
+        zero_where_off,
+    ),
     ("MEMORY_SAVE_MODE", "memory.save", save_mode),
     ("USE_TOOLS_DEFAULT", "tools.enabled", verbatim),
     ("LOG_LEVEL", "log.level", log_level),
@@ -277,7 +285,7 @@ fn seconds(text: &str) -> Option<String> {
     ))
 }
 
-fn cache_switch(text: &str) -> Option<String> {
+fn zero_where_off(text: &str) -> Option<String> {
     (Value::from(text).to_bool_lossy() == Some(false)).then(|| "0".to_owned())
 }
 

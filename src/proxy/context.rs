@@ -56,6 +56,8 @@ pub struct Context {
     pub upstream: Option<String>,
     /// The personality in force. Set by `exchange`; an id that the configuration knows.
     pub personality: Option<String>,
+    /// The value of `x-yychat-purpose`. Set by `run`.
+    pub purpose: Option<Cow<'static, str>>,
     /// The value of `x-yychat-memory`. Set by `exchange`.
     pub memory: Option<Cow<'static, str>>,
     /// Whether the recall came from the cache, where there was one. Set by `exchange`.
@@ -155,6 +157,7 @@ impl Context {
             model: None,
             upstream: None,
             personality: None,
+            purpose: None,
             memory: None,
             cache_hit: None,
             keeps_answer: false,

@@ -18,7 +18,10 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 use serde::Serialize;
 
+pub use load::BY_REQUEST;
+
 use crate::error::Faults;
+use crate::reading::Reading;
 use crate::wire::json::Literal;
 
 /// The rules that come with the gateway.
@@ -42,18 +45,24 @@ pub struct Rule {
     /// Whether it comes with the gateway.
     pub is_shipped: bool,
     /// A text of the last user message begins with one of these …
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     user_begins: Vec<String>,
     /// … and one holds one of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     user_contains: Vec<String>,
     /// The same of the system messages before the first and after the last of the others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     system_begins: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     system_contains: Vec<String>,
     /// One of these fields is there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     header: Vec<Field>,
     /// Whether the answer has to fit a schema; `None`: either.
+    #[serde(skip_serializing_if = "Option::is_none")]
     answer_schema: Option<bool>,
     /// Nothing has been answered before.
-    #[serde(rename = "history")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     without_history: bool,
 }
 
@@ -84,8 +93,9 @@ impl Rules {
     /// # Errors
     ///
     /// Every fault of the file, with its line.
-    pub fn load(file: &Path) -> Result<Self, Faults> {
-        let text = crate::config::read_optional(file)?;
+    pub fn load(file: &Path, reading: &Reading) -> Result<Self, Faults> {
+        let text = reading.optional(file);
+        let text = text.map_err(|unread| unread.fault(file))?;
         Self::read(file, &text.unwrap_or_default())
     }
 

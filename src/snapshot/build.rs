@@ -9,10 +9,13 @@ use crate::config::prices::Prices;
 use crate::config::{self, Sources};
 use crate::error::{Fault, Faults};
 use crate::personality::Personalities;
+use crate::purpose::Rules;
 use crate::reading::Reading;
 use crate::shipped;
 use crate::tools::Toolbox;
 
+/// Which requests are errands of front ends, beside the configuration file.
+const AUXILIARY: &str = "auxiliary.toml";
 /// What tokens cost, beside the configuration file.
 const PRICES: &str = "prices.toml";
 
@@ -65,7 +68,11 @@ pub fn build(
     }
     let tools = faults.take(tools(&config, sources, reading, current));
     let prices = faults.take(prices(sources, reading, &config));
-    let (Some(personalities), Some(tools), Some(prices)) = (personalities, tools, prices) else {
+    let purposes = Rules::load(&config::beside(sources, AUXILIARY), reading);
+    let purposes = faults.take(purposes);
+    let (Some(personalities), Some(tools), Some(prices), Some(purposes)) =
+        (personalities, tools, prices, purposes)
+    else {
         return Err(faults);
     };
     let mut warnings = loaded.warnings;
@@ -79,6 +86,7 @@ pub fn build(
             personalities,
             tools,
             prices,
+            purposes,
         },
         warnings,
         waiting,
@@ -120,21 +128,11 @@ fn tools(
 ) -> Result<Toolbox, Faults> {
     let previous = current.map(|current| &current.tools);
     let had_own = previous.is_some_and(|previous| !previous.is_shipped());
-    let dir = or_shipped(
-        &config.tools.dir,
-        config::DEFAULT_PLUGINS,
-        had_own,
-        reading,
-    );
+    let dir = or_shipped(&config.tools.dir, config::DEFAULT_PLUGINS, had_own, reading);
     Toolbox::load(&dir, &sources.env, previous, reading)
 }
 
-fn or_shipped<'a>(
-    dir: &'a Path,
-    default: &str,
-    had_own: bool,
-    reading: &Reading,
-) -> Cow<'a, Path> {
+fn or_shipped<'a>(dir: &'a Path, default: &str, had_own: bool, reading: &Reading) -> Cow<'a, Path> {
     match dir == Path::new(default) && !had_own && reading.is_absent(dir) {
         true => Cow::Owned(shipped::folder(default)),
         false => Cow::Borrowed(dir),

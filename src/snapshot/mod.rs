@@ -22,6 +22,7 @@ use crate::config::model::{Config, Upstream};
 use crate::config::prices::Prices;
 use crate::error::{Fault, Faults};
 use crate::personality::Personalities;
+use crate::purpose::Rules;
 use crate::tools::Toolbox;
 
 /// A generation.
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub tools: Toolbox,
     /// Of `prices.toml`.
     pub prices: Prices,
+    /// Of `auxiliary.toml`, and those that are shipped.
+    pub purposes: Rules,
 }
 
 impl Snapshot {

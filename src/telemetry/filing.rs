@@ -128,6 +128,7 @@ pub(super) fn log(entry: &Entry) {
         tenant = entry.tenant.as_deref(),
         upstream = entry.upstream,
         personality = entry.personality,
+        purpose = entry.purpose.as_deref(),
         memory = entry.memory.as_deref(),
         tool_calls = (entry.tool_calls > 0).then_some(entry.tool_calls),
         prompt_tokens = entry.prompt_tokens,

@@ -52,6 +52,7 @@ pub struct Metrics {
     memory_cache: IntCounterVec,
     memory_writes: IntCounterVec,
     memory_embeddings: IntCounterVec,
+    auxiliary: IntCounterVec,
     tool_calls: IntCounterVec,
     /// The tools that have a series; an MCP server may name any number of them.
     tools: Mutex<BTreeSet<String>>,
@@ -184,6 +185,12 @@ impl Metrics {
                 &["kind", "outcome"],
             ),
             extraction: Extraction::new(&registry),
+            auxiliary: counters(
+                &registry,
+                "yychat_auxiliary_total",
+                "Requests that front ends make for themselves, by the rule that knew them",
+                &["rule"],
+            ),
             tool_calls: counters(
                 &registry,
                 "yychat_tool_calls_total",
@@ -310,6 +317,11 @@ impl Metrics {
             let outcome = if cached { "hit" } else { "miss" };
             self.memory_cache.with_label_values(&[outcome]).inc();
         }
+    }
+
+    /// Counts an auxiliary request; `rule` is a name out of the configuration, or the program's.
+    pub fn auxiliary(&self, rule: &str) {
+        self.auxiliary.with_label_values(&[rule]).inc();
     }
 
     /// Counts a tool call. Tools past the first hundred are counted as `other`.

@@ -41,6 +41,8 @@ pub struct Entry {
     pub is_model_named: bool,
     pub upstream: Option<String>,
     pub personality: Option<String>,
+    /// The value of `x-yychat-purpose`.
+    pub purpose: Option<Cow<'static, str>>,
     /// The value of `x-yychat-memory`.
     pub memory: Option<Cow<'static, str>>,
     /// Whether the recall was answered from the cache, where there was a recall.

@@ -46,6 +46,7 @@ impl Prepared {
             "generation": snapshot.generation,
             "upstream": upstream.name,
             "model": self.model(),
+            "purpose": self.purpose.header(),
             "personality": self.personality_id(),
             "body": String::from_utf8_lossy(&body),
             "length": body.len(),

@@ -7,6 +7,7 @@ mod explain;
 mod hidden_rounds;
 mod identity;
 mod options;
+mod purpose;
 mod remember;
 mod tool_loop;
 mod tools;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 
 pub use self::hidden_rounds::{HiddenPlace, HiddenRound, HiddenRounds, Whose};
 use self::options::Options;
+pub use self::purpose::Purpose;
 use self::remember::Off;
 pub use self::remember::Remembered;
 pub use self::tool_loop::{Continuation, Step, ToolLoop};
@@ -66,6 +68,7 @@ pub struct Prepared {
     request: Request,
     model: Option<String>,
     injection: Injection,
+    purpose: Purpose,
     persona: Option<Arc<Persona>>,
     remembered: Remembered,
     offer: Offer,
@@ -115,11 +118,15 @@ pub async fn prepare(
         user: options.identity.user.clone(),
         conversation: options.identity.conversation.clone(),
     };
-    injection.restored = asked.hidden_rounds.restore(&whose, &request);
+    // An errand gets none, so that what they gave before is not told of either.
+    if options.purpose == Purpose::Chat {
+        injection.restored = asked.hidden_rounds.restore(&whose, &request);
+    }
     injection.goes_on_from = asked.hidden_rounds.goes_on_from(&whose.tenant, &request);
     ledger.enter(Phase::Compose);
     Ok(Prepared {
         model: options.model,
+        purpose: options.purpose,
         request,
         injection,
         persona,
@@ -133,6 +140,11 @@ impl Prepared {
     /// `model` as upstreams know it.
     pub fn model(&self) -> Option<&str> {
         self.model.as_deref()
+    }
+
+    /// What the request is for.
+    pub fn purpose(&self) -> &Purpose {
+        &self.purpose
     }
 
     /// The id of the personality in force.

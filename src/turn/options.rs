@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::PrepareContext;
 use super::identity::{Identity, Sources, Trust};
+use super::purpose::Purpose;
 use super::remember::Off;
 use crate::config::model::MemoryMode;
 use crate::dialect::{MemoryUse, Request};
@@ -23,6 +24,8 @@ pub struct Options {
     pub model: Option<String>,
     /// What stands behind it in `MODEL@PERSONALITY`, which no upstream knows.
     pub model_suffix: Option<Span>,
+    /// An errand of a front end goes without personality, memory and tools.
+    pub purpose: Purpose,
     pub personality: Option<String>,
     /// Whose memory, and which conversation the turn belongs to.
     pub identity: Identity,
@@ -67,6 +70,7 @@ impl Options {
         let mut options = Self {
             model: request.model().map(Cow::into_owned),
             model_suffix: None,
+            purpose: Purpose::of(context, request)?,
             personality: None,
             identity: Identity::read(sources, trust),
             memory: memory(headers, request, caller)?,
@@ -82,6 +86,11 @@ impl Options {
         let default = own.or(snapshot.config.personality.default.as_deref());
         let default = default.filter(|id| !id.is_empty()).map(str::to_owned);
         options.personality = personality.or(default);
+        if options.purpose != Purpose::Chat {
+            options.personality = None;
+            options.memory = Err(Off::Auxiliary);
+            options.use_tools = false;
+        }
         Ok(options)
     }
 
@@ -138,7 +147,7 @@ fn switch(word: &str) -> Result<bool, ApiError> {
 
 /// A header of ours that is there and not empty. Clients that cannot put other scripts into one
 /// percent-encode them.
-fn header(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, ApiError> {
+pub(super) fn header(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };

@@ -26,6 +26,8 @@ pub enum Off {
     NoIdentity,
     /// What it names can be neither.
     UnfitIdentity,
+    /// It is an errand of a front end.
+    Auxiliary,
     /// Its chat is not to be kept.
     Temporary,
     /// It says so.
@@ -40,6 +42,7 @@ impl Off {
         match self {
             Self::NoIdentity => "no-identity",
             Self::UnfitIdentity => "unfit-identity",
+            Self::Auxiliary => "auxiliary",
             Self::Temporary => "temporary",
             Self::Request => "request",
             Self::Disabled => "disabled",
@@ -83,6 +86,7 @@ impl Remembered {
         };
         let identity = &options.identity;
         let (using, scope) = match (options.memory, identity.scope(tenant)) {
+            (Err(Off::Auxiliary), _) => return Self::off(Off::Auxiliary),
             _ if identity.is_temporary => return Self::off(Off::Temporary),
             (Err(why), _) => return Self::off(why),
             (Ok(_), None) if identity.is_unfit => return Self::off(Off::UnfitIdentity),
@@ -91,6 +95,18 @@ impl Remembered {
         };
         let conversation = identity.conversation.as_deref();
         let query = query(memory, config, (request, conversation));
+        let saving = Self {
+            save: (using == MemoryUse::Full).then(|| scope.clone()),
+            conversation: identity.conversation.clone(),
+            history: query.history.clone(),
+            ..Self::default()
+        };
+        if config.recall_limit == 0 {
+            return Self {
+                off: Some(Off::Disabled),
+                ..saving
+            };
+        }
         let recall = memory.recall(&scope, &query).await;
         let mut places = match config.placement {
             model::Placement::Tail if config.earlier_bytes > 0 => Place::all(&scope, request),
@@ -106,10 +122,7 @@ impl Remembered {
             outcome: Some(recall.outcome),
             cached: recall.cached,
             earlier: earlier.await,
-            save: (using == MemoryUse::Full).then_some(scope),
-            conversation: identity.conversation.clone(),
-            history: query.history,
-            ..Self::default()
+            ..saving
         };
         let mut earlier = remembered.earlier.iter();
         if !earlier.any(|(at, _)| Some(*at) == request.last_user()) {

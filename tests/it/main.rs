@@ -34,6 +34,7 @@ mod overload;
 mod pages;
 mod paths;
 mod personalities;
+mod purpose;
 mod recall_cache;
 mod reload;
 mod routing;

@@ -183,3 +183,29 @@ fn a_header_wins_over_the_models_name_and_no_upstream_sees_it() {
     assert_eq!(answer.head.get("x-yychat-personality"), Some("ada"));
     assert!(last(&upstream).starts_with(r#"{"model":"@bob","#));
 }
+
+#[test]
+fn yychats_switch_turns_recall_off_and_leaves_saving_on() {
+    let upstream = Upstream::ok();
+    let proxy = Setup::new()
+        .env("ENABLE_MEMORY_RETRIEVAL", "false")
+        .upstream(&upstream, "")
+        .start();
+    let say = |text: &str| {
+        let message = format!(r#"{{"role":"user","content":"{text}"}}"#);
+        let answer = proxy.chat(format!(r#"{{"user":"ann","messages":[{message}]}}"#));
+        answer.head.get("x-yychat-memory").map(str::to_owned)
+    };
+    assert_eq!(
+        say("my cat is called Pixel").as_deref(),
+        Some("off;reason=disabled")
+    );
+    eventually("it is saved", || {
+        let fields = ["Connection: close"];
+        let list = proxy.exchange(get("/v1/memories?user_id=ann", &fields));
+        list.text().contains("Pixel").then_some(())
+    });
+    let question = "what is my cat called?";
+    assert_eq!(say(question).as_deref(), Some("off;reason=disabled"));
+    assert!(!last(&upstream).contains("Pixel"));
+}

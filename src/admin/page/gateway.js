@@ -11,6 +11,7 @@ export function draw({ status, generation, overview }) {
   fill('upstreams', list(status.upstreams, (upstream) => drawUpstream(upstream, now)));
   fill('personalities', list(status.personalities, drawPersonality));
   fill('tools', list(status.tools, (plugin) => drawTools(plugin, now)));
+  fill('auxiliary', drawRules(status.auxiliary ?? []));
   const { enabled, store, records } = status.memory;
   say(at('memory-about'), enabled ? t('memory_about', { store, records: t('records', { n: records ?? NaN }) }) : t('memory_off'));
 }
@@ -64,6 +65,20 @@ function drawPersonality({ id, name, source }) {
     el('p', { class: 'headline' }, el('strong', { text: name ?? id })),
     el('p', { class: 'note break' }, el('code', { text: id }), source ? ` · ${source}` : ''),
   );
+}
+
+/** The operator's own rules one by one, those that are shipped by their names. */
+function drawRules(rules) {
+  const own = rules.filter(({ is_shipped }) => !is_shipped).map(({ name, client }) => el(
+    'li', {},
+    el('p', { class: 'headline' }, el('strong', { text: name })),
+    client ? el('p', { class: 'note break', text: client }) : '',
+  ));
+  const names = rules.filter(({ is_shipped }) => is_shipped).map(({ name }) => name);
+  const shipped = el('li', {},
+    el('p', { class: 'headline' }, t('n_shipped', { n: names.length })),
+    el('p', { class: 'note break', text: names.join(', ') }));
+  return [...own, shipped];
 }
 
 function drawTools({ plugin, kind, state, since, detail, tools, withheld }, now) {

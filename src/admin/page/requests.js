@@ -114,6 +114,7 @@ function why(entry) {
   const facts = [
     ['fact_failure', entry.failure],
     ['fact_upstream', entry.upstream ?? t('none')],
+    ['fact_purpose', entry.purpose],
     ['fact_memory', recalled(entry.memory)],
     ['fact_cache', entry.cache_hit == null ? null : t(entry.cache_hit ? 'cache_hit' : 'cache_miss')],
     ['fact_personality', entry.personality ?? t('none')],

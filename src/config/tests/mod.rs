@@ -189,9 +189,10 @@ fn old_variables_are_aliases() {
     let key = config.upstreams[0].api_key.as_ref().unwrap();
     assert_eq!(key.expose_secret(), "sk-canary-upstream");
     assert_eq!(config.personality.default.as_deref(), Some("007"));
-    assert!(!config.memory.enabled);
+    // YYChat goes on saving.
+    assert!(config.memory.enabled);
     assert_eq!(config.memory.recall_deadline, Duration::from_millis(500));
-    assert_eq!(config.memory.recall_limit, 7);
+    assert_eq!(config.memory.recall_limit, 0);
     assert_eq!(config.memory.cache_capacity, 0);
     assert_eq!(config.memory.cache_ttl, Duration::from_secs(60));
     assert_eq!(config.memory.save, model::Save::User);

@@ -19,6 +19,7 @@ const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
 const REQUEST_ID: &str = "x-yychat-request-id";
 const GENERATION: &str = "x-yychat-generation";
 const PERSONALITY: &str = "x-yychat-personality";
+const PURPOSE: &str = "x-yychat-purpose";
 const MEMORY: &str = "x-yychat-memory";
 const BUDGET: &str = "x-yychat-budget-remaining";
 const UPSTREAM: &str = "x-yychat-upstream";
@@ -181,6 +182,9 @@ fn own_fields(context: &Context, mut put: impl FnMut(&'static str, &str)) {
     put(GENERATION, digits.format(context.snapshot.generation));
     if let Some(personality) = &context.personality {
         put(PERSONALITY, &visible(personality));
+    }
+    if let Some(purpose) = &context.purpose {
+        put(PURPOSE, purpose);
     }
     if let Some(memory) = &context.memory {
         put(MEMORY, memory);

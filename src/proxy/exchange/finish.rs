@@ -26,6 +26,7 @@ pub fn finish(gateway: &Gateway, context: &mut Context) {
         model: context.model.take(),
         upstream: context.upstream.take(),
         personality: context.personality.take(),
+        purpose: context.purpose.take(),
         memory: context.memory.take(),
         cache_hit: context.cache_hit,
         prompt_tokens: usage.prompt_tokens,

@@ -48,6 +48,10 @@ pub async fn run(
     context.dialect = (wish == Wish::Answer).then_some(dialect);
     context.model = turn.model().map(shown);
     context.personality = turn.personality_id().map(str::to_owned);
+    context.purpose = Some(turn.purpose().header());
+    if let Some(rule) = turn.purpose().rule() {
+        gateway.metrics().auxiliary(rule);
+    }
     let remembered = turn.remembered();
     context.memory = Some(remembered.header());
     context.keeps_answer = remembered.keeps_answer(&snapshot.config.memory);
