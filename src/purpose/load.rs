@@ -199,7 +199,7 @@ impl Reader<'_> {
     fn list(&mut self, key: &str, value: &Value<'_>) -> Vec<(usize, String)> {
         let one = std::slice::from_ref(value);
         let values = match value.get_ref() {
-            DeValue::Array(list) => list.as_slice(),
+            DeValue::Array(list) => &list[..],
             _ => one,
         };
         if values.is_empty() {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::*;
-use crate::dialect::{Request, Role};
+use crate::dialect::{Dialect, Role};
 
 const FILE: &str = "conf/auxiliary.toml";
 
@@ -23,7 +23,9 @@ fn judge(rules: &Rules, lines: &[&str], messages: &[(&str, &str)], schema: bool)
         .map(|(role, content)| serde_json::json!({ "role": role, "content": content }))
         .collect();
     let body = serde_json::json!({ "messages": messages }).to_string();
-    let request = Request::parse(Bytes::from(body), 64).expect("a request");
+    let request = Dialect::Chat
+        .read(Bytes::from(body), 64)
+        .expect("a request");
     let texts = |role: Role| -> Vec<Literal<'_>> {
         let messages = request.messages().iter().filter(|it| it.role == role);
         messages
@@ -291,7 +293,9 @@ fn the_beginning_of_a_long_text_is_read_without_the_rest() {
             serde_json::json!({"messages":[{"role":"user","content":text}]}).to_string(),
             ascii(&serde_json::json!({"messages":[{"role":"user","content":text}]}).to_string()),
         ] {
-            let request = Request::parse(Bytes::from(body), 64).expect("a request");
+            let request = Dialect::Chat
+                .read(Bytes::from(body), 64)
+                .expect("a request");
             let texts = request.messages()[0].content.texts();
             let headers = HeaderMap::new();
             let subject = Subject {

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use yychat::config::{self, Sources};
+use yychat::reading::Reading;
 use yychat::tools::Toolbox;
 
 fn pages(folder: &str) -> Vec<PathBuf> {
@@ -59,7 +60,7 @@ fn the_pages_show_configurations_that_load() {
                 env: variables(&block),
                 overrides: Vec::new(),
             };
-            if let Err(faults) = config::load(&sources) {
+            if let Err(faults) = config::load(&sources, &Reading::default()) {
                 panic!("{}: {faults}\n{block}", page.display());
             }
             loaded += 1;
@@ -85,7 +86,7 @@ fn the_plugins_of_the_pages_load() {
         fs::write(plugin.join("plugin.toml"), manifest).unwrap();
         fs::write(plugin.join("weather.json"), &schema).unwrap();
     }
-    if let Err(faults) = Toolbox::load(folder.path(), &variables, None) {
+    if let Err(faults) = Toolbox::load(folder.path(), &variables, None, &Reading::default()) {
         panic!("{faults}");
     }
 }

@@ -156,6 +156,7 @@ mod tests {
     use super::*;
     use crate::config::model::Config;
     use crate::config::{self, Sources};
+    use crate::reading::Reading;
 
     fn config() -> Config {
         let folder = tempfile::tempdir().unwrap();
@@ -168,10 +169,11 @@ mod tests {
             format!("[[upstreams]]\nname = '{name}'\nbase_url = '{base_url}'\n")
         });
         std::fs::write(&file, tables.concat()).unwrap();
-        let loaded = config::load(&Sources {
+        let sources = Sources {
             file: Some(file),
             ..Sources::default()
-        });
+        };
+        let loaded = config::load(&sources, &Reading::default());
         loaded.unwrap_or_else(|faults| panic!("{faults}")).config
     }
 
