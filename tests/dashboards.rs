@@ -37,7 +37,7 @@ fn exported() -> Exported {
     let mut ledger = Ledger::new(Instant::now());
     Phase::ALL.into_iter().for_each(|phase| ledger.enter(phase));
     metrics.upstream_error("primary", "connect");
-    metrics.config_reload("applied");
+    metrics.generation.reloaded("applied");
     metrics.reject("connections");
     metrics.memory_recall("hit", Some(true));
     metrics.memory_writes("saved", 1);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Modules from the top down. One may use those of later lines, and none of its own line.
-const LAYERS: [&[&str]; 14] = [
+const LAYERS: [&[&str]; 13] = [
     &["main"],
     &["cli", "demo"],
     &["server"],

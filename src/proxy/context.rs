@@ -60,6 +60,8 @@ pub struct Context {
     pub purpose: Option<Cow<'static, str>>,
     /// The value of `x-yychat-memory`. Set by `exchange`.
     pub memory: Option<Cow<'static, str>>,
+    /// The value of `x-yychat-tools`. Set by `exchange`.
+    pub tools: Option<Cow<'static, str>>,
     /// Whether the recall came from the cache, where there was one. Set by `exchange`.
     pub cache_hit: Option<bool>,
     /// Whether memory is to keep what the answer says. Set by `exchange`; read by `relay`.
@@ -159,6 +161,7 @@ impl Context {
             personality: None,
             purpose: None,
             memory: None,
+            tools: None,
             cache_hit: None,
             keeps_answer: false,
             answer: None,

@@ -43,6 +43,7 @@ use self::local::Local;
 use self::route::origins::Origins;
 use self::upstream::dialer::Dialer;
 use self::upstream::health::Health;
+use self::upstream::refusals::Refusals;
 pub use self::upstream::trust::system_has_authorities;
 use crate::memory::Memory;
 use crate::quota::Quota;
@@ -77,6 +78,7 @@ pub struct Gateway {
     dialer: Arc<Dialer>,
     overload: Overload,
     health: Arc<Health>,
+    refusals: Refusals,
     origins: Origins,
     /// Idle connections of clients are let go.
     let_go: CancellationToken,
@@ -90,6 +92,7 @@ impl Gateway {
             shared,
             local,
             health,
+            refusals: Refusals::default(),
             dialer: Arc::new(Dialer::new(ConnectorOptions::from_server_conf(conf))),
             overload: Overload::default(),
             origins: Origins::new(),

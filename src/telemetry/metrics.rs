@@ -53,6 +53,7 @@ pub struct Metrics {
     memory_writes: IntCounterVec,
     memory_embeddings: IntCounterVec,
     auxiliary: IntCounterVec,
+    tools_withheld: IntCounterVec,
     tool_calls: IntCounterVec,
     /// The tools that have a series; an MCP server may name any number of them.
     tools: Mutex<BTreeSet<String>>,
@@ -191,6 +192,12 @@ impl Metrics {
                 "Requests that front ends make for themselves, by the rule that knew them",
                 &["rule"],
             ),
+            tools_withheld: counters(
+                &registry,
+                "yychat_tools_withheld_total",
+                "Requests that were offered none of the gateway's tools, by the reason",
+                &["reason"],
+            ),
             tool_calls: counters(
                 &registry,
                 "yychat_tool_calls_total",
@@ -322,6 +329,11 @@ impl Metrics {
     /// Counts an auxiliary request; `rule` is a name out of the configuration, or the program's.
     pub fn auxiliary(&self, rule: &str) {
         self.auxiliary.with_label_values(&[rule]).inc();
+    }
+
+    /// Counts a request that was offered none of the gateway's tools.
+    pub fn tools_withheld(&self, reason: &'static str) {
+        self.tools_withheld.with_label_values(&[reason]).inc();
     }
 
     /// Counts a tool call. Tools past the first hundred are counted as `other`.

@@ -4,8 +4,8 @@ use memchr::memmem;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::Prepared;
-use crate::dialect::{Insertion, Source};
+use super::{Prepared, Takes};
+use crate::dialect::{Insertion, Source, Withheld};
 use crate::error::ApiError;
 use crate::memory::Recalled;
 use crate::snapshot::Snapshot;
@@ -32,7 +32,13 @@ impl Prepared {
                 .param("model")
                 .code("model_not_found")
         })?;
-        let composed = self.compose(upstream.strict_roles, None);
+        let takes = Takes {
+            strict_roles: upstream.strict_roles,
+            tools: upstream.tools,
+        };
+        let by_upstream = (!upstream.tools).then_some(Withheld::Upstream);
+        let withheld = self.offer.withheld(by_upstream);
+        let composed = self.compose(takes, None);
         let body = composed.to_bytes();
         let insertions = composed.insertions.iter();
         let insertions: Vec<_> = insertions.map(|it| self.insertion(it, &body)).collect();
@@ -59,7 +65,8 @@ impl Prepared {
                 "cached": remembered.cached,
                 "records": remembered.recalled.iter().map(|it| self.record(it)).collect::<Vec<_>>(),
             },
-            "tools": self.offer.tools().iter().map(|offered| {
+            "tools_withheld": withheld.map(Withheld::name),
+            "tools": self.offer.tools().iter().filter(|_| withheld.is_none()).map(|offered| {
                 json!({ "name": offered.tool.name(), "plugin": offered.tool.plugin(), "kind": offered.tool.kind() })
             }).collect::<Vec<_>>(),
         }))

@@ -28,7 +28,8 @@ pub use self::tool_loop::{Continuation, Step, ToolLoop};
 pub use self::tools::Offer;
 use crate::config::model;
 use crate::dialect::{
-    self, Answer, Composed, Dialect, Editor, Injection, Request, ToolOffer, Wanted, compose,
+    self, Answer, Composed, Dialect, Editor, Injection, Request, ToolOffer, Wanted, Withheld,
+    compose,
 };
 use crate::error::ApiError;
 use crate::memory::{self, Memory};
@@ -75,6 +76,15 @@ pub struct Prepared {
     whose: Whose,
 }
 
+/// What an upstream takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Takes {
+    /// One system message, at the head; else any number anywhere.
+    pub strict_roles: bool,
+    /// Tools of the gateway's.
+    pub tools: bool,
+}
+
 /// Reads a chat request and decides what is put into it.
 ///
 /// # Errors
@@ -111,7 +121,11 @@ pub async fn prepare(
     let remembered = Remembered::recall(asked.memory, config, whose, &request).await;
     remembered.inject(&mut injection, config.placement);
     ledger.enter(Phase::Tools);
-    let offer = Offer::choose(snapshot, options.use_tools, persona.as_deref(), &request);
+    let tools = match options.use_tools {
+        true => Ok(()),
+        false => Err(Withheld::Disabled),
+    };
+    let offer = Offer::choose(snapshot, tools, persona.as_deref(), &request);
     injection.tools = offer.injection();
     let whose = Whose {
         tenant: asked.caller.tenant.clone(),
@@ -155,6 +169,11 @@ impl Prepared {
     /// The gateway's tools that the model is offered.
     pub fn offer(&self) -> &Offer {
         &self.offer
+    }
+
+    /// Whether the client brings tools of its own.
+    pub fn brings_tools(&self) -> bool {
+        self.request.options().tools > 0
     }
 
     /// The API that the client speaks.
@@ -220,16 +239,23 @@ impl Prepared {
             .exchange((snapshot, request_id), &self.request, answer)
     }
 
-    /// The body for an upstream that takes one system message at the head (`strict_roles`), or
-    /// any number anywhere. `after` are the rounds of tool calls that came before.
-    pub fn compose(&self, strict_roles: bool, after: Option<&Continuation>) -> Composed {
-        if strict_roles == self.injection.strict_roles && after.is_none() {
+    /// The body for an upstream. `after` are the rounds of tool calls that came before.
+    pub fn compose(&self, takes: Takes, after: Option<&Continuation>) -> Composed {
+        let Takes {
+            strict_roles,
+            tools,
+        } = takes;
+        let with_tools = tools || self.offer.is_empty() || after.is_some();
+        if strict_roles == self.injection.strict_roles && with_tools && after.is_none() {
             return compose(&self.request, &self.injection);
         }
         let mut injection = Injection {
             strict_roles,
             ..self.injection.clone()
         };
+        if !with_tools {
+            injection.tools = ToolOffer::Keep;
+        }
         if let Some(after) = after {
             injection.follow_up = after.items.clone();
             if after.last {

@@ -5,8 +5,8 @@
 //! come, decides to which call it belongs.
 
 use bytes::Bytes;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::fragment::Fragment;
 use super::said::Said;
@@ -31,6 +31,8 @@ pub struct Found {
     pub id: String,
     pub name: String,
     pub arguments: String,
+    /// Those of the last fragment that had a name: some servers say all of them again each time.
+    named: String,
     /// Its other members, and those of its `function`.
     pub rest: Said,
     pub function: Said,
@@ -133,7 +135,7 @@ impl Calls {
     /// Whether every call of the gateway's has all of its arguments.
     pub fn are_whole(&self) -> bool {
         self.ours()
-            .all(|(_, found)| arguments(&found.arguments) != Arguments::Open)
+            .all(|(_, found)| found.progress() != Arguments::Open)
     }
 
     /// Decides whose the calls are of which nothing more will come. Gives the fragments of those
@@ -177,13 +179,13 @@ impl Calls {
                 let has_hint = fragment.index.is_some() || !fragment.id.is_empty();
                 let goes_on = |at: &usize| {
                     let found = &self.found[*at];
-                    found.name == fragment.name && arguments(&found.arguments) == Arguments::Open
+                    found.name == fragment.name && found.progress() == Arguments::Open
                 };
                 last.filter(|at| !has_hint && goes_on(at))
             }
             None if fragment.index.is_none() && fragment.id.is_empty() => last,
             // Others count their fragments, or name each anew.
-            None => last.filter(|&at| arguments(&self.found[at].arguments) == Arguments::Open),
+            None => last.filter(|&at| self.found[at].progress() == Arguments::Open),
         }
     }
 
@@ -205,7 +207,8 @@ impl Calls {
         let other_index =
             found.index.is_some() && fragment.index.is_some() && found.index != fragment.index;
         let other_name = found.name != fragment.name;
-        match arguments(&found.arguments) {
+        match found.progress() {
+            _ if found.is_said_again(fragment) => false,
             _ if other_index => true,
             // Two entries of one event that both have a name are two calls.
             _ if self.in_event.contains(&at) && !other_name => true,
@@ -226,6 +229,7 @@ impl Calls {
             id: String::new(),
             name: String::new(),
             arguments: String::new(),
+            named: String::new(),
             rest: Said::default(),
             function: Said::default(),
             owner: Owner::Undecided,
@@ -298,6 +302,7 @@ impl Calls {
 
 impl Found {
     fn take(&mut self, fragment: Fragment) {
+        let is_said_again = self.is_said_again(&fragment);
         if self.id.is_empty() {
             self.id = fragment.id;
         }
@@ -305,7 +310,12 @@ impl Found {
         if self.name != fragment.name && (self.arguments.is_empty() || self.name.is_empty()) {
             self.name.push_str(&fragment.name);
         }
-        self.arguments.push_str(&fragment.arguments);
+        if !is_said_again {
+            self.arguments.push_str(&fragment.arguments);
+        }
+        if !fragment.name.is_empty() {
+            self.named = fragment.arguments;
+        }
         for (name, json) in fragment.rest {
             self.rest.add(&name, &json);
         }
@@ -322,30 +332,45 @@ impl Found {
 
     /// The arguments as an object, where they are one.
     pub fn object(&self) -> Option<String> {
-        object(&self.arguments)
+        object(&self.arguments).or_else(|| object(&self.named))
     }
-}
 
-fn arguments(text: &str) -> Arguments {
-    if text.trim().is_empty() {
-        return Arguments::Nothing;
+    /// How far its arguments have come.
+    fn progress(&self) -> Arguments {
+        match self.object() {
+            _ if self.arguments.trim().is_empty() => Arguments::Nothing,
+            Some(_) => Arguments::Whole,
+            None => Arguments::Open,
+        }
     }
-    match object(text) {
-        Some(_) => Arguments::Whole,
-        None => Arguments::Open,
+
+    /// Whether a fragment says this whole call once more, under its own id and name: some servers end
+    /// with a summary, in which the arguments may be a string within a string.
+    fn is_said_again(&self, fragment: &Fragment) -> bool {
+        let is_it = !self.id.is_empty() && self.id == fragment.id && self.name == fragment.name;
+        let value = |text: &str| serde_json::from_str::<Value>(text).ok();
+        let said = || match value(&fragment.arguments)? {
+            Value::String(inner) => value(&inner),
+            other => Some(other),
+        };
+        let own = || value(&self.object()?);
+        is_it && !fragment.arguments.is_empty() && own().is_some_and(|own| said() == Some(own))
     }
 }
 
 /// The object that the arguments are. Some servers begin with an empty one, or say it twice.
 fn object(text: &str) -> Option<String> {
+    // Spares the reading of what is not at its end yet.
+    if !text.trim_end().ends_with('}') {
+        return None;
+    }
     let values = serde_json::Deserializer::from_str(text).into_iter::<Box<RawValue>>();
     let values: Vec<_> = values.collect::<Result<_, _>>().ok()?;
     let is_object = |json: &RawValue| json.get().starts_with('{');
     let (last, before) = values.split_last()?;
     let is_empty = |json: &RawValue| json.get()[1..].trim_start().starts_with('}');
-    let repeats =
-        |json: &Box<RawValue>| is_object(json) && (is_empty(json) || json.get() == last.get());
-    (is_object(last) && before.iter().all(repeats)).then(|| last.get().to_owned())
+    let repeats = |json: &RawValue| is_object(json) && (is_empty(json) || json.get() == last.get());
+    (is_object(last) && before.iter().all(|json| repeats(json))).then(|| last.get().to_owned())
 }
 
 /// The entry with another index.

@@ -50,9 +50,8 @@ pub struct Ending {
 /// Whether the calls of a leg that ended for this reason are to be run: one that is not known here
 /// is believed as far as the calls bear it out.
 pub fn runs(reason: &str, calls: &Calls) -> bool {
-    let is = |known: &&str| known.eq_ignore_ascii_case(reason);
-    RUNS.iter().any(|known| is(&known))
-        || (!ENDS.iter().any(|known| is(&known)) && calls.are_whole())
+    let is = |known: &str| known.eq_ignore_ascii_case(reason);
+    RUNS.iter().any(|known| is(known)) || (!ENDS.iter().any(|known| is(known)) && calls.are_whole())
 }
 
 impl Ending {

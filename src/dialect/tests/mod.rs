@@ -4,6 +4,7 @@ mod answer;
 mod compose;
 mod golden;
 mod messages;
+mod odd_calls;
 mod request;
 mod responses;
 mod sse;

@@ -22,6 +22,7 @@ const PERSONALITY: &str = "x-yychat-personality";
 const PURPOSE: &str = "x-yychat-purpose";
 const MEMORY: &str = "x-yychat-memory";
 const BUDGET: &str = "x-yychat-budget-remaining";
+const TOOLS: &str = "x-yychat-tools";
 const UPSTREAM: &str = "x-yychat-upstream";
 const SERVER_TIMING: &str = "server-timing";
 const VARY: &str = "vary";
@@ -188,6 +189,9 @@ fn own_fields(context: &Context, mut put: impl FnMut(&'static str, &str)) {
     }
     if let Some(memory) = &context.memory {
         put(MEMORY, memory);
+    }
+    if let Some(tools) = &context.tools {
+        put(TOOLS, tools);
     }
     if let Some(upstream) = &context.upstream {
         put(UPSTREAM, upstream);

@@ -9,6 +9,7 @@
 //! fail     what went wrong, said to the client; finish: what is known, filed
 //! ```
 
+pub mod ask;
 pub mod credentials;
 pub mod fail;
 pub mod finish;

@@ -9,21 +9,17 @@
 
 use std::sync::Arc;
 
+use super::ask::{First, first};
 use super::fail::Failure;
-use super::headers::Framing;
-use super::leg::{Exchange, Outgoing, Part, leg, shown};
+use super::leg::{Exchange, shown};
 use super::{quota, relay, tool_loop};
-use crate::config::model::Upstream;
 use crate::dialect::Dialect;
 use crate::proxy::context::Context;
 use crate::proxy::edge::body;
-use crate::proxy::route::body::Look;
-use crate::proxy::route::choice::{Sought, choose, expect_allowed};
-use crate::proxy::upstream::connection::Connection;
 use crate::proxy::{Gateway, Session};
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::Phase;
-use crate::turn::{self, Continuation, PrepareContext, Prepared, Wish};
+use crate::turn::{self, PrepareContext, Prepared, Wish};
 
 /// Serves a request to a model, in whatever API.
 pub async fn run(
@@ -70,21 +66,29 @@ pub async fn run(
         turn: &turn,
         caller,
     };
-    let connection = ask(chat, session, context, None).await?;
+    let First {
+        connection,
+        read,
+        withheld,
+    } = first(chat, session, context).await?;
+    context.tools = Some(turn.offer().header(withheld));
+    let withheld = turn.offer().withheld(withheld);
+    if let Some(reason) = withheld {
+        gateway.metrics().tools_withheld(reason.name());
+    }
+    let offered = !turn.offer().is_empty() && withheld.is_none();
     let answered = connection.is_success();
     if answered && let Some(memory) = &gateway.shared.memory {
         // Before the client can have read the answer and go on.
         turn.remembered()
             .keep_block(memory, &snapshot.config.memory);
     }
-    let relayed =
-        if wish == Wish::Answer && answered && !turn.offer().is_empty() && connection.is_readable()
-        {
-            // Boxed, since it needs far more room than the other, which most requests take.
-            Box::pin(tool_loop::run(chat, session, context, connection)).await
-        } else {
-            relay::run(chat.exchange(), session, context, connection, Vec::new()).await
-        };
+    let relayed = if wish == Wish::Answer && answered && offered && connection.is_readable() {
+        // Boxed, since it needs far more room than the other, which most requests take.
+        Box::pin(tool_loop::run(chat, session, context, connection)).await
+    } else {
+        relay::run(chat.exchange(), session, context, connection, read).await
+    };
     if answered {
         remember(gateway, context, &turn);
     }
@@ -120,70 +124,5 @@ impl<'a> Chat<'a> {
             snapshot: self.snapshot,
             caller: self.caller,
         }
-    }
-}
-
-/// One leg of a chat. `after` are the rounds of tool calls that came before.
-pub async fn ask(
-    chat: Chat<'_>,
-    session: &mut Session,
-    context: &mut Context,
-    after: Option<&Continuation>,
-) -> Result<Box<Connection>, Failure> {
-    let Chat { turn, caller, .. } = chat;
-    let upstreams = &chat.snapshot.config.upstreams;
-    let sought = Sought {
-        model: turn.model(),
-        dialect: Some(turn.dialect()),
-        origin: None,
-    };
-    let places = choose(&chat.snapshot.config, caller, sought)?;
-    if turn.model().is_none() {
-        for place in &places {
-            let default = upstreams[*place].default_model.as_deref();
-            default.map_or(Ok(()), |model| expect_allowed(caller, model))?;
-        }
-    }
-    let compose = |upstream: &Upstream| {
-        let composed = turn.compose(upstream.strict_roles, after);
-        let part = Part {
-            pieces: composed.pieces,
-            framing: Framing::Length(composed.length),
-        };
-        match (turn.model(), &upstream.default_model) {
-            (None, Some(model)) => named(part, model),
-            _ => part,
-        }
-    };
-    let mut outgoing = Outgoing {
-        compose: &compose,
-        rest: None,
-        reads_answer: true,
-        with_callers_key: true,
-    };
-    let tries = chat.gateway.health.tries(chat.snapshot, places);
-    let connection = leg(chat.exchange(), session, context, tries, &mut outgoing).await?;
-    if context.model.is_none() {
-        let used = upstreams
-            .iter()
-            .find(|known| Some(&known.name) == context.upstream.as_ref());
-        context.model = used.and_then(|upstream| upstream.default_model.clone());
-    }
-    Ok(connection)
-}
-
-/// A body that names no model, with this one.
-fn named(part: Part, model: &str) -> Part {
-    let mut look = Look::at("application/json");
-    // It was read before, and names none.
-    let looked = part.pieces.iter().all(|piece| look.feed(piece).is_ok());
-    match look.put_in(model).filter(|_| looked) {
-        Some(edit) => {
-            let pieces = edit.make(&part.pieces);
-            let length = pieces.iter().map(bytes::Bytes::len).sum();
-            let framing = Framing::Length(length);
-            Part { pieces, framing }
-        }
-        None => part,
     }
 }

@@ -15,9 +15,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::ask::{Which, ask};
 use super::fail::Failure;
 use super::relay::{self, Length, next_chunk, pass_on};
-use super::run::{Chat, ask};
+use super::run::Chat;
 use super::tee::WHOLE_LIMIT;
 use crate::config::model;
 use crate::dialect::{Answer, Dialect, Edit, Leg, SseEditor};
@@ -279,7 +280,9 @@ impl Answering<'_> {
         session: &mut Session,
         context: &mut Context,
     ) -> Result<Box<Connection>, Failure> {
-        ask(self.chat, session, context, Some(self.rounds.after())).await
+        let which = Which::After(self.rounds.after());
+        let (connection, _) = ask(self.chat, session, context, which).await?;
+        Ok(connection)
     }
 
     async fn release(&self, context: &Context, connection: Box<Connection>) {

@@ -1,0 +1,250 @@
+//! Asking a model: the legs of an answer, and the one try that a refusal of the gateway's tools is
+//! worth.
+
+use bytes::Bytes;
+use http::StatusCode;
+use memchr::memmem;
+use parking_lot::Mutex;
+
+use super::fail::Failure;
+use super::headers::Framing;
+use super::leg::{Outgoing, Part, leg};
+use super::relay::next_chunk;
+use super::run::Chat;
+use crate::config::model::Upstream;
+use crate::dialect::Withheld;
+use crate::error::ApiError;
+use crate::proxy::Session;
+use crate::proxy::context::Context;
+use crate::proxy::route::body::Look;
+use crate::proxy::route::choice::{Sought, choose, expect_allowed};
+use crate::proxy::upstream::connection::Connection;
+use crate::proxy::upstream::refusals::Model;
+use crate::turn::{Continuation, Takes};
+
+/// Bytes of a refusal that are read to see what it is about.
+const REFUSAL: usize = 64 * 1024;
+
+/// Which leg it is.
+#[derive(Clone, Copy)]
+pub enum Which<'a> {
+    First,
+    /// The first, without tools of the gateway's, which the upstream has just refused.
+    Without,
+    /// One that goes on after rounds of tool calls.
+    After(&'a Continuation),
+}
+
+/// The answer to the first leg.
+pub struct First {
+    pub connection: Box<Connection>,
+    /// What of it was read already.
+    pub read: Vec<Bytes>,
+    /// Why the upstream was offered none of the gateway's tools, where that is the upstream's doing.
+    pub withheld: Option<Withheld>,
+}
+
+/// The first leg of an answer. A refusal that only the gateway's tools can have caused is met by one
+/// try without them.
+pub async fn first(
+    chat: Chat<'_>,
+    session: &mut Session,
+    context: &mut Context,
+) -> Result<First, Failure> {
+    let (mut connection, withheld) = ask(chat, session, context, Which::First).await?;
+    let mut first = First {
+        read: Vec::new(),
+        withheld,
+        connection,
+    };
+    let status = first.connection.session.response_header();
+    let status = status.map_or(StatusCode::OK, |header| header.status);
+    let offered = !chat.turn.offer().is_empty() && withheld.is_none();
+    if !offered || !is_refusal(status) {
+        return Ok(first);
+    }
+    let is_whole = read(chat, session, context, &mut first).await?;
+    let said = first.read.concat();
+    let has_own = chat.turn.brings_tools();
+    if !is_whole || !first.connection.is_readable() || !may_be_ours(status, &said, has_own) {
+        return Ok(first);
+    }
+    connection = first.connection;
+    let timeouts = &chat.snapshot.config.timeouts;
+    chat.gateway.dialer.release(connection, timeouts).await;
+    (connection, _) = ask(chat, session, context, Which::Without).await?;
+    if connection.is_success() && !is_about_length(&said) {
+        let upstream = context.upstream.clone().unwrap_or_default();
+        tracing::warn!(
+            request_id = %context.request_id, upstream, model = chat.turn.model(), status = status.as_u16(),
+            "the model takes none of the gateway's tools; it is offered none for an hour. Set upstreams.tools = false"
+        );
+        chat.gateway.refusals.remember(model(chat, &upstream));
+    }
+    Ok(First {
+        connection,
+        read: Vec::new(),
+        withheld: Some(Withheld::Refused),
+    })
+}
+
+/// One leg, and why the upstream was offered none of the gateway's tools.
+pub async fn ask(
+    chat: Chat<'_>,
+    session: &mut Session,
+    context: &mut Context,
+    which: Which<'_>,
+) -> Result<(Box<Connection>, Option<Withheld>), Failure> {
+    let Chat { turn, caller, .. } = chat;
+    let upstreams = &chat.snapshot.config.upstreams;
+    let sought = Sought {
+        model: turn.model(),
+        dialect: Some(turn.dialect()),
+        origin: None,
+    };
+    let places = choose(&chat.snapshot.config, caller, sought)?;
+    if turn.model().is_none() {
+        for place in &places {
+            let default = upstreams[*place].default_model.as_deref();
+            default.map_or(Ok(()), |model| expect_allowed(caller, model))?;
+        }
+    }
+    // Of the upstream that is tried last, which is the one that answers.
+    let withheld = Mutex::new(None);
+    let compose = |upstream: &Upstream| {
+        let reason = withholds(chat, upstream, which);
+        let takes = Takes {
+            strict_roles: upstream.strict_roles,
+            tools: reason.is_none(),
+        };
+        *withheld.lock() = reason;
+        let after = match which {
+            Which::First | Which::Without => None,
+            Which::After(after) => Some(after),
+        };
+        let composed = turn.compose(takes, after);
+        let part = Part {
+            pieces: composed.pieces,
+            framing: Framing::Length(composed.length),
+        };
+        match (turn.model(), &upstream.default_model) {
+            (None, Some(model)) => named(part, model),
+            _ => part,
+        }
+    };
+    let mut outgoing = Outgoing {
+        compose: &compose,
+        rest: None,
+        reads_answer: true,
+        with_callers_key: true,
+    };
+    let tries = chat.gateway.health.tries(chat.snapshot, places);
+    let connection = leg(chat.exchange(), session, context, tries, &mut outgoing).await?;
+    if context.model.is_none() {
+        let used = upstreams
+            .iter()
+            .find(|known| Some(&known.name) == context.upstream.as_ref());
+        context.model = used.and_then(|upstream| upstream.default_model.clone());
+    }
+    Ok((connection, withheld.into_inner()))
+}
+
+/// Why an upstream is offered none of the gateway's tools, though the request would be.
+fn withholds(chat: Chat<'_>, upstream: &Upstream, which: Which<'_>) -> Option<Withheld> {
+    let refuses = || {
+        let refusals = &chat.gateway.refusals;
+        !chat.turn.offer().is_empty() && refusals.has(&model(chat, &upstream.name))
+    };
+    match which {
+        // What was called needs its tools to be there.
+        Which::After(_) => None,
+        Which::Without => Some(Withheld::Refused),
+        Which::First if !upstream.tools => Some(Withheld::Upstream),
+        Which::First => refuses().then_some(Withheld::Refused),
+    }
+}
+
+/// The model that was asked for, of this upstream.
+fn model(chat: Chat<'_>, upstream: &str) -> Model {
+    Model {
+        upstream: upstream.to_owned(),
+        name: chat.turn.model().map(str::to_owned),
+        generation: chat.snapshot.generation,
+    }
+}
+
+/// Reads what a refusal says; whether that is all of it.
+async fn read(
+    chat: Chat<'_>,
+    session: &mut Session,
+    context: &Context,
+    first: &mut First,
+) -> Result<bool, Failure> {
+    let idle = chat.snapshot.config.timeouts.stream_idle;
+    first.connection.session.set_read_timeout(Some(idle));
+    let mut length = 0;
+    while length <= REFUSAL {
+        let chunk = next_chunk(chat.gateway, session, context, &mut first.connection).await;
+        match chunk {
+            Ok(Some(chunk)) => {
+                length += chunk.len();
+                first.read.push(chunk);
+            }
+            Ok(None) => return Ok(true),
+            // Nothing has gone to the client yet: it can be told.
+            Err(Failure::Truncated(why)) => {
+                return Err(ApiError::bad_gateway(why).code("upstream_error").into());
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a status may mean that an upstream cannot do what was asked: they differ in which they
+/// answer with.
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 404 | 422 | 500 | 501)
+}
+
+/// Whether the gateway's tools may have caused a refusal. A request that was found wrong was not
+/// served, and may be tried again; of the others only one that says that it is about tools, where the
+/// client brings none.
+fn may_be_ours(status: StatusCode, said: &[u8], client_has_tools: bool) -> bool {
+    let said = said.to_ascii_lowercase();
+    let names = |word: &str| memmem::find(&said, word.as_bytes()).is_some();
+    match status.as_u16() {
+        400 | 422 => true,
+        _ => !client_has_tools && (names("tool") || names("function")),
+    }
+}
+
+/// Whether a refusal is about the length of the request, which another may not have.
+fn is_about_length(said: &[u8]) -> bool {
+    let said = said.to_ascii_lowercase();
+    [
+        "context length",
+        "context_length",
+        "context size",
+        "too many tokens",
+        "maximum context",
+    ]
+    .iter()
+    .any(|word| memmem::find(&said, word.as_bytes()).is_some())
+}
+
+/// A body that names no model, with this one.
+fn named(part: Part, model: &str) -> Part {
+    let mut look = Look::at("application/json");
+    // It was read before, and names none.
+    let looked = part.pieces.iter().all(|piece| look.feed(piece).is_ok());
+    match look.put_in(model).filter(|_| looked) {
+        Some(edit) => {
+            let pieces = edit.make(&part.pieces);
+            let length = pieces.iter().map(bytes::Bytes::len).sum();
+            let framing = Framing::Length(length);
+            Part { pieces, framing }
+        }
+        None => part,
+    }
+}
