@@ -102,7 +102,8 @@ impl Record {
     /// Puts `text` in place of the present one, which goes into the history.
     pub fn replace_text(&mut self, text: String, reason: Reason, now: i64) {
         self.updated_at = self.updated_at.max(now);
-        self.remember(std::mem::replace(&mut self.text, text), reason, now);
+        let old = std::mem::replace(&mut self.text, text);
+        self.remember(old, reason, now);
     }
 
     /// Puts a text into the history.
