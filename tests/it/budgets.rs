@@ -102,7 +102,7 @@ fn usage_is_told_by_key_model_and_day() {
     let bad = proxy.exchange(get("/v1/usage?by=hour", &[AUTHORIZED]));
     assert_eq!(bad.error(400)["param"], "by");
     let all: Value = serde_json::from_str(&proxy.admin("/v1/usage").text()).expect("JSON");
-    assert_eq!(all["data"][0]["tenant"], "acme");
+    assert_eq!(all["data"][0]["tenant"], "acme", "{all}");
 }
 
 /// A Redis of the test's own, on a socket in a folder of its own.

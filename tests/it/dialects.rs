@@ -45,10 +45,10 @@ fn said(path: &str, text: &str) -> Value {
 fn upstream() -> Upstream {
     Upstream::start(|visit| {
         while let Some(request) = visit.request() {
-            let head = request.text();
+            let target = request.head.target();
             let path = [RESPONSES, MESSAGES, CHAT]
                 .into_iter()
-                .find(|path| head.contains(*path))
+                .find(|path| target.starts_with(path))
                 .unwrap_or(CHAT);
             visit.send(json_answer(&said(path, "Noted.").to_string()));
         }
