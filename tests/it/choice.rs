@@ -10,6 +10,13 @@ const JSON: &str = "Content-Type: application/json";
 const FORM: &str = "Content-Type: multipart/form-data; boundary=x";
 const OWN_KEY: &str = "Authorization: Bearer sk-of-the-callers-own";
 
+/// What every API takes.
+fn asking(model: &str) -> String {
+    format!(
+        r#"{{"model":"{model}","messages":[{{"role":"user","content":"x"}}],"input":"x","max_tokens":1}}"#
+    )
+}
+
 fn served(proxy: &Proxy, request: impl AsRef<[u8]>) -> String {
     let answer = proxy.exchange(request);
     let upstream = answer.head.get("x-yychat-upstream").map(str::to_owned);
@@ -41,9 +48,11 @@ fn the_model_decides_wherever_it_is_named() {
     let (gpt, local, proxy) = two();
     let long = "x".repeat(3 << 20);
     let bodies = [
-        r#"{"model":"local-1","input":"x"}"#.to_owned(),
-        format!(r#"{{"input":["{long}",{{"model":"gpt-4o"}}], "model" : "local-1"}}"#),
-        r#"{"prompt":"\"model\":\"gpt-4o\"","model":"local-1"}"#.to_owned(),
+        asking("local-1"),
+        format!(
+            r#"{{"input":"{long}","x":{{"model":"gpt-4o"}}, "model" : "local-1","max_tokens":1,"messages":[{{"role":"user","content":"x"}}]}}"#
+        ),
+        asking("local-1").replacen('{', r#"{"prompt":"\"model\":\"gpt-4o\"","#, 1),
     ];
     let mut requests = Vec::new();
     for path in [
@@ -102,9 +111,10 @@ fn the_model_decides_wherever_it_is_named() {
 #[test]
 fn a_model_that_nobody_serves_is_not_found_on_any_route() {
     let (gpt, local, proxy) = two();
-    let json = r#"{"model":"claude-4","input":"x"}"#;
+    let json = &asking("claude-4");
     for request in [
         post("/v1/embeddings", &[JSON], json),
+        post("/v1/responses", &[JSON], json),
         post("/v1/messages", &[JSON], json),
         post("/v1/new", &[JSON], json),
         post(
@@ -168,11 +178,23 @@ fn a_request_that_names_no_model_gets_its_upstreams_default() {
         (
             "/v1/responses",
             JSON,
+            "{\"input\":\"x\"}",
+            "{\"model\":\"de\\\"fault\",\"input\":\"x\"}",
+        ),
+        (
+            "/v1/messages",
+            JSON,
+            "{\"messages\":[ ] }",
+            "{\"model\":\"de\\\"fault\",\"messages\":[ ] }",
+        ),
+        (
+            "/v1/completions",
+            JSON,
             "{\"a\":[],\"model\":null}",
             "{\"a\":[],\"model\":\"de\\\"fault\"}",
         ),
         (
-            "/v1/messages",
+            "/v1/completions",
             JSON,
             "{\"model\":\"\",\"b\":2}",
             "{\"model\":\"de\\\"fault\",\"b\":2}",
@@ -272,7 +294,7 @@ fn the_callers_own_key_goes_to_no_upstream_that_does_not_serve() {
         .start();
     for round in 0..3 {
         for request in [
-            post("/v1/responses", &[JSON, OWN_KEY], r#"{"model":"gpt-4o"}"#),
+            post("/v1/responses", &[JSON, OWN_KEY], asking("gpt-4o")),
             post("/v1/embeddings", &[JSON, OWN_KEY], r#"{"model":"gpt-4o"}"#),
             post(
                 "/v1/embeddings",
@@ -320,18 +342,15 @@ fn a_path_of_one_api_goes_to_those_that_speak_it() {
         .upstream(&all, "models = [\"b\"]")
         .start();
     for path in ["/v1/responses", "/v1/messages", "/v1/messages/count_tokens"] {
-        assert_eq!(
-            served(&proxy, post(path, &[JSON], r#"{"model":"b"}"#)),
-            "u1"
-        );
-        let answer = proxy.exchange(post(path, &[JSON], r#"{"model":"a"}"#));
+        assert_eq!(served(&proxy, post(path, &[JSON], asking("b"))), "u1");
+        let answer = proxy.exchange(post(path, &[JSON], asking("a")));
         assert_eq!(answer.status(), 404);
         assert!(answer.text().contains("`dialects`"), "{}", answer.text());
         let dialect = path.split('/').nth(2).expect("a segment");
         assert!(answer.text().contains(dialect), "{}", answer.text());
     }
     assert_eq!(
-        served(&proxy, post("/v1/embeddings", &[JSON], r#"{"model":"a"}"#)),
+        served(&proxy, post("/v1/embeddings", &[JSON], asking("a"))),
         "u0"
     );
     assert_eq!(
@@ -491,7 +510,7 @@ fn a_stream_names_what_it_made_too() {
     let made = post(
         "/v1/responses",
         &[JSON],
-        r#"{"model":"local-1","stream":true}"#,
+        r#"{"model":"local-1","stream":true,"input":"x"}"#,
     );
     assert_eq!(served(&proxy, made), "u1");
     let cancel = post("/v1/responses/resp_12345/cancel", &[], "");
@@ -579,17 +598,17 @@ fn the_model_and_the_route_are_known_of_every_request() {
     let proxy = Proxy::before(&upstream);
     for (request, route, path) in [
         (
-            post("/v1/embeddings", &[JSON], r#"{"model":"m"}"#),
+            post("/v1/embeddings", &[JSON], asking("m")),
             "other",
             "/v1/embeddings",
         ),
         (
-            post("/v1/responses", &[JSON], r#"{"model":"m"}"#),
+            post("/v1/responses", &[JSON], asking("m")),
             "responses",
             "/v1/responses",
         ),
         (
-            post("/v1/messages", &[JSON], r#"{"model":"m"}"#),
+            post("/v1/messages", &[JSON], asking("m")),
             "messages",
             "/v1/messages",
         ),

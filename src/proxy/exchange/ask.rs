@@ -100,7 +100,7 @@ pub async fn ask(
     let sought = Sought {
         model: turn.model(),
         dialect: Some(turn.dialect()),
-        origin: None,
+        origin: chat.origin,
     };
     let places = choose(&chat.snapshot.config, caller, sought)?;
     if turn.model().is_none() {

@@ -57,10 +57,9 @@ pub async fn run(
         Some(dialect) if succeeded => Tee::new(context.streamed, dialect, context.wanted()),
         _ => Tee::Blind,
     };
-    let mut learning = match succeeded {
-        true => context.learning.take(),
-        false => None,
-    };
+    if !succeeded {
+        context.learning = None;
+    }
     connection
         .session
         .set_read_timeout(Some(timeouts.stream_idle));
@@ -72,12 +71,11 @@ pub async fn run(
             (None, None) => next_chunk(gateway, session, context, &mut connection).await?,
         };
         let Some(chunk) = chunk else { break };
+        // Before the client can ask for it.
+        learn(gateway, context, &chunk);
         pass_on(session, chunk.clone(), false).await?;
         context.ledger.mark_first_chunk();
         tee.feed(&chunk);
-        if let Some(learning) = &mut learning {
-            gateway.origins.see(learning, &chunk);
-        }
     }
     connection.settle();
     finish_body(session, &mut connection).await?;
@@ -89,6 +87,13 @@ pub async fn run(
         gateway.dialer.release(connection, timeouts).await;
     }
     Ok(())
+}
+
+/// Remembers the upstream of what an answer names, where that is asked for.
+pub fn learn(gateway: &Gateway, context: &mut Context, chunk: &[u8]) {
+    if let Some(learning) = &mut context.learning {
+        gateway.origins.see(learning, chunk);
+    }
 }
 
 /// The next bytes of the answer, while the client is watched, or the rest of its body sent on;

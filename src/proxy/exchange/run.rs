@@ -9,6 +9,8 @@
 
 use std::sync::Arc;
 
+use memchr::memmem;
+
 use super::ask::{First, first};
 use super::fail::Failure;
 use super::leg::{Exchange, shown};
@@ -40,6 +42,8 @@ pub async fn run(
         wish,
         headers: &session.req_header().headers,
     };
+    let is_kept = is_kept(&snapshot, dialect, &body);
+    let origin = is_kept.then(|| origin(gateway, &body)).flatten();
     let turn = turn::prepare(asked, body, &mut context.ledger).await?;
     context.dialect = (wish == Wish::Answer).then_some(dialect);
     context.model = turn.model().map(shown);
@@ -65,6 +69,7 @@ pub async fn run(
         snapshot: &snapshot,
         turn: &turn,
         caller,
+        origin: origin.as_deref(),
     };
     let First {
         connection,
@@ -77,6 +82,9 @@ pub async fn run(
         gateway.metrics().tools_withheld(reason.name());
     }
     let offered = !turn.offer().is_empty() && withheld.is_none();
+    if let (true, Some(upstream)) = (is_kept, &context.upstream) {
+        context.learning = Some(gateway.origins.learn(upstream));
+    }
     let answered = connection.is_success();
     if answered && let Some(memory) = &gateway.shared.memory {
         // Before the client can have read the answer and go on.
@@ -93,6 +101,24 @@ pub async fn run(
         remember(gateway, context, &turn);
     }
     relayed
+}
+
+/// Whether the upstream keeps the answer, and there is a question of which one.
+fn is_kept(snapshot: &Snapshot, dialect: Dialect, body: &[u8]) -> bool {
+    snapshot.config.upstreams.len() > 1
+        && match dialect {
+            Dialect::Responses => true,
+            Dialect::Chat => memmem::find(body, b"\"store\"").is_some(),
+            Dialect::Messages => false,
+        }
+}
+
+/// The upstream that has what the request goes on from.
+fn origin(gateway: &Gateway, body: &[u8]) -> Option<Arc<str>> {
+    let mut look = Look::at("application/json");
+    // What is wrong with it is said by whoever reads it.
+    let _ = look.feed(body);
+    gateway.origins.of(look.texts().iter())
 }
 
 /// Hands what is to be kept to memory, off the request's path. An answer that broke off has left
@@ -114,6 +140,8 @@ pub struct Chat<'a> {
     pub snapshot: &'a Arc<Snapshot>,
     pub turn: &'a Prepared,
     pub caller: &'a Caller,
+    /// The upstream that has what the request goes on from.
+    pub origin: Option<&'a str>,
 }
 
 impl<'a> Chat<'a> {

@@ -84,14 +84,15 @@ pub async fn list(
                 let serves = |id: &str| upstream.models.is_match(id) && exchange.caller.may_use(id);
                 match gathered.add(&body, serves) {
                     true => drop(context.upstream.get_or_insert(upstream.name.clone())),
-                    false => failed = Some(Unlisted::Answered(StatusCode::OK, body)),
+                    false => failed = Some((upstream, Unlisted::Answered(StatusCode::OK, body))),
                 }
             }
-            Err(failure) => failed = Some(failure),
+            Err(failure) => failed = Some((upstream, failure)),
         }
     }
     let is_anthropic = client.headers.contains_key(ANTHROPIC_VERSION);
-    if let (None, Some(failed)) = (&context.upstream, failed) {
+    if let (None, Some((upstream, failed))) = (&context.upstream, failed) {
+        context.upstream = Some(upstream.name.clone());
         return failed.answer(session, context).await;
     }
     let body = match is_anthropic {

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::ask::{Which, ask};
 use super::fail::Failure;
-use super::relay::{self, Length, next_chunk, pass_on};
+use super::relay::{self, Length, learn, next_chunk, pass_on};
 use super::run::Chat;
 use super::tee::WHOLE_LIMIT;
 use crate::config::model;
@@ -147,6 +147,7 @@ impl Answering<'_> {
         let idle = context.snapshot.config.timeouts.stream_idle;
         connection.session.set_read_timeout(Some(idle));
         while let Some(chunk) = next_chunk(self.chat.gateway, session, context, connection).await? {
+            learn(self.chat.gateway, context, &chunk);
             let pieces = editor.feed(&chunk);
             if !pieces.is_empty() {
                 show(session, pieces).await?;
@@ -178,6 +179,7 @@ impl Answering<'_> {
                     return self.as_it_comes(session, context, connection, read).await;
                 }
             };
+            learn(self.chat.gateway, context, &body);
             let edit = editor.whole(&body);
             let leg = editor.end_leg();
             match self.after(session, context, leg).await? {
