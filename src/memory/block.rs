@@ -75,8 +75,8 @@ const CHINESE: Wording = Wording {
 };
 
 /// Renders records, the best first, as quoted data of at most `max_bytes` bytes, counted as they
-/// stand in a JSON string. A record that has no room is left out whole, with all after it. The
-/// language follows `query`.
+/// stand in a JSON string. A record that has no room is passed over, and those after it that have
+/// room go in. The language follows `query`.
 ///
 /// The same records give the same bytes, so that an upstream's prompt cache stays warm. No text
 /// can end the block: each stands on one line, and angle brackets become their full-width look-
@@ -96,10 +96,11 @@ pub fn render<'a>(
     let mut records = Vec::new();
     for found in recalled {
         let line = line(&found.record, wording);
-        bytes += escaped_len(&line);
-        if bytes > max_bytes {
-            break;
+        let with_it = bytes + escaped_len(&line);
+        if with_it > max_bytes {
+            continue;
         }
+        bytes = with_it;
         text.push_str(&line);
         records.push(found.record.clone());
     }
