@@ -52,8 +52,6 @@ pub fn public(preview: preview::Source, metrics: Arc<Metrics>, ledger: Arc<Ledge
     Router::new()
         .route("/v1/personalities", get(personalities::list))
         .route("/v1/personalities/{id}", get(personalities::show))
-        .fallback(no_such_endpoint)
-        .method_not_allowed_fallback(reply::method_not_allowed)
         .merge(memory_routes(memory))
         .merge(
             Router::new()
@@ -63,6 +61,9 @@ pub fn public(preview: preview::Source, metrics: Arc<Metrics>, ledger: Arc<Ledge
         .merge(usage::routes(ledger, performance::Of::Tenant))
         .merge(performance::routes(metrics, performance::Of::Tenant))
         .merge(tools)
+        .fallback(no_such_endpoint)
+        // It is for the routes that are there by now.
+        .method_not_allowed_fallback(reply::method_not_allowed)
 }
 
 /// What users said, on either listener.

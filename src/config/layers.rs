@@ -302,7 +302,8 @@ fn is_port(text: &str) -> bool {
 }
 
 fn is_log_level(text: &str) -> bool {
-    log_level(text).is_some_and(|level| is_log_filter(&level))
+    // An address would be taken for the path of a module.
+    !text.contains("://") && log_level(text).is_some_and(|level| is_log_filter(&level))
 }
 
 /// Python's names of levels.

@@ -122,6 +122,7 @@ pub async fn prepare(
     remembered.inject(&mut injection, config.placement);
     ledger.enter(Phase::Tools);
     let tools = match options.use_tools {
+        _ if options.purpose != Purpose::Chat => Err(Withheld::Auxiliary),
         true => Ok(()),
         false => Err(Withheld::Disabled),
     };

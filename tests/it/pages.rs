@@ -33,7 +33,14 @@ fn variables(text: &str) -> BTreeMap<String, String> {
     let names = text.split("env = \"").skip(1);
     let names = names.filter_map(|rest| rest.split('"').next());
     names
-        .map(|name| (name.to_owned(), format!("{name}-of-a-test-0123456789")))
+        .map(|name| {
+            let value = match name {
+                "DATABASE_URL" => "postgres://user:password@host/database".to_owned(),
+                "VALKEY_URL" => "valkey://host:6379".to_owned(),
+                name => format!("{name}-of-a-test-0123456789"),
+            };
+            (name.to_owned(), value)
+        })
         .collect()
 }
 

@@ -60,7 +60,7 @@ fn what_is_not_ours_passes_with_its_method_and_its_spelling() {
         "DELETE /v1/chat/completions/chatcmpl-1",
         "POST /v1/chat/completions/chatcmpl-1",
         "GET /v1/chat/completions/chatcmpl-1/messages",
-        "GET /v1/files//a%2fb/",
+        "GET /v1/something//a%2fb/",
         "PATCH /v1/Something;else",
         "QUERY /v1/models",
         "OPTIONS /v1/chat/completions",
@@ -83,13 +83,7 @@ fn what_is_not_ours_passes_with_its_method_and_its_spelling() {
 fn a_path_outside_the_api_is_not_found() {
     let upstream = Upstream::ok();
     let proxy = Proxy::before(&upstream);
-    for path in [
-        "/v2/models",
-        "/v1x",
-        "/metrics",
-        "/chat/completions",
-        "/V1/models",
-    ] {
+    for path in ["/v2/models", "/v1x", "/metrics", "/chat/completions"] {
         let error = proxy.exchange(get(path, &[])).error(404);
         assert!(error["message"].as_str().unwrap().contains("/v1"), "{path}");
     }

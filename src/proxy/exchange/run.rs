@@ -18,6 +18,7 @@ use super::{quota, relay, tool_loop};
 use crate::dialect::Dialect;
 use crate::proxy::context::Context;
 use crate::proxy::edge::body;
+use crate::proxy::route::body::Look;
 use crate::proxy::{Gateway, Session};
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::Phase;
