@@ -387,11 +387,9 @@ fn help(command: &[&str]) -> String {
 
 #[test]
 fn dashboards_and_alerts_name_metrics_that_exist() {
-    let metrics = ["metrics.rs", "gen_ai.rs"].map(|file| {
-        let file = root().join("src/telemetry").join(file);
-        fs::read_to_string(file).expect("a list of metrics")
-    });
-    let metrics = metrics.concat();
+    let metrics = files(&root().join("src/telemetry")).into_iter();
+    let metrics = metrics.map(|file| fs::read_to_string(file).expect("a list of metrics"));
+    let metrics: String = metrics.collect();
     let conf = files(&root().join("conf"));
     assert!(
         conf.iter().any(|path| path.ends_with("yychat.toml")),

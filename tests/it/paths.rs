@@ -122,7 +122,7 @@ fn whoever_looks_whether_anyone_is_there_is_greeted() {
     eventually("greetings are no refusals", || {
         let count = |route: &str| {
             proxy.metric(&format!(
-                "yychat_requests_total{{route=\"{route}\",status=\"2xx\",stream=\"false\"}}"
+                "yychat_requests_total{{route=\"{route}\",status=\"200\",stream=\"false\"}}"
             ))
         };
         (count("local") == 3.0).then_some(())

@@ -177,8 +177,8 @@ fn an_operators_rules_take_effect_as_they_are_written() {
     let said = proxy.readyz_says("auxiliary.toml:4: `user_start` is not known in a rule");
     assert!(said.contains("broken edit, not applied:"), "{said}");
     assert_eq!(purpose().as_deref(), Some(own));
-    fs::remove_file(&file).expect("a file");
-    eventually("the rule is gone", || {
+    fs::write(&file, rule.replace("Name this", "Call that")).expect("a file");
+    eventually("the rule is another", || {
         (purpose().as_deref() == Some("chat")).then_some(())
     });
 }

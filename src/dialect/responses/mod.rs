@@ -6,6 +6,7 @@ mod edit;
 mod error;
 mod item;
 mod leg;
+mod offer;
 mod place;
 mod read;
 mod request;
