@@ -53,8 +53,7 @@ impl Asked {
 /// reason. The errors are those of the chat route.
 pub async fn preview(
     State(source): State<Source>,
-    generation: Generation,
-    who: Who,
+    (generation, who): (Generation, Who),
     Query(asked): Query<Asked>,
     headers: HeaderMap,
     body: Bytes,
