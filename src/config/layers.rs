@@ -32,9 +32,12 @@ const MAX_INDEX: usize = 255;
 /// An old variable, its key, and its value as that key writes it; `None` leaves the key alone.
 type Alias = (&'static str, &'static str, fn(&str) -> Option<String>);
 
+/// Whether a value can be meant for the gateway.
+type Fits = fn(&str) -> bool;
+
 /// Variables of names so general that others set them too, Kubernetes among them: for a Service
 /// called `server` it sets `SERVER_PORT=tcp://10.0.0.1:80`. They count where they make sense.
-const GENERAL: [(&str, fn(&str) -> bool, &str); 3] = [
+const GENERAL: [(&str, Fits, &str); 3] = [
     ("SERVER_HOST", is_host, "an IP address"),
     ("SERVER_PORT", is_port, "a port"),
     ("LOG_LEVEL", is_log_level, "a level"),

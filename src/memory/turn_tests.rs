@@ -252,11 +252,8 @@ async fn a_brief_answer_is_kept_with_its_question() {
         brief.asked = Some(asked.into());
         saved(&memory, brief).await;
         let all = texts(&memory, &ann).await;
-        assert_eq!(
-            kept.is_empty() || all.last().is_some_and(|it| it == kept),
-            true,
-            "{all:?}"
-        );
+        let is_last = all.last().is_some_and(|it| it == kept);
+        assert!(kept.is_empty() || is_last, "{all:?}");
     }
     saved(&memory, turn(&ann, "c1", "How old am I?", "41")).await;
     let all = texts(&memory, &ann).await;

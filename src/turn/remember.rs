@@ -98,7 +98,7 @@ impl Remembered {
         let saving = Self {
             save: (using == MemoryUse::Full).then(|| scope.clone()),
             conversation: identity.conversation.clone(),
-            history: query.history.clone(),
+            history: query.history,
             ..Self::default()
         };
         if config.recall_limit == 0 {

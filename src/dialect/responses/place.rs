@@ -9,7 +9,7 @@ use super::item::{Body, Item, Side};
 use super::request::{Input, Instructions, Places};
 use super::{restore, round};
 use crate::dialect::injection::{
-    Composed, Fragment, Injection, Persona, PersonaMode, Placement, Restored, Source, ToolOffer,
+    Composed, Fragment, Injection, Persona, PersonaMode, Placement, Restored, Source,
 };
 use crate::dialect::request::Request;
 use crate::wire::Escaped;
