@@ -23,6 +23,7 @@ use crate::config::prices::Prices;
 use crate::error::{Fault, Faults};
 use crate::personality::Personalities;
 use crate::purpose::Rules;
+use crate::shipped;
 use crate::tools::Toolbox;
 
 /// A generation.
@@ -65,7 +66,11 @@ impl Snapshot {
     }
 
     fn unknown_tools(&self) -> impl Iterator<Item = Fault> {
-        let allowed = self.personalities.iter().flat_map(|persona| {
+        // Those of the program itself name its own plugins, which a folder of one's own may lack: that
+        // is nobody's mistake.
+        let own = self.personalities.iter();
+        let own = own.filter(|persona| !shipped::holds(&persona.origin));
+        let allowed = own.flat_map(|persona| {
             let tools = persona.allowed_tools.as_deref().unwrap_or_default();
             tools.iter().map(move |tool| (persona, &tool.tool_name))
         });

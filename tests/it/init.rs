@@ -34,6 +34,19 @@ fn a_lone_binary_has_its_personalities_and_plugins() {
 }
 
 #[test]
+fn shipped_personalities_do_not_miss_tools_that_own_plugins_lack() {
+    let folder = TempDir::new().unwrap();
+    fs::create_dir(folder.path().join("plugins")).unwrap();
+    let checked = yychat(folder.path(), &["check"]);
+    assert!(checked.status.success(), "{}", said(&checked));
+    assert!(
+        said(&checked).contains("3 personalities, 0 plugins"),
+        "{}",
+        said(&checked)
+    );
+}
+
+#[test]
 fn what_init_writes_passes_the_check_and_is_written_once() {
     let folder = TempDir::new().unwrap();
     let inside = |path: &str| folder.path().join(path);
