@@ -67,8 +67,8 @@ pub fn router(admin: Admin) -> Router {
             performance::Of::Everyone,
         ))
         .merge(memory_routes(admin.memory))
-        .layer(middleware::from_fn_with_state(store, entry::enter))
-        .layer(middleware::from_fn(guard::guard))
+        .layer(middleware::from_fn_with_state(store.clone(), entry::enter))
+        .layer(middleware::from_fn_with_state(store, guard::guard))
 }
 
 /// 200 `ok` while requests are taken, 503 `draining` after that. A broken edit does not make the
