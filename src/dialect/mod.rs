@@ -32,6 +32,7 @@ mod messages;
 mod reader;
 mod request;
 mod responses;
+mod tools;
 mod usage;
 
 #[cfg(test)]

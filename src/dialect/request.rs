@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::conversation::{Conversation, Message, Role};
+use super::injection::Source;
 use super::{Dialect, chat, messages, responses};
 use crate::wire::json::{Span, Text};
+use crate::wire::splice::Splice;
 
 /// The body of a request to a model, valid JSON throughout.
 ///
@@ -289,6 +291,24 @@ impl Request {
     /// The top-level members that the gateway knows.
     pub fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// The first of those that has this name.
+    pub(super) fn known(&self, name: &str) -> Option<&Member> {
+        self.members.iter().find(|member| member.name == name)
+    }
+
+    /// Cuts the members that are the gateway's own, each with one of the commas beside it.
+    pub(super) fn cut_extensions(&self, splice: &mut Splice<'_, Source>) {
+        let unwanted = self.members.iter().filter(|member| member.is_extension);
+        for (cut_before, member) in unwanted.enumerate() {
+            let leads = member.index == cut_before;
+            splice.cut(if leads {
+                member.span.start..member.after
+            } else {
+                member.before..member.span.end
+            });
+        }
     }
 
     fn decode(&self, text: Option<Text>) -> Option<Cow<'_, str>> {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::request::{Places, Tools};
+use super::request::Places;
 use super::restore;
 use crate::dialect::conversation::{Content, Message};
 use crate::dialect::injection::{
@@ -10,7 +10,6 @@ use crate::dialect::injection::{
 };
 use crate::dialect::request::Request;
 use crate::wire::Escaped;
-use crate::wire::json::Container;
 use crate::wire::splice::{self, Splice};
 
 type Rope = splice::Rope<Source>;
@@ -41,7 +40,7 @@ fn place<'a>(
     if matches!(injection.tools, ToolOffer::Close(_)) {
         placing.close();
     }
-    placing.cut_members();
+    request.cut_extensions(&mut placing.splice);
     if let Some(suffix) = injection.model_suffix {
         placing.splice.cut(suffix.range());
     }
@@ -236,33 +235,13 @@ impl Placing<'_> {
     }
 
     fn tools(&mut self, offer: &ToolOffer) {
-        let tools = match offer {
-            ToolOffer::Keep => return,
-            ToolOffer::Add(tools) | ToolOffer::Close(tools) => tools,
-        };
-        let schemas = tools.iter().fold(Rope::default(), |list, tool| {
-            let schema = Rope::of(Source::Tools, tool.clone());
-            if list.is_empty() {
-                schema
-            } else {
-                list.append(schema.after(b","))
-            }
-        });
-        if schemas.is_empty() {
+        let entries = offer.entries();
+        if entries.is_empty() {
             return;
         }
-        match self.places.tools {
-            Tools::List(Container { tail, len: 0, .. }) => self.splice.insert(tail, schemas),
-            Tools::List(Container { tail, .. }) => self.splice.insert(tail, schemas.after(b",")),
-            Tools::Null(span) => {
-                self.splice.cut(span.range());
-                self.splice.insert(span.start, schemas.within(b"[", b"]"));
-            }
-            // Behind `messages`, the one member that is always there and always stays.
-            Tools::Absent => {
-                let member = schemas.within(br#","tools":["#, b"]");
-                self.splice.insert(self.places.list.span.end, member);
-            }
+        if let Some(list) = self.places.tools.add(&mut self.splice, entries) {
+            let member = list.within(br#","tools":["#, b"]");
+            self.splice.insert(self.places.list.span.end, member);
         }
     }
 
@@ -284,8 +263,7 @@ impl Placing<'_> {
 
     /// Has the model call no tool any more.
     fn close(&mut self) {
-        let mut members = self.request.members().iter();
-        let (at, choice) = match members.find(|member| member.name == "tool_choice") {
+        let (at, choice) = match self.request.known("tool_choice") {
             Some(member) => {
                 self.splice.cut(member.value.range());
                 (member.value.start, &br#""none""#[..])
@@ -294,20 +272,6 @@ impl Placing<'_> {
         };
         let choice = Rope::of(Source::Tools, Bytes::from_static(choice));
         self.splice.insert(at, choice);
-    }
-
-    /// Cuts whole members, each with one of the commas beside it.
-    fn cut_members(&mut self) {
-        let members = self.request.members().iter();
-        let unwanted = members.filter(|member| member.is_extension);
-        for (cut_before, member) in unwanted.enumerate() {
-            let leads = member.index == cut_before;
-            self.splice.cut(if leads {
-                member.span.start..member.after
-            } else {
-                member.before..member.span.end
-            });
-        }
     }
 }
 

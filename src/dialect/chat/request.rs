@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use crate::dialect::body::{BodyReader, Field, Result, bad_request, once};
 use crate::dialect::conversation::{Begins, Content, Conversation, Message, Role};
 use crate::dialect::request::{self, Request, Withheld};
+use crate::dialect::tools::Tools;
 use crate::error::ApiError;
 use crate::wire::json::{Container, Kind, Span};
 
@@ -56,15 +57,6 @@ pub struct Places {
     choices: Option<Span>,
 }
 
-/// The `tools` member.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Tools {
-    #[default]
-    Absent,
-    Null(Span),
-    List(Container),
-}
-
 /// Checks `body` and finds what matters in it. JSON may nest `max_depth` deep.
 ///
 /// # Errors
@@ -84,7 +76,7 @@ fn parse(body: Bytes, max_depth: usize) -> Result<Request> {
                 places.list = list(reader, &mut messages)?;
                 has_list = true;
             }
-            "tools" => places.tools = tools(reader)?,
+            "tools" => places.tools = Tools::read(reader)?,
             "tool_choice" => {
                 let is_null = reader.scanner.peek()? == Kind::Null;
                 let span = reader.scanner.skip()?;
@@ -102,7 +94,7 @@ fn parse(body: Bytes, max_depth: usize) -> Result<Request> {
     }
     let (members, mut options) = reader.finish();
     options.tool_names = tool_names(&body, &places);
-    if let Tools::List(list) = places.tools {
+    if let Some(list) = places.tools.list() {
         options.tools = list.len;
     }
     options.withheld = withheld(&body, &places, &members);
@@ -112,17 +104,6 @@ fn parse(body: Bytes, max_depth: usize) -> Result<Request> {
     };
     let places = request::Places::Chat(places);
     Ok(Request::new(body, (members, options), conversation, places))
-}
-
-fn tools(reader: &mut BodyReader<'_>) -> Result<Tools> {
-    Ok(match reader.array(format_args!("tools"))? {
-        Some(list) => Tools::List(list),
-        None => {
-            let end = reader.scanner.offset();
-            let start = end - "null".len();
-            Tools::Null(Span { start, end })
-        }
-    })
 }
 
 fn list(reader: &mut BodyReader<'_>, messages: &mut Vec<Message>) -> Result<Container> {
@@ -232,12 +213,11 @@ fn tool_names(body: &[u8], places: &Places) -> Vec<String> {
     struct Named {
         name: String,
     }
-    let tools = match places.tools {
-        Tools::List(list) => Some(list),
-        Tools::Absent | Tools::Null(_) => None,
-    };
     let mut names = Vec::new();
-    for list in [tools, places.functions].into_iter().flatten() {
+    for list in [places.tools.list(), places.functions]
+        .into_iter()
+        .flatten()
+    {
         let entries = serde_json::from_slice(&body[list.span.range()]);
         let entries: Vec<&RawValue> = entries.unwrap_or_default();
         let tools = entries

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 
 use super::block::blocks;
-use super::request::{Places, Tools};
+use super::request::Places;
 use super::restore;
 use crate::dialect::conversation::Content;
 use crate::dialect::injection::{
@@ -48,7 +48,7 @@ pub fn compose(request: &Request, places: &Places, injection: &Injection) -> Com
         let item = if comma { item.after(b",") } else { item };
         placing.splice.insert(places.list.tail, item);
     }
-    placing.cut_members();
+    request.cut_extensions(&mut placing.splice);
     if let Some(suffix) = injection.model_suffix {
         placing.splice.cut(suffix.range());
     }
@@ -206,31 +206,13 @@ impl Placing<'_> {
     }
 
     fn tools(&mut self, offer: &ToolOffer) {
-        let tools = match offer {
-            ToolOffer::Keep => return,
-            ToolOffer::Add(tools) | ToolOffer::Close(tools) => tools,
-        };
-        let list = tools.iter().fold(Rope::default(), |list, tool| {
-            let tool = Rope::of(Source::Tools, tool.clone());
-            match list.is_empty() {
-                true => tool,
-                false => list.append(tool.after(b",")),
-            }
-        });
-        if list.is_empty() {
+        let entries = offer.entries();
+        if entries.is_empty() {
             return;
         }
-        match self.places.tools {
-            Tools::List(Container { tail, len: 0, .. }) => self.splice.insert(tail, list),
-            Tools::List(Container { tail, .. }) => self.splice.insert(tail, list.after(b",")),
-            Tools::Null(span) => {
-                self.splice.cut(span.range());
-                self.splice.insert(span.start, list.within(b"[", b"]"));
-            }
-            Tools::Absent => {
-                let member = list.within(br#","tools":["#, b"]");
-                self.splice.insert(self.places.list.span.end, member);
-            }
+        if let Some(list) = self.places.tools.add(&mut self.splice, entries) {
+            let member = list.within(br#","tools":["#, b"]");
+            self.splice.insert(self.places.list.span.end, member);
         }
         if matches!(offer, ToolOffer::Close(_)) {
             self.close();
@@ -241,8 +223,7 @@ impl Placing<'_> {
     /// is of calls.
     fn close(&mut self) {
         let none = |bytes: &'static [u8]| Rope::of(Source::Tools, Bytes::from_static(bytes));
-        let mut members = self.request.members().iter();
-        match members.find(|member| member.name == "tool_choice") {
+        match self.request.known("tool_choice") {
             Some(member) => {
                 let Span { start, .. } = member.value;
                 self.splice.cut(member.value.range());
@@ -260,20 +241,6 @@ impl Placing<'_> {
     fn restore(&mut self, restored: &Restored) {
         for (at, bytes) in restore::places(self.request, restored) {
             self.splice.insert(at, Rope::of(Source::ToolTurn, bytes));
-        }
-    }
-
-    /// Cuts whole members, each with one of the commas beside it.
-    fn cut_members(&mut self) {
-        let members = self.request.members().iter();
-        let unwanted = members.filter(|member| member.is_extension);
-        for (cut_before, member) in unwanted.enumerate() {
-            let leads = member.index == cut_before;
-            self.splice.cut(if leads {
-                member.span.start..member.after
-            } else {
-                member.before..member.span.end
-            });
         }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use crate::dialect::body::{BodyReader, Field, Result, bad_request, once};
 use crate::dialect::conversation::{Begins, Content, Conversation, Message, Role};
 use crate::dialect::request::{self, Request, Withheld};
+use crate::dialect::tools::Tools;
 use crate::error::ApiError;
 use crate::wire::json::{Container, Kind, Span, Text};
 
@@ -31,15 +32,6 @@ pub struct Places {
     /// The span of a `system` that is null.
     pub null_system: Option<Span>,
     pub tools: Tools,
-}
-
-/// The `tools` member.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Tools {
-    #[default]
-    Absent,
-    Null(Span),
-    List(Container),
 }
 
 /// Checks `body` and finds what matters in it. JSON may nest `max_depth` deep.
@@ -73,7 +65,7 @@ fn parse(body: Bytes, max_depth: usize) -> Result<Request> {
                 } => places.null_system = Some(span),
                 message => system = Some(message),
             },
-            "tools" => places.tools = tools(reader)?,
+            "tools" => places.tools = Tools::read(reader)?,
             "tool_choice" => choice = Some(reader.scanner.skip()?),
             _ => drop(reader.scanner.skip()?),
         }
@@ -88,7 +80,7 @@ fn parse(body: Bytes, max_depth: usize) -> Result<Request> {
         messages.insert(0, system);
     }
     let (members, mut options) = reader.finish();
-    if let Tools::List(list) = places.tools {
+    if let Some(list) = places.tools.list() {
         options.tools = list.len;
         options.tool_names = tool_names(&body[list.span.range()]);
     }
@@ -112,17 +104,6 @@ fn system(reader: &mut BodyReader<'_>) -> Result<Message> {
         role: Role::System,
         content,
         has_tool_calls: false,
-    })
-}
-
-fn tools(reader: &mut BodyReader<'_>) -> Result<Tools> {
-    Ok(match reader.array(format_args!("tools"))? {
-        Some(list) => Tools::List(list),
-        None => {
-            let end = reader.scanner.offset();
-            let start = end - "null".len();
-            Tools::Null(Span { start, end })
-        }
     })
 }
 

@@ -44,7 +44,7 @@ pub fn compose(request: &Request, places: &Places, injection: &Injection) -> Com
     if let Some(id) = &injection.goes_on_from {
         placing.rename(id);
     }
-    placing.cut_members();
+    request.cut_extensions(&mut placing.splice);
     if let Some(suffix) = injection.model_suffix {
         placing.splice.cut(suffix.range());
     }
@@ -265,8 +265,7 @@ impl Placing<'_> {
 
     /// Names the response that is gone on from as the upstream knows it.
     fn rename(&mut self, id: &str) {
-        let mut members = self.request.members().iter();
-        if let Some(member) = members.find(|member| member.name == "previous_response_id") {
+        if let Some(member) = self.request.known("previous_response_id") {
             let id = serde_json::Value::from(id).to_string();
             self.splice.cut(member.value.range());
             let id = Rope::of(Source::ToolTurn, id.into());
@@ -284,31 +283,12 @@ impl Placing<'_> {
         let outputs: Vec<_> = outputs.into_iter().rev().map(|item| &item[..]).collect();
         let list = [b"[", &outputs.join(&b',')[..], b"]"].concat();
         let list = Rope::of(Source::ToolTurn, list.into());
-        let input = self
-            .request
-            .members()
-            .iter()
-            .find(|member| member.name == "input");
-        match input {
+        match self.request.known("input") {
             Some(input) => {
                 self.splice.cut(input.value.range());
                 self.splice.insert(input.value.start, list);
             }
             None => self.added.push(list.after(br#""input":"#)),
-        }
-    }
-
-    /// Cuts whole members, each with one of the commas beside it.
-    fn cut_members(&mut self) {
-        let members = self.request.members().iter();
-        let unwanted = members.filter(|member| member.is_extension);
-        for (cut_before, member) in unwanted.enumerate() {
-            let leads = member.index == cut_before;
-            self.splice.cut(if leads {
-                member.span.start..member.after
-            } else {
-                member.before..member.span.end
-            });
         }
     }
 

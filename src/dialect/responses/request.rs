@@ -8,6 +8,7 @@ use super::item::{self, Item, Side};
 use crate::dialect::body::{BodyReader, Field, Result};
 use crate::dialect::conversation::{Begins, Content, Conversation, Message, Role};
 use crate::dialect::request::{self, Request, Withheld};
+use crate::dialect::tools::Tools;
 use crate::error::ApiError;
 use crate::wire::json::{Container, Kind, Span, Text};
 
@@ -60,15 +61,6 @@ pub enum Instructions {
     Text(Text),
 }
 
-/// The `tools` member.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Tools {
-    #[default]
-    Absent,
-    Null(Span),
-    List(Container),
-}
-
 /// Checks `body` and finds what matters in it. JSON may nest `max_depth` deep.
 ///
 /// `instructions` are told as the first message of the conversation, and what the model said and
@@ -89,14 +81,14 @@ fn parse(body: Bytes, max_depth: usize) -> Result<Request> {
         match name {
             "input" => places.input = input(reader, &mut places.items)?,
             "instructions" => places.instructions = instructions(reader)?,
-            "tools" => places.tools = tools(reader)?,
+            "tools" => places.tools = Tools::read(reader)?,
             "tool_choice" => choice = Some(reader.scanner.skip()?),
             _ => drop(reader.scanner.skip()?),
         }
         Ok(())
     })?;
     let (members, mut options) = reader.finish();
-    if let Tools::List(list) = places.tools {
+    if let Some(list) = places.tools.list() {
         options.tools = list.len;
     }
     options.tool_names = tool_names(&body, &places);
@@ -141,17 +133,6 @@ fn instructions(reader: &mut BodyReader<'_>) -> Result<Instructions> {
         Kind::Null => Ok(Instructions::Null(reader.scanner.skip()?)),
         kind => Err(reader.wrong_type(format_args!("instructions"), "a string", kind)),
     }
-}
-
-fn tools(reader: &mut BodyReader<'_>) -> Result<Tools> {
-    Ok(match reader.array(format_args!("tools"))? {
-        Some(list) => Tools::List(list),
-        None => {
-            let end = reader.scanner.offset();
-            let start = end - "null".len();
-            Tools::Null(Span { start, end })
-        }
-    })
 }
 
 /// The conversation that instructions and input tell.
@@ -254,7 +235,7 @@ fn tool_names(body: &[u8], places: &Places) -> Vec<String> {
         }
     }
     let mut names = Vec::new();
-    if let Tools::List(list) = places.tools {
+    if let Some(list) = places.tools.list() {
         let tools = serde_json::from_slice(&body[list.span.range()]);
         let tools: Vec<&RawValue> = tools.unwrap_or_default();
         for tool in tools {
