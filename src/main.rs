@@ -57,6 +57,8 @@ enum Command {
     Init(cli::init::Command),
     /// Shows it at work with no key and no model, then stays up to be tried
     Demo,
+    /// Prints the JSON Schema of yychat.toml, by which editors complete and check it
+    Schema,
     /// Prints what completes commands and flags in a shell
     Completions {
         shell: clap_complete::Shell,
@@ -79,11 +81,16 @@ fn main() -> ExitCode {
         Command::Check => check(sources),
         Command::Demo => demo::run(sources),
         Command::Init(command) => cli::init::run(&command, &sources.env),
+        Command::Schema => {
+            // It is made of texts, numbers and lists.
+            let schema = serde_json::to_string_pretty(&config::schema()).unwrap_or_default();
+            print(format!("{schema}\n").as_bytes());
+            Ok(())
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "yychat", &mut script);
-            // Whoever reads half of it has what he wants.
-            let _ = std::io::stdout().write_all(&script);
+            print(&script);
             Ok(())
         }
         Command::Man { folder } => clap_mangen::generate_to(Arguments::command(), &folder)
@@ -105,6 +112,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn print(text: &[u8]) {
+    // Whoever reads half of it has what he wants.
+    let _ = std::io::stdout().write_all(text);
 }
 
 fn run(mut sources: Sources) -> Result<(), Faults> {
@@ -136,13 +148,14 @@ fn memory(sources: Sources, command: cli::memory::Command) -> Result<(), Faults>
 }
 
 fn check(sources: Sources) -> Result<(), Faults> {
+    let shadowed = config::shadowed(&sources);
     let (store, warnings) = Store::open(sources)?;
     let snapshot = store.load();
     if snapshot.config.memory.enabled {
         // A model that cannot be loaded would keep the gateway from starting.
         embedding::open(&snapshot.config.memory)?;
     }
-    for warning in warnings {
+    for warning in warnings.into_iter().chain(shadowed) {
         println!("warning: {warning}");
     }
     let broken = snapshot.broken();

@@ -13,8 +13,9 @@ macro_rules! shipped {
 }
 
 /// Path from the working directory, and text.
-pub const FILES: [(&str, &str); 12] = shipped![
+pub const FILES: [(&str, &str); 13] = shipped![
     "conf/yychat.toml",
+    "conf/yychat.schema.json",
     "conf/personalities/friendly.json",
     "conf/personalities/health_assistant.json",
     "conf/personalities/professional.json",

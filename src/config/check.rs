@@ -27,6 +27,17 @@ pub(super) struct Check<'a> {
     pub(super) reading: &'a Reading,
     pub(super) faults: Faults,
     pub(super) warnings: Vec<Fault>,
+    /// What was asked of which key, for the schema.
+    pub(super) asked: Vec<(String, Asked)>,
+}
+
+/// What a value has to be.
+pub(super) enum Asked {
+    Choice(Vec<&'static str>),
+    /// A whole number, or a size in bytes.
+    Whole(RangeInclusive<u64>),
+    /// Not empty.
+    Needed,
 }
 
 impl Check<'_> {
@@ -41,6 +52,7 @@ impl Check<'_> {
 
     /// Refuses empty text. Faults that follow from it at the same key are kept out.
     pub(super) fn required(&mut self, key: &str, text: &str) {
+        self.asked.push((key.to_owned(), Asked::Needed));
         if text.is_empty() {
             self.fault(key, "is missing or empty", example(key));
         }
@@ -96,6 +108,8 @@ impl Check<'_> {
         number: u64,
         bounds: RangeInclusive<u64>,
     ) -> T {
+        self.asked
+            .push((key.to_owned(), Asked::Whole(bounds.clone())));
         if !bounds.contains(&number) {
             self.fault(
                 key,
@@ -111,12 +125,14 @@ impl Check<'_> {
         &mut self,
         key: &str,
         text: &str,
-        choices: [(&str, T); N],
+        choices: [(&'static str, T); N],
     ) -> T {
+        let names = choices.map(|(name, _)| name);
+        self.asked
+            .push((key.to_owned(), Asked::Choice(names.to_vec())));
         if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == text) {
             return *choice;
         }
-        let names = choices.map(|(name, _)| name);
         let mend = match nearest(text, names.iter().copied()) {
             Some(name) => format!("did you mean \"{name}\"?"),
             None => format!("give one of \"{}\"", names.join("\", \"")),

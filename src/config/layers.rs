@@ -102,19 +102,51 @@ pub(super) fn strangers(environment: &BTreeMap<String, String>) -> Vec<Fault> {
     strangers.collect()
 }
 
-/// Puts the layers on top of each other.
-pub(super) fn merge(
-    file: Option<(&Path, Dict)>,
-    environment: &BTreeMap<String, String>,
-    overrides: &[(String, String)],
-) -> Figment {
+/// Without the variables that are somebody else's.
+fn ours(environment: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut environment = environment.clone();
     for (name, is_ours, _) in GENERAL {
         if !non_empty(&environment, name).is_some_and(is_ours) {
             environment.remove(name);
         }
     }
-    let environment = &environment;
+    environment
+}
+
+/// Each variable that sets a key, with that key.
+pub(super) fn keys_of_variables(
+    environment: &BTreeMap<String, String>,
+) -> impl Iterator<Item = (String, String)> {
+    let environment = ours(environment);
+    let old = ALIASES.map(|(name, key, _)| (name, key));
+    let old = old.into_iter().chain([
+        ("SERVER_HOST", "server.listen"),
+        ("SERVER_PORT", "server.listen"),
+    ]);
+    let old: Vec<_> = old
+        .filter(|(name, _)| non_empty(&environment, name).is_some())
+        .map(|(name, key)| (name.to_owned(), key.to_owned()))
+        .collect();
+    let own = environment.into_keys().filter_map(|name| {
+        let key = key_of(&name)?;
+        Some((name, key))
+    });
+    old.into_iter().chain(own)
+}
+
+/// The key that a variable names: `server.listen` for `YYCHAT__SERVER__LISTEN`.
+fn key_of(variable: &str) -> Option<String> {
+    let key = variable.strip_prefix(PREFIX)?;
+    Some(key.to_lowercase().replace("__", "."))
+}
+
+/// Puts the layers on top of each other.
+pub(super) fn merge(
+    file: Option<(&Path, Dict)>,
+    environment: &BTreeMap<String, String>,
+    overrides: &[(String, String)],
+) -> Figment {
+    let environment = &ours(environment);
     let mut figment = Figment::new();
     if let Some((path, values)) = file {
         figment = figment.merge(Layer {
@@ -124,8 +156,7 @@ pub(super) fn merge(
     }
     figment = merge_aliases(figment, environment);
     for (name, text) in environment {
-        if let Some(key) = name.strip_prefix(PREFIX) {
-            let key = key.to_lowercase().replace("__", ".");
+        if let Some(key) = key_of(name) {
             figment = set(figment, (ENVIRONMENT, name), &key, structured(text));
         }
     }

@@ -14,6 +14,7 @@ mod extract;
 mod file;
 mod layers;
 mod raw;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub use diff::{changed, in_force, needs_restart};
 pub use environment::environment;
+pub use schema::schema;
 
 use crate::error::{Fault, Faults};
 use crate::reading::Reading;
@@ -81,6 +83,7 @@ pub fn load(sources: &Sources, reading: &Reading) -> Result<Loaded, Faults> {
         reading,
         faults: Faults(misfits),
         warnings: layers::strangers(&sources.env),
+        asked: Vec::new(),
     };
     let config = validate::validate(&raw, &mut check);
     let Check {
@@ -102,6 +105,24 @@ pub fn load(sources: &Sources, reading: &Reading) -> Result<Loaded, Faults> {
         warnings,
         file,
     })
+}
+
+/// The keys of the file that have no effect, since a variable is stronger. No harm, and not always
+/// remembered.
+pub fn shadowed(sources: &Sources) -> Vec<Fault> {
+    let Ok(Some((path, text))) = text_of(sources, &Reading::default()) else {
+        return Vec::new();
+    };
+    let lines = file::parse(path, &text).lines;
+    let shadowed = layers::keys_of_variables(&sources.env).filter_map(|(variable, key)| {
+        let fault = Fault::new(
+            path,
+            format!("`{key}` has no effect: the variable {variable} is stronger"),
+            "take one of the two out",
+        );
+        Some(fault.at_line(*lines.get(&key)?))
+    });
+    shadowed.collect()
 }
 
 /// Where a file of the configuration file's folder is, whether it is there or not.

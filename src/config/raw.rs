@@ -5,13 +5,14 @@
 //! is said there. Durations (`"5m"`), sizes (`"32MiB"`), addresses and named choices stay text
 //! until validation, so that their faults can name the key and show an example.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A table of keys, each with its type and its default in one line.
 macro_rules! table {
     ($(#[$meta:meta])* $name:ident { $($key:ident: $kind:ty = $default:expr,)+ }) => {
         $(#[$meta])*
-        #[derive(Clone, Deserialize, Serialize)]
+        #[derive(Clone, Deserialize, Serialize, JsonSchema)]
         #[serde(default, deny_unknown_fields)]
         pub(super) struct $name {
             $(pub(super) $key: $kind,)+
@@ -78,6 +79,7 @@ table! {
 
 table! {
     Timeouts {
+        handshake: String = "10s".into(),
         header: String = "10s".into(),
         body_idle: String = "30s".into(),
         connect: String = "5s".into(),
@@ -246,7 +248,7 @@ table! {
 ///
 /// A table and not an enum, since serde names an enum's unknown variant in its error, and that
 /// would be the secret itself where someone wrote it out.
-#[derive(Clone, Default, Deserialize, Serialize)]
+#[derive(Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(
     default,
     deny_unknown_fields,
@@ -269,7 +271,7 @@ impl Secret {
 }
 
 /// `8192` or `"8KiB"`.
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a size such as `8192` or `\"32MiB\"`")]
 pub(super) enum Size {
     Bytes(u64),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use super::{KeyFinder, KeyRing, Snapshot};
+use super::{AdminKey, KeyFinder, KeyRing, Snapshot};
 use crate::config::model::{Allowance, Config, Key};
 use crate::config::prices::Prices;
 use crate::config::{self, Sources};
@@ -81,6 +81,7 @@ pub fn build(
         snapshot: Snapshot {
             generation: current.map_or(1, |current| current.generation + 1),
             keys: KeyRing::new(&config.auth.keys).open_without_keys(!needs_keys),
+            admin_key: AdminKey::of(&config.server),
             finder: KeyFinder::of(&config),
             config,
             personalities,

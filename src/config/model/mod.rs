@@ -57,7 +57,8 @@ pub struct Server {
     pub body_limit: usize,
     pub insecure_no_auth: bool,
     pub tls: Option<Tls>,
-    /// Opens what changes something through the admin listener; absent: nothing is changed there.
+    /// Opens what changes something through the admin listener, and all but metrics and health of one
+    /// that others reach.
     #[serde(serialize_with = "optional_fingerprint")]
     pub admin_key: Option<SecretString>,
     /// Host names, in lower case and without ports, that the page answers to.
@@ -67,8 +68,13 @@ pub struct Server {
 impl Server {
     /// Whether others than this machine's own processes reach the API.
     pub fn is_exposed(&self) -> bool {
-        !self.listen.ip().to_canonical().is_loopback()
+        is_reached_by_others(self.listen)
     }
+}
+
+/// Whether others than this machine's own processes reach what is bound there.
+pub fn is_reached_by_others(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
 }
 
 /// `server.tls`: PEM files.
@@ -100,6 +106,8 @@ pub struct Limits {
 /// `[timeouts]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Timeouts {
+    /// A client's TLS handshake, from its connection on.
+    pub handshake: Duration,
     /// The whole header section, from its first byte.
     pub header: Duration,
     /// Between two reads of a request body.

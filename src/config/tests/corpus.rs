@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::config::extract::known_keys;
+use crate::config::schema::shipped_text;
 
 fn fixtures(kind: &str) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(format!("tests/fixtures/config/{kind}"))
@@ -81,20 +82,10 @@ fn each_key_is_in_a_valid_and_an_invalid_file() {
     }
 }
 
-/// `conf/yychat.toml`, its optional keys (`#key`, without a space) taken in.
-fn shipped() -> String {
-    let text = fs::read_to_string(DEFAULT_FILE).unwrap();
-    let lines = text.lines().map(|line| match line.strip_prefix('#') {
-        Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => key,
-        _ => line,
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
 #[test]
 fn the_shipped_file_has_every_key_with_its_default_and_a_comment() {
     let path = Path::new(DEFAULT_FILE);
-    let text = shipped();
+    let text = shipped_text();
     let parsed = file::parse(path, &text);
     assert_eq!(parsed.faults, []);
 

@@ -1,5 +1,6 @@
 mod corpus;
 mod properties;
+mod schema;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -360,6 +361,87 @@ fn a_fault_names_the_layer_that_it_comes_from() {
         "environment: `memory.recall_deadline`, set by MEMORY_RETRIEVAL_TIMEOUT, is \"later\"",
     ] {
         assert!(shown.contains(part), "{part} is not in:\n{shown}");
+    }
+}
+
+#[test]
+fn keys_that_a_variable_shadows_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.toml");
+    let text = "tools.enabled = true\n[server]\nlisten = \"127.0.0.1:1\"\nworkers = 1\n\
+                [[upstreams]]\nname = \"a\"\nbase_url = \"http://127.0.0.1:1/v1\"\n";
+    fs::write(&path, text).unwrap();
+    let variables = [
+        ("SERVER_PORT", "8000"),
+        ("USE_TOOLS_DEFAULT", ""),
+        ("LOG_LEVEL", "INFO"),
+        ("YYCHAT__SERVER__WORKERS", "2"),
+        ("YYCHAT__UPSTREAMS__0__BASE_URL", "http://127.0.0.1:2/v1"),
+        ("YYCHAT__UPSTREAMS__1__NAME", "b"),
+    ];
+    let shadowed = shadowed(&Sources {
+        file: Some(path),
+        env: variables.map(|(n, t)| (n.to_owned(), t.to_owned())).into(),
+        ..Sources::default()
+    });
+    let said = shadowed.iter().map(|fault| {
+        let line = fault.line.expect("a line");
+        format!("{line} {}", fault.what)
+    });
+    assert_eq!(
+        said.collect::<Vec<_>>(),
+        [
+            "3 `server.listen` has no effect: the variable SERVER_PORT is stronger",
+            "4 `server.workers` has no effect: the variable YYCHAT__SERVER__WORKERS is stronger",
+            "7 `upstreams.0.base_url` has no effect: the variable YYCHAT__UPSTREAMS__0__BASE_URL \
+             is stronger",
+        ]
+    );
+}
+
+#[test]
+fn a_base_url_that_is_none_is_remarked_upon() {
+    for (url, remark) in [
+        (
+            "https://api.openai.com/v1/chat/completions",
+            "ends in `/chat/completions`",
+        ),
+        (
+            "https://api.openai.com/v1/chat/completions/",
+            "ends in `/chat/completions`",
+        ),
+        (
+            "https://api.anthropic.com/v1/messages",
+            "ends in `/messages`",
+        ),
+        ("http://127.0.0.1:1/v1/responses", "ends in `/responses`"),
+        ("http://127.0.0.1:11434", "has no `/v1`"),
+        ("http://127.0.0.1:11434/", "has no `/v1`"),
+        ("http://127.0.0.1:11434/api", "has no `/v1`"),
+        ("https://gateway.example.com/openai", "has no `/v1`"),
+    ] {
+        let text = format!("[[upstreams]]\nname = \"a\"\nbase_url = \"{url}\"\n");
+        let loaded = load_text(&text, &[]).unwrap();
+        let [warning] = &loaded.warnings[..] else {
+            panic!("one warning of {url}: {:?}", loaded.warnings)
+        };
+        let warning = warning.to_string();
+        assert!(
+            warning.contains(remark) && warning.contains("test.toml:3"),
+            "{warning}"
+        );
+    }
+    for url in [
+        "https://api.openai.com/v1",
+        "https://api.deepseek.com",
+        "https://open.bigmodel.cn/api/paas/v4/",
+        "https://generativelanguage.googleapis.com/v1beta/openai",
+        "https://name.openai.azure.com/openai/v1/",
+        "https://api.groq.com/openai/v1",
+        "http://127.0.0.1:1/prefix/v1",
+    ] {
+        let text = format!("[[upstreams]]\nname = \"a\"\nbase_url = \"{url}\"\n");
+        assert_eq!(load_text(&text, &[]).unwrap().warnings, [], "{url}");
     }
 }
 

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::upstreams::globs;
 use super::{budgets, rate, unique};
-use crate::config::check::Check;
+use crate::config::check::{Asked, Check};
 use crate::config::model::{Auth, Key, MemoryMode};
 use crate::config::raw;
 
@@ -55,6 +55,7 @@ pub(super) fn auth(
 
 fn app(index: usize, raw: &raw::Key, check: &mut Check<'_>) -> Key {
     let at = |name: &str| format!("auth.keys.{index}.{name}");
+    check.asked.push((at("key"), Asked::Needed));
     let secret = raw.key.clone().unwrap_or_default();
     let secret = key(&at("key"), &secret, check);
     check.required(&at("name"), &raw.name);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::upstreams::{base_url, warn_of_plain_http};
+use super::upstreams::{base_url, warn_of_path, warn_of_plain_http};
 use super::{MILLISECOND, MINUTE};
 use crate::config::check::Check;
 use crate::config::model::{Embedding, EmbeddingFolder, EmbeddingUpstream, MODEL_FILES};
@@ -48,6 +48,7 @@ fn upstream(url: &str, raw: &raw::Embedding, check: &mut Check<'_>) -> Embedding
         "https://api.openai.com/v1",
         check,
     );
+    warn_of_path("memory.embedding.base_url", &base_url, check);
     let api_key = raw
         .api_key
         .as_ref()

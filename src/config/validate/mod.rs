@@ -165,6 +165,7 @@ fn limits(raw: &raw::Limits, server: &Server, check: &mut Check<'_>) -> Limits {
 fn timeouts(raw: &raw::Timeouts, check: &mut Check<'_>) -> Timeouts {
     let mut timeout = |key, text| check.duration(key, text, MILLISECOND..=DAY);
     Timeouts {
+        handshake: timeout("timeouts.handshake", &raw.handshake),
         header: timeout("timeouts.header", &raw.header),
         body_idle: timeout("timeouts.body_idle", &raw.body_idle),
         connect: timeout("timeouts.connect", &raw.connect),

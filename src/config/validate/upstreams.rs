@@ -43,6 +43,7 @@ fn upstream(index: usize, raw: &raw::Upstream, check: &mut Check<'_>) -> Upstrea
     }
     let example = "https://api.openai.com/v1";
     let base_url = base_url(&key("base_url"), &raw.base_url, example, check);
+    warn_of_path(&key("base_url"), &base_url, check);
     let api_key = raw
         .api_key
         .as_ref()
@@ -122,6 +123,46 @@ pub(super) fn base_url(key: &str, text: &str, example: &str, check: &mut Check<'
     };
     check.fault(key, what, format!("write it as in \"{example}\""));
     Url::parse("https://invalid.invalid").expect("a constant URL parses")
+}
+
+/// Ends of paths that are put behind a base URL.
+const ENDPOINTS: [&str; 6] = [
+    "/chat/completions",
+    "/completions",
+    "/responses",
+    "/messages",
+    "/embeddings",
+    "/models",
+];
+
+/// Servers whose API is at their root.
+const AT_THE_ROOT: [&str; 2] = ["api.deepseek.com", "api.perplexity.ai"];
+
+/// Warns of the two ways in which a base URL is most often not one.
+pub(super) fn warn_of_path(key: &str, base_url: &Url, check: &mut Check<'_>) {
+    let path = base_url.path().trim_end_matches('/');
+    if let Some(end) = ENDPOINTS.iter().find(|end| path.ends_with(*end)) {
+        let what = format!("ends in `{end}`, which requests bring themselves");
+        return check.warn(
+            key,
+            &what,
+            "leave that off, as in \"https://api.openai.com/v1\"",
+        );
+    }
+    let is_version = |part: &str| {
+        let number = part.strip_prefix('v').unwrap_or_default();
+        number.starts_with(|first: char| first.is_ascii_digit())
+    };
+    let at_the_root = base_url
+        .host_str()
+        .is_some_and(|host| AT_THE_ROOT.contains(&host));
+    if !at_the_root && !path.split('/').any(is_version) {
+        check.warn(
+            key,
+            "has no `/v1`, under which most servers have their API",
+            "add it, unless yours has /chat/completions right there",
+        );
+    }
 }
 
 /// Warns where an API key would be sent unencrypted over a network.
