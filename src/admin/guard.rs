@@ -14,7 +14,7 @@ use crate::error::ApiError;
 use crate::snapshot::Store;
 
 /// What programs ask for, by whatever name they know the host.
-const OPEN: [&str; 3] = ["/metrics", "/livez", "/readyz"];
+pub const OPEN: [&str; 3] = ["/metrics", "/livez", "/readyz"];
 
 /// Answers 403 where a browser may have been led here.
 pub async fn guard(State(store): State<Arc<Store>>, request: Request, next: Next) -> Response {

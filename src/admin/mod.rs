@@ -1,8 +1,9 @@
 //! The admin listener, a small app of its own: `/metrics`, `/livez`, `/readyz`, and the dashboard
 //! page with what it shows.
 //!
-//! A request is judged by [`guard`], made ready by [`entry`], and answered by its endpoint.
+//! A request is judged by [`guard`] and [`door`], made ready by [`entry`], and answered by its endpoint.
 
+mod door;
 mod entry;
 mod guard;
 mod overview;
@@ -39,6 +40,8 @@ pub struct Admin {
     pub quota: Arc<Quota>,
     /// The gateway is shutting down and takes no more requests.
     pub draining: Arc<AtomicBool>,
+    /// Whether others than this machine's own processes reach the bound address.
+    pub exposed: bool,
     /// When the gateway started.
     pub started: Instant,
     /// What the dashboard's watchers share.
@@ -48,6 +51,11 @@ pub struct Admin {
 /// The endpoints of the admin listener.
 pub fn router(admin: Admin) -> Router {
     let store = admin.snapshots.clone();
+    let door = door::Door {
+        snapshots: store.clone(),
+        metrics: admin.metrics.clone(),
+        exposed: admin.exposed,
+    };
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -68,6 +76,7 @@ pub fn router(admin: Admin) -> Router {
         ))
         .merge(memory_routes(admin.memory))
         .layer(middleware::from_fn_with_state(store.clone(), entry::enter))
+        .layer(middleware::from_fn_with_state(door, door::enter))
         .layer(middleware::from_fn_with_state(store, guard::guard))
 }
 

@@ -19,10 +19,11 @@ macro_rules! files {
         [$(($path, $kind, include_str!(concat!("page/", $name)))),+]
     };
 }
-const FILES: [(&str, &str, &str); 10] = files![
+const FILES: [(&str, &str, &str); 11] = files![
     "/" "index.html" HTML,
     "/page.css" "page.css" CSS,
     "/page.js" "page.js" SCRIPT,
+    "/ask.js" "ask.js" SCRIPT,
     "/draw.js" "draw.js" SCRIPT,
     "/gateway.js" "gateway.js" SCRIPT,
     "/history.js" "history.js" SCRIPT,
@@ -39,6 +40,11 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .fold(Router::new(), |router, (path, kind, text)| {
             router.route(path, get(async move || file(kind, text)))
         })
+}
+
+/// Whether a path is one of the page's own files, which show nothing of the gateway.
+pub fn is_file(path: &str) -> bool {
+    FILES.iter().any(|(own, _, _)| *own == path)
 }
 
 fn file(kind: &'static str, text: &'static str) -> Response {

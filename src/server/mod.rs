@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
@@ -32,13 +31,14 @@ pub use signals::{Order, Shutdown, Signals};
 
 use crate::admin::{Admin, router};
 use crate::api;
-use crate::config::model::{Config, Server as Listen};
+use crate::config::model::{Config, is_reached_by_others};
 use crate::error::Fault;
 use crate::memory::Memory;
 use crate::memory::embedding::{self, Embedder};
 use crate::memory::extraction::{self, Extraction};
 use crate::proxy::listener::Guard;
 use crate::proxy::local::Local;
+use crate::proxy::tls::Tls;
 use crate::proxy::{Gateway, Shared, system_has_authorities};
 use crate::snapshot::{Outcome, Store, Watcher};
 use crate::telemetry::{Filing, Metrics, logs};
@@ -70,6 +70,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
     let snapshot = store.load();
     let config = &snapshot.config;
     bound.expect_as_configured(&config.server)?;
+    let tls = config.server.tls.as_ref().map(Tls::new).transpose()?;
     let metrics = Arc::new(Metrics::new());
     let filing = Filing::start(metrics.clone())
         .map_err(|error| Fault::new("server", format!("no thread can be made: {error}"), ""))?;
@@ -118,9 +119,9 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
     );
     let gateway = Gateway::new(shared, own, &conf);
     let follow = gateway.follower();
-    let mut api_service = service(gateway, &drain);
+    let mut api_service = service(gateway, &drain, tls);
     api_service.threads = Some(config.server.workers);
-    listen(&mut api_service, &config.server, &bound)?;
+    listen(&mut api_service, &bound);
 
     let admin = router(Admin {
         snapshots: store.clone(),
@@ -128,6 +129,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         memory: memory.clone(),
         quota: quota.clone(),
         draining: draining.clone(),
+        exposed: is_reached_by_others(bound.admin()),
         started: std::time::Instant::now(),
         figures: Arc::default(),
     });
@@ -280,33 +282,22 @@ fn local(owns: fn(&str) -> bool, router: axum::Router) -> Local {
     })
 }
 
-fn service(gateway: Gateway, drain: &Drain) -> Service<Lingering<Guard<Gateway>>> {
+fn service(
+    gateway: Gateway,
+    drain: &Drain,
+    tls: Option<Tls>,
+) -> Service<Lingering<Guard<Gateway>>> {
     let shared = gateway.shared();
     let (store, metrics) = (shared.snapshots.clone(), shared.metrics.clone());
-    let guard = Guard::new(gateway, store, metrics);
+    let guard = Guard::new(gateway, store, metrics, tls);
     Service::new("api".to_owned(), drain.lingering(guard))
 }
 
-fn listen<A>(service: &mut Service<A>, server: &Listen, bound: &Bound) -> Result<(), Fault> {
+fn listen<A>(service: &mut Service<A>, bound: &Bound) {
     // The guard gathers what is read and written; pingora's own buffer, 64 KiB for each connection,
     // would hold nothing and be there for as long as its stream.
     let endpoint = ListenerConfig::tcp(bound.api().to_string());
-    let endpoint = endpoint.l4_buffer(L4BufferSettings::unbuffered());
-    let Some(tls) = &server.tls else {
-        service.add_listener(endpoint);
-        return Ok(());
-    };
-    let (cert, key) = (tls.cert.to_string_lossy(), tls.key.to_string_lossy());
-    let mut settings = TlsSettings::intermediate(&cert, &key).map_err(|error| {
-        Fault::new(
-            &tls.cert,
-            format!("TLS cannot be set up: {error}"),
-            "check server.tls: `cert` is a PEM chain and `key` its private key",
-        )
-    })?;
-    settings.enable_h2();
-    service.add_listener(endpoint.tls(settings));
-    Ok(())
+    service.add_listener(endpoint.l4_buffer(L4BufferSettings::unbuffered()));
 }
 
 /// The models that memory works with.

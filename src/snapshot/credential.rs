@@ -14,7 +14,7 @@ use crate::error::ApiError;
 
 /// The gateway's key where the caller's own upstream key stands in one of the other fields; what
 /// this one shows is all that counts.
-const GATEWAY_KEY: HeaderName = HeaderName::from_static("x-yychat-api-key");
+pub(super) const SHOWN_ALONE: HeaderName = HeaderName::from_static("x-yychat-api-key");
 /// As Anthropic's clients send it …
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// … and Azure's.
@@ -52,14 +52,19 @@ pub fn prove(headers: &HeaderMap, keys: &KeyRing) -> Result<Caller, ApiError> {
 }
 
 /// What may be keys, with the name of the field that each stands in.
-type Shown<'a> = Vec<(&'static str, Cow<'a, [u8]>)>;
+pub(super) type Shown<'a> = Vec<(&'static str, Cow<'a, [u8]>)>;
 
-/// In the order in which they are tried; of fields that stand more than once, the first.
+/// In the order in which they are tried.
 fn shown(headers: &HeaderMap) -> Shown<'_> {
-    let first = |name| headers.get(name).map(|value| value.as_bytes());
-    if let Some(key) = first(GATEWAY_KEY) {
-        return vec![("X-YYChat-Api-Key", Cow::Borrowed(key))];
+    match headers.get(SHOWN_ALONE) {
+        Some(key) => vec![("X-YYChat-Api-Key", Cow::Borrowed(key.as_bytes()))],
+        None => beside(headers),
     }
+}
+
+/// What the other fields show; of those that stand more than once, the first.
+pub(super) fn beside(headers: &HeaderMap) -> Shown<'_> {
+    let first = |name| headers.get(name).map(|value| value.as_bytes());
     let mut shown = Vec::new();
     if let Some(value) = first(header::AUTHORIZATION) {
         let keys = authorization(value);
@@ -101,23 +106,28 @@ fn authorization(value: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
     keys.into_iter().flatten()
 }
 
-fn refusal(headers: &HeaderMap, shown: &Shown<'_>, expired: Option<Timestamp>) -> ApiError {
-    const SEND: &str = "Send one of this gateway's [[auth.keys]] as `Authorization: Bearer KEY`, \
-                        `x-api-key: KEY` or `api-key: KEY`.";
+/// Where keys were found, for people.
+pub(super) fn fields(shown: &Shown<'_>) -> String {
     let mut fields: Vec<_> = shown
         .iter()
         .map(|(field, _)| format!("`{field}`"))
         .collect();
     fields.dedup();
+    fields.join(" or ")
+}
+
+fn refusal(headers: &HeaderMap, shown: &Shown<'_>, expired: Option<Timestamp>) -> ApiError {
+    const SEND: &str = "Send one of this gateway's [[auth.keys]] as `Authorization: Bearer KEY`, \
+                        `x-api-key: KEY` or `api-key: KEY`.";
+    let fields = fields(shown);
     let message = match expired {
         Some(end) => format!(
             "The API key expired at {end}. Ask whoever runs this gateway for another, or to move \
              its `expires` in [[auth.keys]]."
         ),
-        None if !fields.is_empty() => format!(
-            "The API key in {} is not one of this gateway's. {SEND}",
-            fields.join(" or ")
-        ),
+        None if !fields.is_empty() => {
+            format!("The API key in {fields} is not one of this gateway's. {SEND}")
+        }
         None if headers.contains_key(header::AUTHORIZATION) => format!(
             "No API key was sent: `Authorization` is there, but is neither `Bearer KEY` nor \
              `Basic` with a key as user or password. {SEND}"

@@ -81,7 +81,7 @@ pub struct KeyRing {
     open: bool,
 }
 
-type KeyDigest = [u8; 32];
+pub(super) type KeyDigest = [u8; 32];
 
 /// Why a presented key proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +147,7 @@ impl KeyRing {
     }
 }
 
-fn digest(key: &[u8]) -> KeyDigest {
+pub(super) fn digest(key: &[u8]) -> KeyDigest {
     Sha256::digest(key).into()
 }
 

@@ -3,6 +3,7 @@
 //! A generation is made whole, beside the one in force, and put in its place by one swap, or not
 //! at all. A request takes the generation in force once and keeps it to its end.
 
+mod admin_key;
 mod build;
 mod credential;
 mod finder;
@@ -11,6 +12,7 @@ mod status;
 mod store;
 mod watch;
 
+pub use admin_key::{AdminKey, PARAM as ADMIN_KEY};
 pub use credential::{PROTOCOL_KEY, prove};
 pub use finder::KeyFinder;
 pub use keys::{Caller, KeyRing, Unproven};
@@ -33,6 +35,8 @@ pub struct Snapshot {
     pub config: Config,
     pub personalities: Personalities,
     pub keys: KeyRing,
+    /// Opens what the admin listener does not show or do for everyone.
+    pub admin_key: AdminKey,
     /// Finds the gateway's own keys in what would leave it.
     pub finder: KeyFinder,
     pub tools: Toolbox,

@@ -1,5 +1,6 @@
 // The memory browser: search, provenance, delete, with the user's own key.
 
+import { insist } from './ask.js';
 import { at, el, say } from './draw.js';
 import { clock, number, t } from './words.js';
 
@@ -15,19 +16,15 @@ let said = null;
 class Refused extends Error {}
 
 async function ask(path, { method = 'GET', body } = {}) {
-  const key = at('seek-key').value.trim();
-  const headers = {};
-  // A header takes bytes only: a key in another script goes as UTF-8.
-  if (key) headers.Authorization = `Bearer ${String.fromCharCode(...new TextEncoder().encode(key))}`;
-  if (body) headers['Content-Type'] = 'application/json';
+  const headers = body ? { 'Content-Type': 'application/json' } : {};
   let answer;
   try {
-    answer = await fetch(path, { method, headers, body: body && JSON.stringify(body), cache: 'no-store' });
+    answer = await insist(path, { method, headers, app: at('seek-key').value.trim(), body: body && JSON.stringify(body) });
   } catch {
     throw new Refused(t('unreachable'));
   }
-  if (answer.status === 401) throw new Refused(t('key_wrong'));
   const value = await answer.json().catch(() => null);
+  if (answer.status === 401 && !value?.error?.param) throw new Refused(t('key_wrong'));
   if (!answer.ok) throw new Refused(t('failed_with', { why: value?.error?.message ?? answer.status }));
   return value;
 }

@@ -1,5 +1,6 @@
 // The top of the page: what to know, the figures now, and where the time goes.
 
+import { lockedBy } from './ask.js';
 import { at, bar, el, largest, OWN, PHASES, say, sparkline, swatch, total, VIEWS } from './draw.js';
 import { columns, failed, quantile, refused, shift } from './history.js';
 import { clock, duration, number, percent, phaseName, span, t } from './words.js';
@@ -48,6 +49,8 @@ function drawFindings(state) {
 }
 
 function findings({ overview, status, generation, entries }) {
+  const locked = lockedBy();
+  if (locked) return [['warn', locked.status === 401 ? t('locked_about') : locked.message]];
   if (!overview) return [['calm', t('connecting')]];
   const now = overview.at;
   const found = [];
@@ -176,7 +179,6 @@ function drawTimeline({ overview, entries, view }) {
   say(at('axis-from'), drawn.columns.length > 0 ? clock(drawn.columns[0].from, drawn.now) : '');
   say(at('axis-to'), drawn.columns.length > 0 ? clock(drawn.now, drawn.now) : '');
   say(at('axis-most'), drawn.columns.length > 0 ? t('most', { time: duration(most) }) : '');
-  chart.setAttribute('aria-label', t('timeline'));
   chart.setAttribute('aria-valuemin', '0');
   chart.setAttribute('aria-valuemax', String(Math.max(drawn.columns.length - 1, 0)));
   read();

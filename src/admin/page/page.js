@@ -3,6 +3,7 @@
 //   /events ──▶ state ──▶ overview, requests, gateway     (page.js)
 //   /v1/memories ──▶ memories                             (memories.js)
 
+import * as ask from './ask.js';
 import { at, say } from './draw.js';
 import * as gateway from './gateway.js';
 import { merge } from './history.js';
@@ -32,6 +33,7 @@ function draw(anew = false) {
 function drawLink() {
   const link = at('link');
   const [level, text] = missed ? ['calm', t('paused', { time: clock(missed.since) })]
+    : ask.lockedBy() ? ['warn', t('locked')]
     : lostSince ? ['bad', t('lost', { time: clock(lostSince) })]
       : state.overview ? ['good', t('live')] : ['calm', t('connecting')];
   link.className = `link-state ${level}`;
@@ -49,19 +51,16 @@ function take(event) {
   overview.tick(event);
 }
 
-function connect(pause = 1000) {
-  const source = new EventSource('events');
-  let timer;
-  const again = () => {
-    clearTimeout(timer);
-    source.close();
-    lostSince ??= Date.now() / 1000;
-    drawLink();
-    setTimeout(() => connect(Math.min(pause * 2, LONGEST_WAIT)), pause);
-  };
+let connected = false;
+
+/** Hears the events, and again when they end; not while the page is locked. */
+async function connect(pause = 1000) {
+  connected = true;
+  const leave = new AbortController();
+  let timer = setTimeout(() => leave.abort(), SILENCE);
   const alive = () => {
     clearTimeout(timer);
-    timer = setTimeout(again, SILENCE);
+    timer = setTimeout(() => leave.abort(), SILENCE);
     pause = 1000;
     if (lostSince) {
       lostSince = null;
@@ -69,25 +68,56 @@ function connect(pause = 1000) {
       catchUp();
     }
   };
-  timer = setTimeout(again, SILENCE);
-  source.addEventListener('error', again);
-  source.addEventListener('overview', (message) => {
-    alive();
-    const event = JSON.parse(message.data);
-    if (missed) {
-      missed.events = [...missed.events, event].slice(-overview.TICKS);
+  try {
+    const answer = await ask.look('events', { signal: leave.signal });
+    if (!answer) {
+      connected = false;
       return;
     }
-    take(event);
-    if (event.recent?.length > 0) refreshStatus();
-    draw();
-  });
-  source.addEventListener('generation', (message) => {
-    alive();
-    state.generation = JSON.parse(message.data);
+    if (answer.ok) await ask.events(answer, (name, data) => { alive(); hear(name, JSON.parse(data)); });
+  } catch {
+    // It is lost, as when it ends.
+  } finally {
+    clearTimeout(timer);
+    leave.abort();
+  }
+  lostSince ??= Date.now() / 1000;
+  drawLink();
+  setTimeout(() => connect(Math.min(pause * 2, LONGEST_WAIT)), pause);
+}
+
+function hear(name, data) {
+  if (name === 'generation') {
+    state.generation = data;
     refreshStatus();
     if (!missed) draw();
-  });
+  } else if (name === 'overview' && missed) {
+    missed.events = [...missed.events, data].slice(-overview.TICKS);
+  } else if (name === 'overview') {
+    take(data);
+    if (data.recent?.length > 0) refreshStatus();
+    draw();
+  }
+}
+
+/** Shows that it is locked, and begins again once it is not. */
+function lockChanged() {
+  const locked = ask.lockedBy();
+  at('unlock').hidden = locked?.status !== 401;
+  if (!locked) {
+    lostSince = null;
+    refreshStatus();
+    catchUp();
+    if (!connected) connect();
+  }
+  draw();
+}
+
+async function unlock() {
+  const locked = ask.lockedBy();
+  if (!locked || !(await ask.unlock(locked.message))) return;
+  // One question decides whether the key is right; the others follow it.
+  if (!(await ask.look('status').catch(() => null)) && ask.lockedBy()) unlock();
 }
 
 let asking = null;
@@ -100,8 +130,8 @@ function refreshStatus() {
   asking = setTimeout(async () => {
     askedAt = performance.now();
     try {
-      const answer = await fetch('status', { cache: 'no-store' });
-      if (answer.ok) {
+      const answer = await ask.look('status');
+      if (answer?.ok) {
         state.status = await answer.json();
         state.generation = state.status.generation;
         if (!missed) draw();
@@ -116,8 +146,8 @@ function refreshStatus() {
 /** The whole ring, so that the page knows what was before it was opened. */
 async function catchUp() {
   try {
-    const answer = await fetch('v1/performance/recent?count=1000', { cache: 'no-store' });
-    if (!answer.ok) return;
+    const answer = await ask.look('v1/performance/recent?count=1000');
+    if (!answer?.ok) return;
     const { data } = await answer.json();
     state.entries = merge(state.entries, data);
     if (!missed) draw(true);
@@ -201,6 +231,8 @@ function switches() {
 }
 
 switches();
+ask.listen(lockChanged);
+at('unlock').addEventListener('click', unlock);
 overview.listen();
 requests.listen();
 memories.listen();

@@ -16,6 +16,9 @@ export const WORDS = {
     key_note: 'An API key of the tenant, where keys are set. It stays in this page until the page is closed. Without words to find, the newest come first.',
     more: 'Show more', delete_title: 'Delete this memory?', delete_note: 'It is gone at once, and for good.',
     keep: 'Keep', delete: 'Delete',
+    unlock: 'Unlock', admin_title: 'Admin key', admin_key: 'Key of server.admin_key', leave: 'Cancel',
+    admin_note: 'It stays in this page until the page is closed.',
+    locked: 'locked', locked_about: 'Nothing is shown here without the admin key: press “Unlock”.',
 
     about: 'version {version}, up {uptime}', connecting: 'connecting …', live: 'live',
     lost: 'connection lost, since {time}; trying again', paused: 'paused at {time}',
@@ -53,7 +56,7 @@ export const WORDS = {
     other: 'Other', largest: 'mostly {phase}, {share}',
     column: '{from} to {to}: {n} request, mean {mean}|{from} to {to}: {n} requests, mean {mean}',
     column_none: '{from} to {to}: no requests', column_failed: '{n} failed', column_generation: 'generation {n} came',
-    column_most: '{phase} takes {share}', timeline: 'Mean time of a request over time', most: 'highest: {time}',
+    column_most: '{phase} takes {share}', most: 'highest: {time}',
     readout: 'Point at a column, or use the arrow keys, to read it.',
 
     streamed: 'stream', whole: 'whole', ok: 'ok', bad: 'failed',
@@ -97,6 +100,9 @@ export const WORDS = {
     key_note: '若设置了密钥，请填写该租户的 API 密钥。它只留在本页面，关闭即消失。不填查找内容时，按最新排列。',
     more: '显示更多', delete_title: '删除这条记忆？', delete_note: '立即删除，无法恢复。',
     keep: '保留', delete: '删除',
+    unlock: '解锁', admin_title: '管理密钥', admin_key: 'server.admin_key 的密钥', leave: '取消',
+    admin_note: '它只留在本页面，关闭即消失。',
+    locked: '已锁定', locked_about: '没有管理密钥，这里不显示任何内容：请按“解锁”。',
 
     about: '版本 {version}，已运行 {uptime}', connecting: '正在连接……', live: '实时',
     lost: '连接已断开，自 {time} 起；正在重试', paused: '已于 {time} 暂停',
@@ -134,7 +140,7 @@ export const WORDS = {
     other: '其他', largest: '主要是{phase}，{share}',
     column: '{from} 至 {to}：{n} 个请求，平均 {mean}',
     column_none: '{from} 至 {to}：没有请求', column_failed: '{n} 个失败', column_generation: '第 {n} 代配置生效',
-    column_most: '{phase}占 {share}', timeline: '请求平均耗时随时间的变化', most: '最高：{time}',
+    column_most: '{phase}占 {share}', most: '最高：{time}',
     readout: '指向某一列或用方向键，即可查看。',
 
     streamed: '流式', whole: '一次性', ok: '成功', bad: '失败',

@@ -16,7 +16,7 @@ mkdirSync(PICTURES, { recursive: true });
 export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS });
 
 /** Opens the page; `faults` gathers whatever the browser has to complain of. */
-export async function open(browser, url, { theme = 'light', language = 'en-GB', width = 1360, lost = false } = {}) {
+export async function open(browser, url, { theme = 'light', language = 'en-GB', width = 1360, lost = false, locked = false } = {}) {
   // axe looks at the page in a tab beside it, and so needs a context.
   const context = await browser.newContext({ colorScheme: theme, locale: language, timezoneId: 'UTC', viewport: { width, height: 900 }, reducedMotion: 'reduce' });
   const page = await context.newPage();
@@ -31,7 +31,7 @@ export async function open(browser, url, { theme = 'light', language = 'en-GB', 
     if (!request.url().startsWith(url) && !request.url().startsWith('data:')) page.faults.push(`asks for ${request.url()}`);
   });
   await page.goto(url);
-  await page.locator('.link-state.good').waitFor();
+  await page.locator(locked ? '.link-state.warn' : '.link-state.good').waitFor();
   return page;
 }
 

@@ -159,7 +159,12 @@ export class Fixture {
     const { pathname, searchParams } = new URL(request.url, this.url);
     this.requests.push(`${request.method} ${pathname}`);
     const json = (status, value) => response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(value));
-    if (pathname === '/events') {
+    const own = pathname === '/' || /^\/\w+\.(js|css)$/.test(pathname);
+    const given = request.headers.authorization;
+    if (this.adminKey && !own && given !== `Bearer ${this.adminKey}`) {
+      const message = `This takes the key of server.admin_key, and ${given ? 'the key in `Authorization` is another' : 'no key was sent'}.`;
+      json(401, { error: { message, type: 'invalid_request_error', param: 'server.admin_key', code: 'invalid_api_key' } });
+    } else if (pathname === '/events') {
       response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
       this.streams.add(response);
       response.on('close', () => this.streams.delete(response));
@@ -172,7 +177,7 @@ export class Fixture {
   }
 
   async #memory(request, pathname, json) {
-    if (request.headers.authorization !== `Bearer ${KEY}`) {
+    if (request.headers['x-yychat-api-key'] !== KEY && request.headers.authorization !== `Bearer ${KEY}`) {
       json(401, { error: { message: 'No key.', type: 'invalid_request_error', param: null, code: 'invalid_api_key' } });
       return;
     }

@@ -5,7 +5,7 @@ import { writeFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { accessible, close, fits, launch, open, picture, text } from './browser.mjs';
 import { POLICY } from './fixture.mjs';
-import { demo } from './gateway.mjs';
+import { ADMIN_KEY, demo } from './gateway.mjs';
 
 const YYCHAT = new URL(process.env.YYCHAT ?? '../../../target/debug/yychat', import.meta.url).pathname;
 
@@ -25,7 +25,7 @@ const chat = (body) => fetch(`${gateway.api}v1/chat/completions`, {
 }).then((answer) => answer.text());
 
 test('every part of the page is served, under the policy that it is written for', async () => {
-  for (const name of ['', 'page.css', 'page.js', 'draw.js', 'gateway.js', 'history.js', 'memories.js', 'overview.js', 'requests.js', 'words.js']) {
+  for (const name of ['', 'page.css', 'page.js', 'draw.js', 'ask.js', 'gateway.js', 'history.js', 'memories.js', 'overview.js', 'requests.js', 'words.js']) {
     const answer = await fetch(gateway.admin + name);
     assert.equal(answer.status, 200, name);
     assert.equal(answer.headers.get('content-security-policy'), POLICY, name);
@@ -80,6 +80,11 @@ test('a memory is found, shown with where it is from, and deleted', async () => 
   await picture(page, 'demo-light-en-360');
   await record.getByRole('button').click();
   await page.click('#delete');
+  for (const key of ['another-key-0123456789', ADMIN_KEY]) {
+    await page.locator('#admin-why', { hasText: key === ADMIN_KEY ? 'is another' : 'no key was sent' }).waitFor();
+    await page.fill('#admin-key', key);
+    await page.click('#admin-form .main');
+  }
   await page.locator('#memory-said', { hasText: 'Deleted.' }).waitFor();
   await page.click('#seek button');
   await page.locator('#memory-said', { hasNotText: 'Searching' }).filter({ hasNotText: 'Deleted' }).waitFor();

@@ -233,6 +233,33 @@ test('everything can be done with keys', served(badDay, async (fixture) => {
   await close(page);
 }));
 
+test('where the admin key is wanted, nothing is shown until it is right', served(() => ({ entries: ring(60) }), async (fixture) => {
+  fixture.adminKey = 'sk-of-the-operator';
+  const page = await open(browser, fixture.url, { locked: true });
+  await page.locator('.findings .warn', { hasText: 'Nothing is shown here without the admin key' }).waitFor();
+  assert.equal(await page.locator('.requests li').count(), 0);
+  await accessible(page);
+  await page.click('#unlock');
+  await page.locator('#admin-why', { hasText: 'no key was sent' }).waitFor();
+  await accessible(page, 10);
+  await page.fill('#admin-key', 'sk-of-another');
+  await page.keyboard.press('Enter');
+  await page.locator('#admin-why', { hasText: 'is another' }).waitFor();
+  await page.keyboard.press('Escape');
+  await page.locator('.link-state.warn').waitFor();
+  await page.click('#unlock');
+  await page.fill('#admin-key', fixture.adminKey);
+  await page.keyboard.press('Enter');
+  await page.locator('.link-state.good').waitFor();
+  await page.locator('.requests li').first().waitFor();
+  assert.equal(await page.locator('#unlock').isVisible(), false);
+  // The app's key goes beside it.
+  await page.fill('#seek-key', KEY);
+  await page.click('#seek button');
+  await page.locator('.memories > li').first().waitFor();
+  await close(page);
+}));
+
 test('memory: the key, words to find, provenance, delete', served(() => ({ entries: ring(20) }), async (fixture) => {
   const page = await open(browser, fixture.url);
   await page.click('#seek button');
