@@ -34,9 +34,10 @@ use tokio_util::task::TaskTracker;
 
 use self::context::{Context, Route};
 use self::edge::admit::{self, Admitted};
+use self::edge::budget::Budget;
 use self::edge::overload::Overload;
 use self::edge::respond;
-pub use self::edge::{listener, local};
+pub use self::edge::{listener, local, tls};
 use self::exchange::fail::Failure;
 use self::exchange::{fail, finish, plain, run};
 use self::local::Local;
@@ -77,6 +78,7 @@ pub struct Gateway {
     local: Local,
     dialer: Arc<Dialer>,
     overload: Overload,
+    bodies: Budget,
     health: Arc<Health>,
     refusals: Refusals,
     origins: Origins,
@@ -89,6 +91,7 @@ impl Gateway {
     pub fn new(shared: Shared, local: Local, conf: &ServerConf) -> Self {
         let health = Arc::new(Health::new(shared.metrics.clone()));
         Self {
+            bodies: Budget::new(shared.metrics.clone()),
             shared,
             local,
             health,

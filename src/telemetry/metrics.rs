@@ -43,6 +43,8 @@ pub struct Metrics {
     pub auth_failures: IntCounter,
     /// `yychat_connections`
     pub connections: IntGauge,
+    /// `yychat_body_bytes`
+    pub body_bytes: IntGauge,
     rejected: IntCounterVec,
     shed: IntCounterVec,
     upstream_open: IntGaugeVec,
@@ -126,6 +128,11 @@ impl Metrics {
                 &registry,
                 "yychat_connections",
                 "Client connections open now",
+            ),
+            body_bytes: gauge(
+                &registry,
+                "yychat_body_bytes",
+                "Bytes of request bodies held in memory now",
             ),
             rejected: counters(
                 &registry,

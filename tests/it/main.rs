@@ -8,6 +8,7 @@
 
 mod support;
 
+mod admin_key;
 mod auth;
 mod budgets;
 mod bytes_back;
@@ -23,6 +24,7 @@ mod extraction;
 mod failures;
 mod faults;
 mod framing;
+mod handshakes;
 mod health;
 mod identity;
 mod init;

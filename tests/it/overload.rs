@@ -155,3 +155,94 @@ fn a_key_that_holds_too_much_is_cut_back_while_another_finds_room() {
         assert_eq!(client.chunk(), None);
     }
 }
+
+/// The head of a chat request that announces `length` bytes.
+fn announcing(key: &str, length: usize) -> String {
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\n{key}\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n"
+    )
+}
+
+/// A chat of `length` bytes.
+fn body_of(length: usize) -> String {
+    let (start, end) = (r#"{"model":"m","messages":[],"a":""#, "\"}");
+    format!(
+        "{start}{}{end}",
+        "x".repeat(length - start.len() - end.len())
+    )
+}
+
+#[test]
+fn bodies_find_room_within_a_budget_and_each_keys_share_of_it() {
+    const KIB: usize = 1024;
+    let upstream = Upstream::ok();
+    let setup = Setup::new()
+        .config("limits.body_bytes = \"1MiB\"\nserver.body_limit = \"768KiB\"")
+        .upstream(&upstream, "");
+    let proxy = two_keys(setup, "").start();
+    let held = || proxy.metric("yychat_body_bytes");
+    let first = body_of(600 * KIB);
+    let (begun, rest) = first.split_at(first.len() - 10);
+    let mut stalled = proxy.client();
+    stalled.send(announcing(GREEDY, first.len()));
+    stalled.send(begun);
+    eventually("it is held", || {
+        (held() == begun.len() as f64).then_some(())
+    });
+    // Told before it is sent, and when to come again.
+    let refused = |key: &str, length: usize, status: u16, code: &str| {
+        let mut client = proxy.client();
+        client.send(announcing(key, length));
+        let answer = client.response();
+        assert_eq!(answer.error(status)["code"], code);
+        assert_eq!(answer.head.get("retry-after"), Some("1"));
+    };
+    refused(GREEDY, 300 * KIB, 429, "rate_limit_exceeded");
+    refused(MODEST, 340 * KIB, 503, "overloaded");
+    assert_eq!(
+        (shed(&proxy, "body_share"), shed(&proxy, "bodies")),
+        (1.0, 1.0)
+    );
+    // What comes without a length is refused while it comes.
+    let mut client = proxy.client();
+    let body = body_of(400 * KIB);
+    client.try_send(format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\n{GREEDY}\r\nTransfer-Encoding: chunked\r\n\r\n\
+         {:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len()
+    ));
+    client.response().error(429);
+    // Others find room, and so do small ones of the same key.
+    for (key, length) in [(MODEST, 250 * KIB), (GREEDY, 60 * KIB)] {
+        let body = body_of(length);
+        assert_eq!(proxy.exchange(chat(&[key], &body)).status(), 200, "{key}");
+    }
+    // What is only passed on is of any size.
+    let upload = "x".repeat(3 << 20);
+    let file = "Content-Type: application/octet-stream";
+    let passed = crate::support::post("/v1/uploads/u/parts", &[GREEDY, file], &upload);
+    assert_eq!(proxy.exchange(passed).status(), 200);
+    stalled.send(rest);
+    assert_eq!(stalled.response().status(), 200);
+    eventually("nothing is held", || (held() == 0.0).then_some(()));
+}
+
+#[test]
+fn a_body_whose_client_leaves_is_held_no_longer() {
+    let upstream = Upstream::ok();
+    let proxy = Setup::new().upstream(&upstream, "").start();
+    let body = body_of(1 << 20);
+    for path in ["/v1/chat/completions", "/v1/memories"] {
+        let mut client = proxy.client();
+        client.send(announcing("A: b", body.len()).replace("/v1/chat/completions", path));
+        client.send(&body[..body.len() / 2]);
+        let held = || proxy.metric("yychat_body_bytes") > 0.0;
+        eventually("it is held", || held().then_some(()));
+        drop(client);
+        eventually("it is held no longer", || (!held()).then_some(()));
+    }
+    eventually("nothing is in flight", || {
+        (proxy.metric("yychat_in_flight") == 0.0).then_some(())
+    });
+}

@@ -6,7 +6,6 @@ use tungstenite::{Message, WebSocket, protocol::Role};
 use crate::support::certificates::Authority;
 use crate::support::client::{chunked, get};
 use crate::support::upstream::{COMPLETION, answer, json_answer};
-use crate::support::wire::Framing;
 use crate::support::{Proxy, Setup, Upstream, chat, http2, post};
 
 const CHAT: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
@@ -413,30 +412,4 @@ fn the_gateways_own_endpoints_do_not_reach_the_upstream() {
         .exchange(post("/v1/personalities", &[], "{}"))
         .error(405);
     assert_eq!(upstream.connections(), 0);
-}
-
-#[test]
-fn a_client_over_tls_is_served() {
-    let authority = Authority::new();
-    let (certificate, key) = authority.issue();
-    let upstream = Upstream::ok();
-    let setup = Setup::new()
-        .file("conf/cert.pem", certificate.as_bytes())
-        .file("conf/key.pem", key.as_bytes());
-    let (cert, key) = (setup.path("conf/cert.pem"), setup.path("conf/key.pem"));
-    let proxy = setup
-        .config(&format!(
-            "server.tls = {{ cert = {cert:?}, key = {key:?} }}"
-        ))
-        .upstream(&upstream, "")
-        .start();
-    let mut client = authority.connect(proxy.api);
-    std::io::Write::write_all(&mut client, &chat(&["Connection: close"], CHAT)).expect("open");
-    let mut reader = crate::support::wire::Reader::new(client);
-    let head = reader.head().expect("a header section").expect("an answer");
-    assert_eq!(head.status(), 200);
-    let body = reader.body(head.framing(true, false).unwrap()).unwrap();
-    assert_eq!(body.bytes, COMPLETION.as_bytes());
-    assert_ne!(head.framing(true, false).unwrap(), Framing::ToEnd);
-    assert_eq!(upstream.request().text(), CHAT);
 }

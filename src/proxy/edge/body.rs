@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{StatusCode, header};
 use pingora::{Error, ErrorType};
 use pingora_timeout::timeout;
 
+use super::budget::Hold;
+use super::gather::Gathered;
 use crate::config::model::Config;
 use crate::error::ApiError;
 use crate::proxy::Session;
@@ -17,44 +19,43 @@ const BYTES_A_SECOND: usize = 1024;
 /// A refused body is read on for this long, so that the close does not reset the answer away.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Reads the body, at most `server.body_limit` bytes of JSON.
+/// Reads the body, at most `server.body_limit` bytes of JSON. It counts as held until the hold that
+/// comes with it is dropped.
 ///
-/// Refuses with 413, 415 or 408.
-pub async fn read_json(session: &mut Session, config: &Config) -> Result<Bytes, Failure> {
+/// Refuses with 413, 415 or 408, and with 503 or 429 where there is no room for it.
+pub async fn read_json(
+    session: &mut Session,
+    config: &Config,
+    hold: Hold,
+) -> Result<(Bytes, Hold), Failure> {
     expect_json(session)?;
-    read(session, config).await
+    read(session, config, hold).await
 }
 
-/// Reads the body, at most `server.body_limit` bytes of anything.
-pub async fn read(session: &mut Session, config: &Config) -> Result<Bytes, Failure> {
+/// Reads the body, at most `server.body_limit` bytes of anything; otherwise as [`read_json`].
+pub async fn read(
+    session: &mut Session,
+    config: &Config,
+    hold: Hold,
+) -> Result<(Bytes, Hold), Failure> {
     let limit = config.server.body_limit;
     let announced = announced(session);
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limit).into());
     }
-    let mut body = Body::new(session, config);
-    // What a client announces it may not send: space is taken as bytes come, not on its word.
-    let mut whole = BytesMut::new();
-    let mut first = Bytes::new();
+    if let Some(length) = announced {
+        // What will not find room is told so before it is sent.
+        hold.has_room_for(length)?;
+    }
+    let mut body = Body::new(session, config, hold);
+    let mut whole = Gathered::new(announced, limit);
     while let Some(chunk) = body.next(session).await? {
-        if first.len() + whole.len() + chunk.len() > limit {
+        if whole.len() + chunk.len() > limit {
             return Err(too_large(limit).into());
         }
-        if first.is_empty() && whole.is_empty() {
-            first = chunk;
-        } else {
-            if whole.is_empty() {
-                whole.reserve(announced.unwrap_or(0).min(4 << 20).max(2 * first.len()));
-                whole.extend_from_slice(&std::mem::take(&mut first));
-            }
-            whole.extend_from_slice(&chunk);
-        }
+        whole.push(chunk);
     }
-    Ok(if whole.is_empty() {
-        first
-    } else {
-        whole.freeze()
-    })
+    Ok((whole.freeze(), body.hold))
 }
 
 /// How long the client says its body is.
@@ -71,17 +72,35 @@ pub struct Body {
     /// Whether the client was told to send it.
     invited: bool,
     ended: bool,
+    /// What of it is held.
+    hold: Hold,
+    /// What was held of it before the rest streams through, once that is so.
+    streams_from: Option<usize>,
 }
 
 impl Body {
     /// The body of a request of which only the header was read.
-    pub fn new(session: &mut Session, config: &Config) -> Self {
+    pub fn new(session: &mut Session, config: &Config, hold: Hold) -> Self {
         let idle = config.timeouts.body_idle;
         Self {
             pace: Pace::new(idle),
             idle,
             invited: false,
             ended: session.is_body_done(),
+            hold,
+            streams_from: None,
+        }
+    }
+
+    /// What comes from here on is passed on as it comes, and held no longer than that takes.
+    pub fn stream(&mut self) {
+        self.streams_from = Some(self.hold.bytes());
+    }
+
+    /// All that has come is passed on.
+    pub fn passed_on(&mut self) {
+        if let Some(before) = self.streams_from {
+            self.hold.shrink_to(before);
         }
     }
 
@@ -91,7 +110,7 @@ impl Body {
     }
 
     /// The next bytes; `None` at the end. Nothing is lost where this is given up. Refuses with
-    /// 408 a client that stalls.
+    /// 408 a client that stalls, and with 503 or 429 what finds no room, unless it streams.
     pub async fn next(&mut self, session: &mut Session) -> Result<Option<Bytes>, Failure> {
         if self.ended {
             return Ok(None);
@@ -106,6 +125,11 @@ impl Body {
             _ => Failure::client(&error),
         })?;
         self.ended = chunk.is_none() || session.is_body_done();
+        let length = chunk.as_ref().map_or(0, Bytes::len);
+        match self.streams_from {
+            Some(_) => self.hold.carry(length),
+            None => self.hold.grow(length)?,
+        }
         if let (Some(chunk), false) = (&chunk, self.ended) {
             self.pace.count(chunk.len())?;
         }
@@ -120,6 +144,8 @@ impl Default for Body {
             idle: Duration::ZERO,
             invited: true,
             ended: true,
+            hold: Hold::default(),
+            streams_from: None,
         }
     }
 }

@@ -1,23 +1,28 @@
-//! What stands between accepted connections and pingora's HTTP: a count, and the guard.
+//! What stands between accepted connections and pingora's HTTP: a count, TLS, and the guard.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use http::StatusCode;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
-use pingora::protocols::Stream;
+use pingora::listeners::ALPN;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
+use pingora::protocols::{Peek, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 
 use super::framing::{self, HeaderLimits};
 use super::guard::Guarded;
+use super::tls::Tls;
 use crate::error::ApiError;
 use crate::snapshot::Store;
 use crate::telemetry::Metrics;
 
+/// Bytes of the preface of an HTTP/2 connection.
+const H2_PREFACE: usize = 24;
 /// HTTP/2 windows to clients: pingora's 64 KiB make an upload wait for a round trip each.
 const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 8 << 20;
@@ -26,6 +31,8 @@ const H2_CONNECTION_WINDOW: u32 = 8 << 20;
 pub struct Guard<A> {
     app: Arc<Armed<A>>,
     snapshots: Arc<Store>,
+    /// Absent where `server.tls` is.
+    tls: Option<Tls>,
     most: usize,
     open: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
@@ -41,7 +48,7 @@ struct Armed<A> {
 impl<A: HttpServerApp + Send + Sync + 'static> Guard<A> {
     /// Guards `app` by the limits and timeouts of the generation that a connection begins with;
     /// those of HTTP/2, and how many connections there may be, are the first generation's.
-    pub fn new(app: A, snapshots: Arc<Store>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(app: A, snapshots: Arc<Store>, metrics: Arc<Metrics>, tls: Option<Tls>) -> Self {
         let config = &snapshots.load().config;
         let mut options = HttpServerOptions::default();
         options.h2c = true;
@@ -57,11 +64,30 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guard<A> {
                 options,
                 h2,
             }),
+            tls,
             most: config.limits.connections,
             snapshots,
             open: Arc::default(),
             metrics,
         }
+    }
+
+    /// Puts TLS, where it is spoken, and the guard before a connection.
+    async fn greet(&self, mut stream: Stream) -> io::Result<Box<Guarded>> {
+        let (limits, within) = {
+            let config = &self.snapshots.load().config;
+            (HeaderLimits::of(config), config.timeouts.handshake)
+        };
+        if let Some(tls) = &self.tls {
+            stream = tls.accept(stream, within).await?;
+        }
+        let speaks_h2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
+        let mut guarded = Box::new(Guarded::new(stream, limits, self.metrics.clone()));
+        if speaks_h2 {
+            // The rest of its handshake, for which h2 would wait without end.
+            guarded.try_peek(&mut [0; H2_PREFACE]).await?;
+        }
+        Ok(guarded)
     }
 }
 
@@ -72,14 +98,24 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
         mut stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
+        // From here on, which is before TLS and before its first byte.
         let _counted = Counted::new(&self.open, &self.metrics);
         if self.open.load(Ordering::Relaxed) > self.most {
             self.metrics.reject("connections");
-            turn_away(&mut stream, self.most).await;
+            // Without a handshake there are no words for a client of TLS.
+            if self.tls.is_none() {
+                turn_away(&mut stream, self.most).await;
+            }
             return None;
         }
-        let limits = HeaderLimits::of(&self.snapshots.load().config);
-        let guarded = Box::new(Guarded::new(stream, limits, self.metrics.clone()));
+        let guarded = match self.greet(stream).await {
+            Ok(guarded) => guarded,
+            Err(error) => {
+                self.metrics.reject("handshake");
+                tracing::debug!(%error, "a client shook no hands");
+                return None;
+            }
+        };
         self.app.process_new(guarded, shutdown).await
     }
 

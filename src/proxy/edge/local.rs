@@ -52,7 +52,10 @@ pub async fn serve(
     context: &mut Context,
     caller: Caller,
 ) -> Result<(), Failure> {
-    let body = body::read(session, &context.snapshot.config).await?;
+    let config = &context.snapshot.config;
+    let hold = gateway.bodies.hold(&caller, config);
+    // Held until it is answered.
+    let (body, _hold) = body::read(session, config, hold).await?;
     let mut request = request(session, body);
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(context.snapshot.clone());

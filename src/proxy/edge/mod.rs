@@ -3,8 +3,10 @@
 
 pub mod admit;
 pub mod body;
+pub mod budget;
 pub mod cors;
 pub mod framing;
+pub mod gather;
 pub mod guard;
 pub mod listener;
 pub mod local;
@@ -12,3 +14,4 @@ pub mod overload;
 pub mod path;
 pub mod respond;
 pub mod strip;
+pub mod tls;

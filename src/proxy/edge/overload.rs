@@ -35,6 +35,10 @@ pub enum Reason {
     Share,
     /// `limits.live_requests` are live.
     Live,
+    /// The key holds more than its share of `limits.body_bytes`, and room is scarce.
+    BodyShare,
+    /// `limits.body_bytes` are held.
+    Bodies,
 }
 
 impl Reason {
@@ -44,6 +48,8 @@ impl Reason {
             Reason::Rate => "rate",
             Reason::Share => "share",
             Reason::Live => "live",
+            Reason::BodyShare => "body_share",
+            Reason::Bodies => "bodies",
         }
     }
 }

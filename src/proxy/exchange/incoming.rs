@@ -42,7 +42,8 @@ impl Incoming {
     ) -> Result<Self, Failure> {
         let config = &exchange.snapshot.config;
         let decides = choice::depends_on_model(config, exchange.caller, endpoint.dialect);
-        let body = Body::new(session, config);
+        let hold = exchange.gateway.bodies.hold(exchange.caller, config);
+        let body = Body::new(session, config, hold);
         let mut incoming = Self {
             pieces: Vec::new(),
             read: 0,

@@ -33,7 +33,9 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let snapshot = context.snapshot.clone();
     context.ledger.enter(Phase::ReadBody);
-    let body = body::read_json(session, &snapshot.config).await?;
+    let hold = gateway.bodies.hold(caller, &snapshot.config);
+    // Held for as long as the turn is, which may need it once more.
+    let (body, _hold) = body::read_json(session, &snapshot.config, hold).await?;
     let asked = PrepareContext {
         snapshot: &snapshot,
         memory: gateway.shared.memory.as_deref(),

@@ -85,7 +85,8 @@ impl Upload {
             self.push(piece);
         }
         match rest {
-            Some((body, look)) if !body.has_ended() => {
+            Some((mut body, look)) if !body.has_ended() => {
+                body.stream();
                 self.rest = Some(body);
                 self.look = look;
             }
@@ -131,14 +132,16 @@ impl Upload {
                     biased;
                     sent = sending => {
                         sent.map_err(Cut::Upstream)?;
+                        body.passed_on();
                         body.next(session).await
                     }
                     // Where the upstream takes nothing, it is seen all the same that the client
                     // leaves.
                     read = body.next(session) => read,
                 },
-                Some(_) => {
+                Some(body) => {
                     sending.await.map_err(Cut::Upstream)?;
+                    body.passed_on();
                     continue;
                 }
             };

@@ -51,13 +51,24 @@ impl Authority {
 
     /// A TLS client that trusts this authority alone.
     pub fn connect(&self, address: SocketAddr) -> StreamOwned<ClientConnection, TcpStream> {
+        self.connect_speaking(address, &[])
+    }
+
+    /// As [`Authority::connect`], speaking `protocols`.
+    pub fn connect_speaking(
+        &self,
+        address: SocketAddr,
+        protocols: &[&str],
+    ) -> StreamOwned<ClientConnection, TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).expect("a valid authority");
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions that ring speaks")
             .with_root_certificates(roots)
             .with_no_client_auth();
+        let protocols = protocols.iter().map(|name| name.as_bytes().to_vec());
+        config.alpn_protocols = protocols.collect();
         let name = ServerName::from(address.ip());
         let session = ClientConnection::new(Arc::new(config), name).expect("a valid name");
         let stream = TcpStream::connect(address).expect("the gateway listens");
