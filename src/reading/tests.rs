@@ -45,6 +45,14 @@ fn what_may_be_half_an_edit_is_none() {
             &good[..good.len() - 2],
             "is what is in force, cut off after 30 bytes",
         ),
+        (
+            "\u{feff}# keys\r\n[[auth.keys]]\r\n\r\n",
+            "is what is in force, cut off after 28 bytes",
+        ),
+        (
+            "# keys\n[[auth.keys]] \n\t\n",
+            "is what is in force, cut off after 24 bytes",
+        ),
     ] {
         let read = edited("yychat.toml", good, now);
         assert_eq!(read, Err(why.to_owned()), "{now:?}");
@@ -54,6 +62,8 @@ fn what_may_be_half_an_edit_is_none() {
         good.trim_end(),
         "# other\n[[auth.keys]]\n",
         "[server]",
+        "# keys\n[[auth.keys]]\nname = '\n",
+        &good.replace('\n', "\r\n"),
         &format!("{good}more = 1"),
     ] {
         assert_eq!(edited("yychat.toml", good, now), Ok(now.to_owned().into()));

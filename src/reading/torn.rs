@@ -13,6 +13,9 @@ use super::Writers;
 use super::plain::Found;
 use crate::error::Fault;
 
+/// What some editors put in front of UTF-8.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Why a file is no edit, as what is in force of it shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Torn {
@@ -119,9 +122,7 @@ pub fn judge(path: &Path, found: &Found, good: Option<&Bytes>, writers: &Writers
         if is_toml(path) && says_nothing(now) && !says_nothing(good) {
             return Some(Torn::OnlyComments);
         }
-        // Editors differ on what ends the last line.
-        let rest = good.strip_prefix(&now[..]);
-        if rest.is_some_and(|rest| !is_blank(rest)) {
+        if is_cut_off(now, good) {
             return Some(Torn::CutOff(now.len()));
         }
     }
@@ -136,9 +137,26 @@ fn is_blank(text: &[u8]) -> bool {
     text.trim_ascii().is_empty()
 }
 
+/// Whether the one is the other as far as it goes, by its bytes or, since editors differ on what ends
+/// a line and a file, by its lines.
+fn is_cut_off(now: &[u8], good: &[u8]) -> bool {
+    if let Some(rest) = good.strip_prefix(now) {
+        return !is_blank(rest);
+    }
+    let mut rest = lines(good);
+    let end = now.trim_ascii_end();
+    let is_same = lines(end).all(|line| rest.next() == Some(line));
+    is_same && rest.any(|line| !is_blank(line))
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let text = text.strip_prefix(MARK).unwrap_or(text);
+    text.split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii_end)
+}
+
 /// Whether TOML has no key in it.
 fn says_nothing(text: &[u8]) -> bool {
-    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-    let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let mut lines = lines(text).map(<[u8]>::trim_ascii_start);
     lines.all(|line| line.is_empty() || line.starts_with(b"#"))
 }

@@ -46,6 +46,13 @@ pub struct Whose {
     pub conversation: Option<String>,
 }
 
+impl Whose {
+    /// Whether neither a user nor a conversation is named.
+    fn is_nobody(&self) -> bool {
+        self.user.is_none() && self.conversation.is_none()
+    }
+}
+
 /// Where a round stands: after everything that was said before it. Whose it is, is here itself and not
 /// in the hash alone: no choice of texts makes two users meet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -59,7 +66,7 @@ impl HiddenPlace {
     pub fn after(request: &Request, whose: Whose) -> Self {
         let mut said = Xxh3::new();
         for message in request.messages() {
-            add(&mut said, request, message);
+            add(&mut said, request, message, &whose);
         }
         let said = said.digest128();
         Self { whose, said }
@@ -165,7 +172,7 @@ impl HiddenRounds {
                 let hidden = self.rounds.get(&place);
                 restored.extend(hidden.and_then(|hidden| hidden.restored(request, at)));
             }
-            add(&mut said, request, message);
+            add(&mut said, request, message, whose);
         }
         restored
     }
@@ -206,9 +213,10 @@ impl HiddenRound {
 }
 
 /// Adds what a message says. Not its bytes, of which clients change some in each request: marks for
-/// the prompt cache move on, and instructions tell the time.
-fn add(said: &mut Xxh3, request: &Request, message: &Message) {
-    if message.role.is_system() {
+/// the prompt cache move on, and instructions tell the time. Where nobody is named, instructions may be
+/// all that tells two people apart who say the same.
+fn add(said: &mut Xxh3, request: &Request, message: &Message, whose: &Whose) {
+    if message.role.is_system() && !whose.is_nobody() {
         return;
     }
     let text = request.text(message);

@@ -135,6 +135,21 @@ fn what_clients_change_in_each_request_moves_nothing() {
 }
 
 #[test]
+fn strangers_who_say_the_same_are_told_apart_by_their_instructions() {
+    let rounds = HiddenRounds::default();
+    let system = |name: &str| json!({ "role": "system", "content": format!("You serve {name}.") });
+    let nobody = whose("", "");
+    let history = [system("Ann"), ask("hi")];
+    rounds.keep(
+        HiddenPlace::after(&request(&history), nobody.clone()),
+        hidden("42"),
+    );
+    let told = |name: &str| [system(name), ask("hi"), called(), gave("1")];
+    assert_eq!(sent(&rounds, &nobody, &told("Ann")).len(), 5);
+    assert_eq!(sent(&rounds, &nobody, &told("Ben")), told("Ben"));
+}
+
+#[test]
 fn another_history_or_other_calls_get_nothing() {
     let rounds = HiddenRounds::default();
     let ann = whose("ann", "one");
