@@ -25,6 +25,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARY = os.path.abspath(os.environ.get("YYCHAT_BINARY", ROOT / "target/release/yychat"))
 READY_WITHIN = 30.0
 CHAT = b'{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}'
+# The APIs that there are, by the path that each is asked at.
+PATHS = {
+    "chat": "/v1/chat/completions",
+    "responses": "/v1/responses",
+    "messages": "/v1/messages",
+}
+DIALECTS = tuple(PATHS)
 
 
 def free_ports(count):
@@ -203,12 +210,37 @@ def chunk(data):
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def chat_request(body=CHAT, fields=()):
+def post(path, body, fields=()):
     lines = "".join(f"{field}\r\n" for field in fields)
     return (
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\n"
         f"{lines}Content-Length: {len(body)}\r\n\r\n"
     ).encode() + body
+
+
+def chat_request(body=CHAT, fields=()):
+    return post(PATHS["chat"], body, fields)
+
+
+def asked(dialect, text="hi", model="m", **more):
+    """A body that asks for a stream in an API's words; `more` are further members."""
+    message = [{"role": "user", "content": text}]
+    words = {
+        "chat": {"messages": message},
+        "responses": {"input": message},
+        "messages": {"messages": message, "max_tokens": 100},
+    }
+    return {"model": model, "stream": True, **words[dialect], **more}
+
+
+def ask(dialect, text="hi", model="m", fields=(), **more):
+    """The request of `asked`."""
+    return post(PATHS[dialect], json.dumps(asked(dialect, text, model, **more)).encode(), fields)
+
+
+def dialect_of(path):
+    """The API that a path is one of."""
+    return next(name for name, known in PATHS.items() if path.startswith(known))
 
 
 STREAM_HEAD = (
@@ -224,9 +256,29 @@ JSON_ANSWER = (
 )
 
 
-def event(text):
-    delta = {"choices": [{"index": 0, "delta": {"content": text}}]}
-    return b"data: " + json.dumps(delta).encode() + b"\n\n"
+def delta(text, dialect="chat"):
+    """The data of an event that says `text`."""
+    return {
+        "chat": {"choices": [{"index": 0, "delta": {"content": text}}]},
+        "responses": {
+            "type": "response.output_text.delta",
+            "item_id": "msg_1",
+            "output_index": 0,
+            "content_index": 0,
+            "delta": text,
+        },
+        "messages": {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "text_delta", "text": text},
+        },
+    }[dialect]
+
+
+def event(text, dialect="chat"):
+    data = delta(text, dialect)
+    name = f"event: {data['type']}\n".encode() if "type" in data else b""
+    return name + b"data: " + json.dumps(data).encode() + b"\n\n"
 
 
 def reset_on_close(writer):
