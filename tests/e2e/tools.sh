@@ -1,6 +1,6 @@
 #!/bin/sh
-# The gateway's tools in OpenAI's own Python and Node libraries: random streams, and a real model
-# where one is given.
+# The gateway's tools in the Python and Node libraries of OpenAI and Anthropic, over three APIs: random
+# streams before a strict upstream, and a real model where one is given.
 #
 #   [STREAMS=10000] [UPSTREAM=http://127.0.0.1:9100/v1 MODEL=name] tests/e2e/tools.sh [yychat]
 #
@@ -14,10 +14,10 @@ plugins=$(realpath "$here/../../plugins")
 streams=${STREAMS:-10000}
 . "$here/support.sh"
 
-echo "installing openai from PyPI and npm into $work" >&2
+echo "installing openai and anthropic from PyPI and npm into $work" >&2
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet openai
-npm install --silent --no-audit --no-fund --prefix "$work" openai
+"$work/venv/bin/pip" install --quiet openai anthropic
+npm install --silent --no-audit --no-fund --prefix "$work" openai @anthropic-ai/sdk
 cp "$here"/tools/*.mjs "$work"
 
 # Small models keep to a tool where they are told what they are and offered no other.
@@ -54,4 +54,4 @@ if [ -n "${UPSTREAM:-}" ]; then
     (cd "$work" && node model.mjs "$api" "$MODEL")
     curl -fsS "http://$admin/metrics" | grep '^yychat_tool_calls_total'
 fi
-echo "tools work in OpenAI's own libraries"
+echo "tools work in the makers' own libraries"
