@@ -47,3 +47,4 @@ mod tools;
 mod traces;
 mod upgrade;
 mod uploads;
+mod withheld;

@@ -540,3 +540,100 @@ fn an_edited_plugin_takes_effect_and_a_broken_one_leaves_the_last_good() {
     let described = body(&upstream, 1)["tools"][0]["function"]["description"].to_string();
     assert!(described.contains("Reckons"), "{described}");
 }
+
+#[test]
+fn a_turn_goes_back_with_what_its_upstream_put_into_it() {
+    let signed = json!({ "google": { "thought_signature": "c2ln" } });
+    let call = json!({ "index": 0, "id": "c", "type": "function", "extra_content": signed,
+        "function": { "name": "calculator", "arguments": "" } });
+    let streamed = upstream(&[
+        stream(&[
+            delta(
+                "a",
+                json!({ "role": "assistant", "reasoning_content": "6 by 7" }),
+            ),
+            delta("a", json!({ "tool_calls": [call] })),
+            finish("a", "tool_calls"),
+            done(),
+        ]),
+        stream(&[event("42"), finish("b", "stop"), done()]),
+    ]);
+    gateway(&streamed, "").chat(STREAMED);
+    let message = json!({ "role": "assistant", "content": null, "reasoning_content": "6 by 7",
+        "tool_calls": [call] });
+    let whole = json!({ "choices": [{ "message": message, "finish_reason": "tool_calls" }] });
+    let whole = upstream(&[json_answer(&whole.to_string()), json_answer("{}")]);
+    gateway(&whole, "").chat(WHOLE);
+    for upstream in [streamed, whole] {
+        let turn = body(&upstream, 1)["messages"][1].clone();
+        assert_eq!(turn["reasoning_content"], "6 by 7");
+        assert_eq!(turn["tool_calls"][0]["extra_content"], signed);
+        assert_eq!(turn["tool_calls"][0]["function"]["arguments"], "{}");
+    }
+}
+
+#[test]
+fn an_answer_that_runs_into_its_limit_within_a_call_ends_there() {
+    let entry = json!({ "tool_calls": [{ "index": 0, "id": "c", "type": "function",
+        "function": { "name": "calculator", "arguments": "{\"operation\":" } }] });
+    let streamed = upstream(&[stream(&[
+        event("Well: "),
+        delta("a", entry),
+        finish("a", "length"),
+        done(),
+    ])]);
+    let text = gateway(&streamed, "").chat(STREAMED).text();
+    let events = events(&text);
+    assert_eq!(events.len(), 3, "{text}");
+    assert_eq!(events[1]["choices"][0]["finish_reason"], "length");
+    let message = json!({ "role": "assistant", "content": "Well:", "tool_calls": [
+        { "id": "c", "function": { "name": "calculator", "arguments": "{\"operation\":" } }] });
+    let whole = json!({ "choices": [{ "message": message, "finish_reason": "length" }] });
+    let whole = upstream(&[json_answer(&whole.to_string())]);
+    let answer: Value =
+        serde_json::from_str(&gateway(&whole, "").chat(WHOLE).text()).expect("JSON");
+    assert_eq!(answer["choices"][0]["finish_reason"], "length");
+    assert_eq!(answer["choices"][0]["message"]["tool_calls"], Value::Null);
+    for upstream in [streamed, whole] {
+        assert_eq!(upstream.requests().len(), 1);
+    }
+}
+
+#[test]
+fn what_anothers_tools_gave_stays_anothers() {
+    let tools = json!([{ "type": "function", "function": { "name": "their_tool" } }]);
+    let [leg, _] = both_sides();
+    // The upstream numbers the calls of everybody alike.
+    let upstream = upstream(&[leg.clone(), json_answer("{}")]);
+    let proxy = gateway(&upstream, "");
+    let ask = |user: &str, text: &str| {
+        json!({ "model": "m", "user": user, "tools": tools, "stream": true,
+            "messages": [{ "role": "user", "content": text }] })
+    };
+    proxy.chat(ask("ann", "my salary times seven?").to_string());
+    let go_on = |user: &str, text: &str| {
+        let mut request = ask(user, text);
+        let messages = request["messages"].as_array_mut().expect("messages");
+        messages.push(
+            json!({ "role": "assistant", "content": null, "tool_calls": [
+            { "id": "call_theirs", "type": "function",
+              "function": { "name": "their_tool", "arguments": "{}" } }] }),
+        );
+        messages.push(json!({ "role": "tool", "tool_call_id": "call_theirs", "content": "t" }));
+        request.to_string()
+    };
+    for (user, text, comes_back) in [
+        ("ben", "my salary times seven?", false),
+        ("ben", "hello", false),
+        ("ann", "hello", false),
+        ("ann", "my salary times seven?", true),
+    ] {
+        proxy.chat(go_on(user, text));
+        let last = upstream.requests().len() - 1;
+        let sent = body(&upstream, last)["messages"].to_string();
+        assert_eq!(sent.contains("call_ours"), comes_back, "{user}: {text}");
+        let preview = post("/v1/preview", &[], go_on(user, text));
+        let preview = proxy.exchange(preview).text();
+        assert_eq!(preview.contains("call_ours"), comes_back, "{user}: {text}");
+    }
+}
