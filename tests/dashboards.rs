@@ -41,7 +41,7 @@ fn exported() -> Exported {
     metrics.reject("connections");
     metrics.memory_recall("hit", Some(true));
     metrics.memory_writes("saved", 1);
-    metrics.tool_call("calculator", "ok");
+    metrics.tools.called("calculator", "ok");
     metrics.shed("rate");
     metrics.upstream_open("primary", true);
     metrics.upstream_skipped("primary");

@@ -53,7 +53,7 @@ pub async fn call(
         request_id: &id,
     };
     let answer = tool.call(&Value::from(params).to_string(), limits).await;
-    metrics.tool_call(&tool_name, answer.outcome.label());
+    metrics.tools.called(&tool_name, answer.outcome.label());
     let result: Value = serde_json::from_str(&answer.content)
         .unwrap_or_else(|_| Value::from(answer.content.as_str()));
     if answer.outcome == Outcome::InvalidArguments {

@@ -3,8 +3,6 @@
 //! Labels come from closed sets: routes, status codes, phases, and names out of the
 //! configuration. What the configuration does not know is `other`.
 
-use std::collections::BTreeSet;
-
 use parking_lot::Mutex;
 use prometheus::{
     Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -19,9 +17,8 @@ use super::quota::Quota;
 use super::registry::{counters, gauge, histogram, histograms, register, take_over};
 use super::ring::{Entry, Ring};
 use super::tally::Tally;
+use super::tool_calls::ToolCalls;
 
-/// Tools that have series of their own.
-const MOST_TOOLS: usize = 100;
 /// The label of what the configuration does not know.
 pub const OTHER: &str = "other";
 
@@ -55,10 +52,8 @@ pub struct Metrics {
     memory_writes: IntCounterVec,
     memory_embeddings: IntCounterVec,
     auxiliary: IntCounterVec,
-    tools_withheld: IntCounterVec,
-    tool_calls: IntCounterVec,
-    /// The tools that have a series; an MCP server may name any number of them.
-    tools: Mutex<BTreeSet<String>>,
+    /// `yychat_tool_calls_total`, `yychat_tools_withheld_total`
+    pub tools: ToolCalls,
     /// `yychat_memory_records`
     pub memory_records: IntGauge,
     /// `yychat_memory_queue`
@@ -199,19 +194,7 @@ impl Metrics {
                 "Requests that front ends make for themselves, by the rule that knew them",
                 &["rule"],
             ),
-            tools_withheld: counters(
-                &registry,
-                "yychat_tools_withheld_total",
-                "Requests that were offered none of the gateway's tools, by the reason",
-                &["reason"],
-            ),
-            tool_calls: counters(
-                &registry,
-                "yychat_tool_calls_total",
-                "Calls of the gateway's tools, by tool and how they ended",
-                &["tool", "outcome"],
-            ),
-            tools: Mutex::default(),
+            tools: ToolCalls::new(&registry),
             memory_records: gauge(
                 &registry,
                 "yychat_memory_records",
@@ -336,22 +319,6 @@ impl Metrics {
     /// Counts an auxiliary request; `rule` is a name out of the configuration, or the program's.
     pub fn auxiliary(&self, rule: &str) {
         self.auxiliary.with_label_values(&[rule]).inc();
-    }
-
-    /// Counts a request that was offered none of the gateway's tools.
-    pub fn tools_withheld(&self, reason: &'static str) {
-        self.tools_withheld.with_label_values(&[reason]).inc();
-    }
-
-    /// Counts a tool call. Tools past the first hundred are counted as `other`.
-    pub fn tool_call(&self, tool: &str, outcome: &'static str) {
-        let mut tools = self.tools.lock();
-        let known = tools.contains(tool) || {
-            let room = tools.len() < MOST_TOOLS;
-            room && tools.insert(tool.to_owned())
-        };
-        let tool = if known { tool } else { OTHER };
-        self.tool_calls.with_label_values(&[tool, outcome]).inc();
     }
 
     /// Takes over a total that memory counts itself.

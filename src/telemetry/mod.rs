@@ -11,6 +11,7 @@ mod quota;
 mod registry;
 pub mod ring;
 mod tally;
+mod tool_calls;
 pub mod traces;
 
 pub use filing::Filing;

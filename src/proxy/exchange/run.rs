@@ -82,7 +82,7 @@ pub async fn run(
     context.tools = Some(turn.offer().header(withheld));
     let withheld = turn.offer().withheld(withheld);
     if let Some(reason) = withheld {
-        gateway.metrics().tools_withheld(reason.name());
+        gateway.metrics().tools.withheld(reason.name());
     }
     let offered = !turn.offer().is_empty() && withheld.is_none();
     if let (true, Some(upstream)) = (is_kept, &context.upstream) {

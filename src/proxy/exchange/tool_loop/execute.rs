@@ -84,7 +84,7 @@ impl Answering<'_> {
             }
         };
         let metrics = self.chat.gateway.metrics();
-        metrics.tool_call(label, result.outcome.label());
+        metrics.tools.called(label, result.outcome.label());
         result.content
     }
 
