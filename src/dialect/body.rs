@@ -22,9 +22,14 @@ pub enum Field {
 }
 
 /// What every dialect knows.
-const COMMON: [Field; 7] = [
+const COMMON: [Field; 11] = [
     Field::Read("model"),
+    // Models that stand in for it, as OpenRouter has them.
+    Field::Noted("models"),
     Field::Read("stream"),
+    Field::Noted("max_tokens"),
+    Field::Noted("max_completion_tokens"),
+    Field::Noted("max_output_tokens"),
     Field::Noted("user"),
     Field::Noted("safety_identifier"),
     Field::Noted("metadata"),

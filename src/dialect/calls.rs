@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 /// A call that the gateway runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -26,6 +27,14 @@ pub struct Round {
     /// Where the client has calls too it repeats the rest itself, and these are what goes among it:
     /// the gateway's calls alone, one each.
     pub said: Vec<Bytes>,
+}
+
+impl Round {
+    /// The ids of all its calls so far.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        let own = self.calls.iter().map(|call| call.id.as_str());
+        own.chain(self.client_calls.iter().map(String::as_str))
+    }
 }
 
 /// How a leg came to its end.
@@ -93,5 +102,85 @@ impl Owners {
     pub fn knows(&self, name: &str) -> bool {
         let mut known = self.gateway.iter().chain(&self.client);
         known.any(|known| known == name)
+    }
+}
+
+/// Reasons after which a call is one that the model has said in full …
+const RUNS: [&str; 8] = [
+    "tool_calls",
+    "function_call",
+    "stop",
+    "tool_use",
+    "tool_call",
+    "end_turn",
+    "stop_sequence",
+    "eos",
+];
+
+/// … and reasons that cut it off, or take it back.
+const ENDS: [&str; 13] = [
+    "length",
+    "content_filter",
+    "max_tokens",
+    "model_context_window_exceeded",
+    "model_length",
+    "insufficient_system_resource",
+    "error",
+    "network_error",
+    "abort",
+    "safety",
+    "sensitive",
+    "refusal",
+    "pause_turn",
+];
+
+/// Whether the calls of a leg that ended for this reason are to be run: one that is not known here is
+/// believed as far as the calls bear it out.
+pub fn runs(reason: &str, are_whole: impl FnOnce() -> bool) -> bool {
+    let is = |known: &&str| known.eq_ignore_ascii_case(reason);
+    RUNS.iter().any(is) || (!ENDS.iter().any(is) && are_whole())
+}
+
+/// The object that a call's arguments are. Some servers begin with an empty one, say it twice, or put
+/// it into a string.
+pub fn object(text: &str) -> Option<String> {
+    let text = text.trim();
+    if text.starts_with('"') {
+        let inner: String = serde_json::from_str(text).ok()?;
+        return object(&inner).filter(|_| inner.trim_start().starts_with('{'));
+    }
+    // Spares the reading of what is not at its end yet.
+    if !text.ends_with('}') {
+        return None;
+    }
+    let values = serde_json::Deserializer::from_str(text).into_iter::<Box<RawValue>>();
+    let values: Vec<_> = values.collect::<Result<_, _>>().ok()?;
+    let is_object = |json: &RawValue| json.get().starts_with('{');
+    let (last, before) = values.split_last()?;
+    let is_empty = |json: &RawValue| json.get()[1..].trim_start().starts_with('}');
+    let repeats = |json: &RawValue| is_object(json) && (is_empty(json) || json.get() == last.get());
+    (is_object(last) && before.iter().all(|json| repeats(json))).then(|| last.get().to_owned())
+}
+
+/// Ids of the gateway's own, for calls that come without, or with another call's.
+#[derive(Debug)]
+pub struct Seed {
+    prefix: String,
+    given: usize,
+}
+
+impl Seed {
+    /// Ids that begin with `prefix`.
+    pub fn new(prefix: String) -> Self {
+        Self { prefix, given: 0 }
+    }
+
+    /// `id`, unless it is empty or among those that are `taken`.
+    pub fn unless<'a>(&mut self, id: &str, taken: impl IntoIterator<Item = &'a str>) -> String {
+        if !id.is_empty() && !taken.into_iter().any(|other| other == id) {
+            return id.to_owned();
+        }
+        self.given += 1;
+        format!("call_{}{}", self.prefix, self.given)
     }
 }

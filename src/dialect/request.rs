@@ -212,8 +212,7 @@ impl Request {
     /// The raw JSON of a top-level member that the gateway knows, such as `user`; the last one
     /// where there are several, as most readers of JSON have it.
     pub fn member(&self, name: &str) -> Option<&[u8]> {
-        let mut members = self.members.iter().rev();
-        let found = members.find(|member| member.name == name)?;
+        let found = self.known(name)?;
         Some(&self.body[found.value.range()])
     }
 
@@ -293,9 +292,10 @@ impl Request {
         &self.members
     }
 
-    /// The first of those that has this name.
+    /// The last of those that has this name: what is read of is what is changed.
     pub(super) fn known(&self, name: &str) -> Option<&Member> {
-        self.members.iter().find(|member| member.name == name)
+        let mut members = self.members.iter().rev();
+        members.find(|member| member.name == name)
     }
 
     /// Cuts the members that are the gateway's own, each with one of the commas beside it.

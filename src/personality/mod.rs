@@ -97,6 +97,14 @@ impl Personalities {
         })
     }
 
+    /// `MODEL@PERSONALITY` taken apart. What stands behind an `@` and is no personality that there is
+    /// belongs to the model's name; one whose file is broken is meant all the same.
+    pub fn split_model<'a>(&self, name: &'a str) -> Option<(&'a str, &'a str)> {
+        let (model, id) = name.rsplit_once('@')?;
+        let is_known = !model.is_empty() && !id.is_empty();
+        (is_known && (self.get(id).is_some() || self.why_not(id).is_some())).then_some((model, id))
+    }
+
     /// What is wrong with the file that would have that id, without its folder.
     pub fn why_not(&self, id: &str) -> Option<Fault> {
         let id = normal(id);

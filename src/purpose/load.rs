@@ -15,7 +15,7 @@ use http::HeaderName;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Field, Rule, squeezed};
+use super::{Datum, Field, Rule, squeezed};
 use crate::error::{Fault, Faults};
 
 /// Bytes of a rule's name at most.
@@ -25,7 +25,8 @@ const MAX_NAME: usize = 64;
 pub const BY_REQUEST: &str = "request";
 
 const KEYS: &str = "known here: name, client, enabled, user_begins, user_contains, system_begins, \
-                    system_contains, header, answer_schema, history";
+                    system_contains, header, answer_schema, history, tools, stream, \
+                    output_at_most, metadata, transcript, user_words, system_words";
 
 /// Every rule of `text`, which is `file`'s, in its order.
 pub(super) fn parse(file: &Path, text: &str) -> Result<Vec<Rule>, Faults> {
@@ -110,6 +111,15 @@ impl Reader<'_> {
                 "header" => rule.header = self.fields(value),
                 "answer_schema" => rule.answer_schema = self.switch("answer_schema", value),
                 "history" => rule.without_history = self.history(value),
+                "tools" => rule.tools = self.switch("tools", value),
+                "stream" => rule.stream = self.switch("stream", value),
+                "output_at_most" => rule.output_at_most = self.count("output_at_most", value),
+                "metadata" => rule.metadata = self.metadata(value),
+                "transcript" => {
+                    rule.transcript = self.switch("transcript", value).unwrap_or_default();
+                }
+                "user_words" => rule.user_words = self.words("user_words", value),
+                "system_words" => rule.system_words = self.words("system_words", value),
                 unknown => {
                     let what = format!("`{unknown}` is not known in a rule");
                     self.fault(key.span().start, what, KEYS);
@@ -182,6 +192,62 @@ impl Reader<'_> {
         }
     }
 
+    fn count(&mut self, key: &str, value: &Value<'_>) -> Option<u64> {
+        let count = match value.get_ref() {
+            DeValue::Integer(digits) => digits.as_str().parse().ok(),
+            _ => None,
+        };
+        if count.is_none() {
+            let what = format!("`{key}` is no count");
+            self.fault(value.span().start, what, "write a number, as in 1000");
+        }
+        count
+    }
+
+    /// Lists of words, in small letters; or one list alone.
+    fn words(&mut self, key: &str, value: &Value<'_>) -> Vec<Vec<String>> {
+        let lists = match value.get_ref() {
+            DeValue::Array(lists)
+                if lists
+                    .iter()
+                    .any(|list| matches!(list.get_ref(), DeValue::Array(_))) =>
+            {
+                lists.iter().collect()
+            }
+            _ => vec![value],
+        };
+        let lists = lists.into_iter().map(|list| {
+            let words = self.texts(key, list).into_iter();
+            words.map(|word| word.to_lowercase()).collect()
+        });
+        lists.collect()
+    }
+
+    fn metadata(&mut self, value: &Value<'_>) -> Vec<Datum> {
+        let mut data = Vec::new();
+        for (at, text) in self.list("metadata", value) {
+            let Some((name, value)) = text.split_once(':') else {
+                let what = format!("`metadata` has {text:?}, which names no value");
+                self.fault(
+                    at,
+                    what,
+                    "write \"name: value\", or \"name: !value\" for any other",
+                );
+                continue;
+            };
+            let (value, is_other) = match value.trim().strip_prefix('!') {
+                Some(value) => (value.trim(), true),
+                None => (value.trim(), false),
+            };
+            data.push(Datum {
+                name: name.trim().to_owned(),
+                value: value.to_owned(),
+                is_other,
+            });
+        }
+        data
+    }
+
     fn history(&mut self, value: &Value<'_>) -> bool {
         let is_none = matches!(value.get_ref(), DeValue::String(text) if text == "none");
         if !is_none {
@@ -231,11 +297,16 @@ impl Reader<'_> {
         let mut fields = Vec::new();
         for (at, text) in self.list("header", value) {
             let (name, value) = match text.split_once(':') {
-                Some((name, value)) => (name, Some(value.trim().to_owned())),
+                Some((name, value)) => (name, Some(value.trim())),
                 None => (&*text, None),
             };
+            let beginning = value.and_then(|value| value.strip_suffix('*'));
             match HeaderName::try_from(name.trim()) {
-                Ok(name) => fields.push(Field { name, value }),
+                Ok(name) => fields.push(Field {
+                    name,
+                    value: beginning.or(value).map(str::to_owned),
+                    is_beginning: beginning.is_some(),
+                }),
                 Err(_) => {
                     let what = format!("`header` has {name:?}, which is no field's name");
                     self.fault(at, what, "write \"x-name\" or \"x-name: value\"");

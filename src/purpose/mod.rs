@@ -3,15 +3,19 @@
 //! Front ends ask the model for titles, tags, search queries and summaries, agents send others of
 //! their kind, all in the user's name and with nothing that marks them. Rules know them by what
 //! their templates begin with, by the system prompts of title generators, by headers that name a
-//! sub-agent. They are data: those that are shipped, and an operator's own before them.
+//! sub-agent; and where the words are others, by what such a request looks like: it tells a
+//! conversation, says what is wanted of it and how short, brings no tools and has no history. They are
+//! data: those that are shipped, and an operator's own before them.
 //!
-//! A rule looks at the last user message alone, so that a user who happens to write such words
-//! loses one turn of memory and no more.
+//! A rule looks at what the user said last alone, so that one who happens to write such words loses
+//! one turn of memory and no more.
 
 mod load;
+mod signs;
 #[cfg(test)]
 mod tests;
 
+use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -64,6 +68,37 @@ pub struct Rule {
     /// Nothing has been answered before.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     without_history: bool,
+    /// Whether the client brings tools; `None`: either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<bool>,
+    /// Whether the answer is streamed; one that does not say fits neither.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<bool>,
+    /// The answer may have so many tokens at most, and the request says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_at_most: Option<u64>,
+    /// One of these stands in what the request says of itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    metadata: Vec<Datum>,
+    /// The last user message tells a conversation.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    transcript: bool,
+    /// In small letters: of each list one stands in one sentence of what the last user message asks for,
+    /// of the last in that or beside it …
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    user_words: Vec<Vec<String>>,
+    /// … or where the system messages do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    system_words: Vec<Vec<String>>,
+}
+
+/// A member of a request's `metadata`, or of what Codex calls its turn's, with that value or with any
+/// other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Datum {
+    name: String,
+    value: String,
+    is_other: bool,
 }
 
 /// A header field with any value but an empty one, or with that value.
@@ -71,6 +106,8 @@ pub struct Rule {
 struct Field {
     name: HeaderName,
     value: Option<String>,
+    /// Whether that is what the value begins with.
+    is_beginning: bool,
 }
 
 /// A request as rules look at it.
@@ -84,6 +121,55 @@ pub struct Subject<'a> {
     pub has_history: bool,
     /// Whether the answer has to fit a schema.
     pub has_answer_schema: bool,
+    /// Whether the client brings tools of its own.
+    pub brings_tools: bool,
+    /// Whether the answer is to be streamed, where it says so.
+    pub stream: Option<bool>,
+    /// How many tokens it may have, where it says so.
+    pub output_limit: Option<u64>,
+    /// A text in what it says of itself, by name.
+    pub metadata: &'a dyn Fn(&str) -> Option<String>,
+    pub seen: Seen,
+}
+
+/// What is made of a request's texts when a rule asks for it.
+#[derive(Default)]
+pub struct Seen {
+    user: OnceCell<Vec<String>>,
+    system: OnceCell<Vec<String>>,
+    transcript: OnceCell<bool>,
+}
+
+impl Subject<'_> {
+    fn instructions<'s>(cell: &'s OnceCell<Vec<String>>, texts: &[Literal<'_>]) -> &'s [String] {
+        cell.get_or_init(|| {
+            let texts = texts.iter();
+            texts
+                .map(|text| signs::instruction(&text.decode()))
+                .collect()
+        })
+    }
+
+    fn user_has(&self, words: &[Vec<String>]) -> bool {
+        words.is_empty() || {
+            let mut texts = Self::instructions(&self.seen.user, &self.user).iter();
+            texts.any(|text| signs::has_words(text, words))
+        }
+    }
+
+    fn system_has(&self, words: &[Vec<String>]) -> bool {
+        words.is_empty() || {
+            let mut texts = Self::instructions(&self.seen.system, &self.system).iter();
+            texts.any(|text| signs::has_words(text, words))
+        }
+    }
+
+    fn tells_conversation(&self) -> bool {
+        *self.seen.transcript.get_or_init(|| {
+            let mut texts = self.user.iter();
+            texts.any(|text| signs::tells_conversation(&text.decode()))
+        })
+    }
 }
 
 impl Rules {
@@ -143,10 +229,23 @@ impl Rule {
         (self.header.is_empty() || self.header.iter().any(|it| it.holds(subject.headers)))
             && !(self.without_history && subject.has_history)
             && schema.is_none_or(|wanted| wanted == subject.has_answer_schema)
+            && self
+                .tools
+                .is_none_or(|wanted| wanted == subject.brings_tools)
+            && self
+                .stream
+                .is_none_or(|wanted| subject.stream == Some(wanted))
+            && self
+                .output_at_most
+                .is_none_or(|most| subject.output_limit.is_some_and(|limit| limit <= most))
+            && (self.metadata.is_empty() || self.metadata.iter().any(|it| it.holds(subject)))
             && begins(user, &self.user_begins)
             && begins(system, &self.system_begins)
             && contains(&subject.user, &self.user_contains)
             && contains(&subject.system, &self.system_contains)
+            && (!self.transcript || subject.tells_conversation())
+            && subject.user_has(&self.user_words)
+            && subject.system_has(&self.system_words)
     }
 
     /// Whether it has no condition, which puts it out of force.
@@ -158,6 +257,13 @@ impl Rule {
             && self.header.is_empty()
             && self.answer_schema.is_none()
             && !self.without_history
+            && self.tools.is_none()
+            && self.stream.is_none()
+            && self.output_at_most.is_none()
+            && self.metadata.is_empty()
+            && !self.transcript
+            && self.user_words.is_empty()
+            && self.system_words.is_empty()
     }
 }
 
@@ -167,8 +273,28 @@ impl Field {
         let mut values = values.map(|value| value.as_bytes().trim_ascii());
         values.any(|value| match &self.value {
             None => !value.is_empty(),
-            Some(wanted) => value.eq_ignore_ascii_case(wanted.as_bytes()),
+            Some(wanted) => match self.is_beginning {
+                true => {
+                    let value = value.get(..wanted.len());
+                    value.is_some_and(|value| value.eq_ignore_ascii_case(wanted.as_bytes()))
+                }
+                false => value.eq_ignore_ascii_case(wanted.as_bytes()),
+            },
         })
+    }
+}
+
+impl Datum {
+    fn holds(&self, subject: &Subject<'_>) -> bool {
+        let value = (subject.metadata)(&self.name);
+        value.is_some_and(|value| (value == self.value) != self.is_other)
+    }
+}
+
+impl Serialize for Datum {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let not = if self.is_other { "!" } else { "" };
+        serializer.collect_str(&format_args!("{}: {not}{}", self.name, self.value))
     }
 }
 
@@ -176,7 +302,10 @@ impl Serialize for Field {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.value {
             None => serializer.serialize_str(self.name.as_str()),
-            Some(value) => serializer.collect_str(&format_args!("{}: {value}", self.name)),
+            Some(value) => {
+                let rest = if self.is_beginning { "*" } else { "" };
+                serializer.collect_str(&format_args!("{}: {value}{rest}", self.name))
+            }
         }
     }
 }

@@ -45,6 +45,11 @@ fn judge(rules: &Rules, lines: &[&str], messages: &[(&str, &str)], schema: bool)
         system: texts(Role::System),
         has_history: !texts(Role::Assistant).is_empty(),
         has_answer_schema: schema,
+        brings_tools: false,
+        stream: None,
+        output_limit: None,
+        metadata: &|_| None,
+        seen: Seen::default(),
     };
     rules.judge(&subject).map(|rule| rule.name.to_string())
 }
@@ -149,6 +154,130 @@ fn errands_of_front_ends_are_known() {
     }
     let probe = judge(&rules, &["x-app: cli"], &user("quota"), false);
     assert_eq!(probe.as_deref(), Some("claude-code-probe"));
+}
+
+#[test]
+fn errands_in_other_words_and_languages_are_known() {
+    let rules = shipped();
+    for text in [
+        "You generate very short titles for conversations. Reply with the title only.",
+        "Create a headline of at most six words for the thread below. No quotes.",
+        "Write a name for this chat session: a title of 3 words. Output nothing else.",
+        "Your job: read the user's first message and produce a concise title for the conversation.",
+        "Du erstellst kurze Titel für Unterhaltungen. Antworte nur mit dem Titel.",
+        "Génère un titre pour cette conversation. Cinq mots au maximum, seulement le titre.",
+        "Genera un título para esta conversación de no más de 5 palabras.",
+        "Придумай короткий заголовок для этого разговора.",
+        "根据以下对话生成一个标题，不超过10个字。",
+        "この会話のタイトルを10文字以内で作成してください。",
+        "이 대화의 제목을 짧은 문장으로 만들어 주세요.",
+        "Crie um título para a conversa. Apenas o título.",
+    ] {
+        let messages = [("system", text), ("user", "how do otters sleep?")];
+        let rule = judge(&rules, &[], &messages, false);
+        assert!(rule.is_some(), "{text}");
+    }
+    let told = "USER: how do otters sleep?\nASSISTANT: On their backs, holding hands.";
+    for text in [
+        "### Aufgabe:\nErstelle einen kurzen Titel.\n### Verlauf:\n{told}",
+        "Fasse zusammen, worum es geht, in höchstens 5 Wörtern:\n\n{told}",
+        "{told}\n\nSuggest three follow-up questions. Return only a JSON array.",
+        "请根据下面的聊天生成3个标签，只输出JSON：\n{told}",
+        "Classify the topic into categories. Answer with one word only.\n<transcript>\n{told}\n</transcript>",
+        "Suggest one emoji for this. Only the emoji.\n{told}",
+        "Rewrite as search queries, JSON only:\n[{\"role\": \"user\", \"content\": \"otters\"}, {\"role\": \"assistant\", \"content\": \"yes\"}]",
+        "### Task:\nNenne drei Schlagworte.\n<chat_history>\nUSER: hallo\n</chat_history>",
+    ] {
+        let text = text.replace("{told}", told);
+        let rule = judge(&rules, &[], &[("user", &text)], false);
+        assert!(rule.is_some(), "{text}");
+    }
+    for line in [
+        "User-Agent: opencode/2.0",
+        "originator: codex_vscode",
+        "x-app: cli-bg",
+        "User-Agent: QwenCode/1.0 (linux)",
+    ] {
+        let system = "Condense the session so far. Write a brief summary for the next agent.";
+        let rule = judge(&rules, &[line], &[("system", system), ("user", "…")], false);
+        assert_eq!(rule.as_deref(), Some("agent-without-tools"), "{line}");
+    }
+}
+
+#[test]
+fn what_looks_like_an_errand_and_is_none_is_a_chat() {
+    let rules = shipped();
+    for (system, user) in [
+        (
+            "You are a friendly chat assistant for a bookstore. Recommend titles. Keep replies short.",
+            "hi",
+        ),
+        (
+            "You are Mo, a librarian. Titles are in italics. Only speak of books.",
+            "a title by Woolf?",
+        ),
+        (
+            "You summarize articles in a few words.",
+            "Summarize: otters sleep on their backs.",
+        ),
+        (
+            "You are a helpful assistant.",
+            "Give me a short title for my essay on otters, only the title",
+        ),
+        (
+            "You are a helpful assistant.",
+            "What does <chat_history> mean in a template?",
+        ),
+        (
+            "You are a helpful assistant.",
+            "My form has two fields. User: name. Assistant: who helps.",
+        ),
+        (
+            "You are a helpful assistant.",
+            "Write a play:\nAnna: hello\nBen: hello",
+        ),
+        (
+            "You are a helpful assistant.",
+            "In SQL, how do I add a column \"role\": \"user\" or similar?",
+        ),
+        (
+            "You are a roleplay partner. Never break character. Keep it brief.",
+            "I enter the tavern.",
+        ),
+        (
+            "Translate every message. Only output the translation.",
+            "Wie ist der Titel des Buches?",
+        ),
+    ] {
+        let messages = [("system", system), ("user", user)];
+        assert_eq!(
+            judge(&rules, &[], &messages, false),
+            None,
+            "{system} {user}"
+        );
+    }
+    // A conversation that goes on is one, whatever is asked of it.
+    let messages = [
+        (
+            "system",
+            "You write short titles for conversations, only those.",
+        ),
+        ("user", "otters"),
+        ("assistant", "Otters asleep"),
+        ("user", "another one"),
+    ];
+    assert_eq!(judge(&rules, &[], &messages, false), None);
+    for line in [
+        "User-Agent: opencode/2.0",
+        "originator: codex_exec",
+        "x-app: cli",
+    ] {
+        let messages = [
+            ("system", "You are a coding agent."),
+            ("user", "fix the title in the header only"),
+        ];
+        assert_eq!(judge(&rules, &[line], &messages, false), None, "{line}");
+    }
 }
 
 #[test]
@@ -268,6 +397,21 @@ fn a_wrong_rule_is_a_fault_with_its_line_and_mend() {
             "no switch",
         ),
         (
+            "[[rules]]\nname = \"a\"\noutput_at_most = \"few\"\n",
+            3,
+            "no count",
+        ),
+        (
+            "[[rules]]\nname = \"a\"\nmetadata = [\"task\"]\n",
+            3,
+            "names no value",
+        ),
+        (
+            "[[rules]]\nname = \"a\"\nuser_words = [[\"x\"], []]\n",
+            3,
+            "is an empty list",
+        ),
+        (
             "[[rules]]\nname = \"a\"\nheader = \"x\"\n[[rules]]\nname = \"a\"\nheader = \"y\"\n",
             4,
             "named `a` too",
@@ -304,6 +448,11 @@ fn the_beginning_of_a_long_text_is_read_without_the_rest() {
                 system: Vec::new(),
                 has_history: false,
                 has_answer_schema: false,
+                brings_tools: false,
+                stream: None,
+                output_limit: None,
+                metadata: &|_| None,
+                seen: Seen::default(),
             };
             let rule = rules.judge(&subject).map(|rule| &*rule.name);
             assert_eq!(rule, Some("mine"));

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 pub use self::hidden_rounds::{HiddenPlace, HiddenRound, HiddenRounds, Whose};
 use self::options::Options;
@@ -105,7 +106,7 @@ pub async fn prepare(
         // Nothing is asked that could be remembered.
         options.memory = Err(Off::Request);
     }
-    permit(asked.caller, options.model.as_deref())?;
+    permit(asked.caller, options.model.as_deref(), &request)?;
     ledger.enter(Phase::Personality);
     let persona = choose(snapshot, options.personality.as_deref())?;
     let mut injection = Injection {
@@ -228,6 +229,18 @@ impl Prepared {
         &self.remembered
     }
 
+    /// Notes which conversation a response belongs to, for the requests that name it alone.
+    pub fn chain(&self, hidden_rounds: &HiddenRounds, answer: &Answer) {
+        if self.dialect() != Dialect::Responses {
+            return;
+        }
+        let conversation = self.remembered.conversation(&self.request, Some(answer));
+        if let (Some(response), Some(conversation)) = (&answer.id, conversation) {
+            let chains = &hidden_rounds.chains;
+            chains.keep(&self.whose.tenant, response, &conversation);
+        }
+    }
+
     /// What memory is to keep of it, once an upstream has answered; an answer that did not come
     /// whole is none.
     pub fn exchange(
@@ -270,16 +283,22 @@ impl Prepared {
     }
 }
 
-/// Whether the key may ask for the model. Of others it is told what it would be told of one that
-/// there is not.
-fn permit(caller: &Caller, model: Option<&str>) -> Result<(), ApiError> {
-    match model {
-        Some(model) if !caller.may_use(model) => Err(ApiError::not_found(format!(
+/// Whether the key may ask for the model, and for those that the request has stand in for it. Of others
+/// it is told what it would be told of one that there is not.
+fn permit(caller: &Caller, model: Option<&str>, request: &Request) -> Result<(), ApiError> {
+    let others = request.member("models").filter(|_| caller.models.is_some());
+    let others = others.and_then(|list| serde_json::from_slice::<Vec<Value>>(list).ok());
+    let others = others.unwrap_or_default();
+    let mut named = model
+        .into_iter()
+        .chain(others.iter().filter_map(Value::as_str));
+    match named.find(|model| !caller.may_use(model)) {
+        Some(model) => Err(ApiError::not_found(format!(
             "There is no model `{model}` for this key. GET /v1/models lists those there are."
         ))
         .param("model")
         .code("model_not_found")),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Options {
     pub personality: Option<String>,
     /// Whose memory, and which conversation the turn belongs to.
     pub identity: Identity,
+    /// What groups the turn with others: the conversation, or the chain of responses.
+    pub group: Option<String>,
     /// How memory is used, or why not at all.
     pub memory: Result<MemoryUse, Off>,
     /// Whether the gateway's tools may be offered.
@@ -67,12 +69,15 @@ impl Options {
             None => request.use_tools(),
         };
         let use_tools = use_tools.or(caller.tools);
+        let identity = Identity::read(sources, trust);
+        let chains = &context.hidden_rounds.chains;
         let mut options = Self {
+            group: identity.group(chains.gone_on(&caller.tenant, request)),
+            identity,
             model: request.model().map(Cow::into_owned),
             model_suffix: None,
             purpose: Purpose::of(context, request)?,
             personality: None,
-            identity: Identity::read(sources, trust),
             memory: memory(headers, request, caller)?,
             use_tools: use_tools.unwrap_or(snapshot.config.tools.enabled),
         };
@@ -94,15 +99,9 @@ impl Options {
         Ok(options)
     }
 
-    /// Takes the personality off a model's name. What stands behind an `@` and is no personality
-    /// that there is belongs to the name.
+    /// Takes the personality off a model's name.
     fn split_model(&mut self, request: &Request, known: &Personalities) -> Option<String> {
-        let (name, id) = self.model.as_deref()?.rsplit_once('@')?;
-        // One whose file is broken is meant all the same.
-        let is_known = known.get(id).is_some() || known.why_not(id).is_some();
-        if name.is_empty() || !is_known {
-            return None;
-        }
+        let (name, id) = known.split_model(self.model.as_deref()?)?;
         let (name, id) = (name.to_owned(), id.to_owned());
         self.model = Some(name);
         self.model_suffix = request.model_suffix();

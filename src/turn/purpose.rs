@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::PrepareContext;
 use super::options::header;
 use crate::dialect::{Message, Request, Role};
 use crate::error::ApiError;
-use crate::purpose::{BY_REQUEST, Subject};
+use crate::purpose::{BY_REQUEST, Seen, Subject};
 use crate::wire::json::Literal;
 
 static PURPOSE: HeaderName = HeaderName::from_static("x-yychat-purpose");
@@ -40,7 +41,14 @@ impl Purpose {
                 .param("X-YYChat-Purpose"));
             }
         }
+        let metadata = |name: &str| metadata(context.headers, request, name);
+        let options = request.options();
         let subject = Subject {
+            brings_tools: options.tools > 0 || !options.tool_names.is_empty(),
+            stream: options.stream,
+            output_limit: output_limit(request),
+            metadata: &metadata,
+            seen: Seen::default(),
             headers: context.headers,
             user: user(request),
             system: system(request),
@@ -78,9 +86,42 @@ fn literals<'a>(
         .collect()
 }
 
+/// The messages that the user sent since the model spoke last. Some front ends put an instruction of
+/// their own before what the user said.
 fn user(request: &Request) -> Vec<Literal<'_>> {
-    let last = request.last_user().map(|at| &request.messages()[at]);
-    literals(request, last.into_iter())
+    let messages = request.messages();
+    let until = request.last_user().map_or(0, |last| last + 1);
+    let is_user = |message: &&Message| message.role == Role::User;
+    let last = messages[..until].iter().rev().take_while(is_user);
+    literals(request, last)
+}
+
+/// How many tokens an answer may have.
+fn output_limit(request: &Request) -> Option<u64> {
+    let names = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+    let mut limits = names.into_iter().filter_map(|name| {
+        let limit = request.member(name)?;
+        serde_json::from_slice(limit).ok()
+    });
+    limits.next()
+}
+
+/// What a request says of itself: in `metadata`, in `client_metadata`, and in what Codex tells of its
+/// turn, there or in a header.
+fn metadata(headers: &HeaderMap, request: &Request, name: &str) -> Option<String> {
+    static TURN: HeaderName = HeaderName::from_static("x-codex-turn-metadata");
+    let object = |json: &[u8]| serde_json::from_slice::<Map<String, Value>>(json).ok();
+    let text =
+        |object: &Map<String, Value>, name: &str| Some(object.get(name)?.as_str()?.to_owned());
+    let told = ["metadata", "client_metadata"].map(|name| object(request.member(name)?));
+    let told: Vec<_> = told.into_iter().flatten().collect();
+    let turn = headers.get(&TURN).and_then(|turn| object(turn.as_bytes()));
+    let inner = told
+        .iter()
+        .filter_map(|told| object(text(told, TURN.as_str())?.as_bytes()));
+    let inner: Vec<_> = inner.collect();
+    let mut all = told.iter().chain(&turn).chain(&inner);
+    all.find_map(|told| text(told, name))
 }
 
 /// The system messages at both ends: those in between belong to what was said before.
@@ -94,7 +135,9 @@ fn system(request: &Request) -> Vec<Literal<'_>> {
 }
 
 fn has_history(request: &Request) -> bool {
-    let mut messages = request.messages().iter();
+    // What stands behind the last words of the user is the beginning of the answer.
+    let until = request.last_user().unwrap_or(request.messages().len());
+    let mut messages = request.messages()[..until].iter();
     let is_there = |name| !matches!(request.member(name), None | Some(b"null"));
     messages.any(|message| message.role == Role::Assistant)
         || is_there("previous_response_id")

@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 use super::options::Options;
 use crate::config::model;
-use crate::dialect::{Answer, Injection, MemoryText, MemoryUse, Message, Placement, Request, Role};
+use crate::dialect::{
+    Answer, Dialect, Injection, MemoryText, MemoryUse, Message, Placement, Request, Role,
+};
 use crate::memory::block::Block;
 use crate::memory::{
     self, History, Memory, Outcome, Place, Question, RecallQuery, Recalled, Record, Scope,
@@ -93,11 +95,11 @@ impl Remembered {
             (Ok(_), None) => return Self::off(Off::NoIdentity),
             (Ok(using), Some(scope)) => (using, scope),
         };
-        let conversation = identity.conversation.as_deref();
+        let conversation = options.group.as_deref();
         let query = query(memory, config, (request, conversation));
         let saving = Self {
             save: (using == MemoryUse::Full).then(|| scope.clone()),
-            conversation: identity.conversation.clone(),
+            conversation: options.group.clone(),
             history: query.history,
             ..Self::default()
         };
@@ -220,6 +222,16 @@ impl Remembered {
         header
     }
 
+    /// The conversation that a turn belongs to which was answered so: a response that goes on with none
+    /// begins one.
+    pub fn conversation(&self, request: &Request, answer: Option<&Answer>) -> Option<String> {
+        self.conversation.clone().or_else(|| {
+            let is_chained = request.dialect() == Dialect::Responses;
+            let id = answer.filter(|_| is_chained)?.id.clone()?;
+            memory::valid_id("id", id.as_bytes()).is_ok().then_some(id)
+        })
+    }
+
     /// What is kept of a request that an upstream answered: what the user said, where the last
     /// message is the user's, and what the assistant said, where that came whole.
     pub fn exchange(
@@ -249,7 +261,7 @@ impl Remembered {
             .map(|answer| answer.text.clone());
         Some(memory::Turn {
             scope,
-            conversation: self.conversation.clone(),
+            conversation: self.conversation(request, answer),
             user_text: said.unwrap_or_default(),
             user_name: last.and_then(|last| request.name(last)),
             asked: before.map(|before| words(before.role, request.text(before)).into_owned()),

@@ -86,7 +86,7 @@ impl ToolLoop {
     pub fn leg_ended(&mut self, leg: Leg) -> Step {
         match leg {
             Leg::Complete => {
-                if self.dialect == Dialect::Responses && !self.after.items.is_empty() {
+                if self.dialect != Dialect::Chat && !self.after.items.is_empty() {
                     // The client repeats what the model thought, and the upstream wants to see what
                     // it called upon that.
                     self.hidden = Some(HiddenRound {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::upstream::{COMPLETION, answer, json_answer};
-use crate::support::{Proxy, Setup, Upstream};
+use crate::support::{Proxy, Setup, Upstream, post};
 
 const CALCULATOR: &str = include_str!("../../plugins/calculator/plugin.toml");
 const SCHEMA: &str = include_str!("../../plugins/calculator/calculator.json");
@@ -192,5 +192,262 @@ fn a_prompt_that_is_too_long_with_tools_is_no_refusal_of_tools() {
     for sent in [2, 4] {
         assert_eq!(proxy.chat(request("")).status(), 200);
         assert_eq!(upstream.requests().len(), sent);
+    }
+}
+
+const JSON: [&str; 1] = ["Content-Type: application/json"];
+const RESPONSES: &str = "/v1/responses";
+const MESSAGES: &str = "/v1/messages";
+
+/// A question in the API of a path, with these members.
+fn asked(path: &str, members: &str) -> String {
+    match path {
+        RESPONSES => format!(r#"{{"model":"m","input":"6*7?"{members}}}"#),
+        _ => request(members),
+    }
+}
+
+#[test]
+fn every_shape_of_a_choice_and_of_an_answer_is_the_apps_in_each_api() {
+    let upstream = Upstream::ok();
+    let proxy = gateway(&upstream, "");
+    let forced = "0;reason=forced-choice";
+    let schema = "0;reason=answer-schema";
+    let chat = "/v1/chat/completions";
+    for (path, members, header) in [
+        (chat, r#""tool_choice":"auto""#, "1"),
+        (chat, r#""tool_choice":null"#, "1"),
+        (chat, r#""tool_choice":"required""#, forced),
+        (chat, r#""tool_choice":"any""#, forced),
+        (
+            chat,
+            r#""tool_choice":{"type":"function","function":{"name":"own"}}"#,
+            forced,
+        ),
+        (
+            chat,
+            r#""tool_choice":{"type":"custom","custom":{"name":"own"}}"#,
+            forced,
+        ),
+        (
+            chat,
+            r#""tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[]}}"#,
+            forced,
+        ),
+        (chat, r#""tool_choice":{"type":"what_comes_next"}"#, forced),
+        (chat, r#""response_format":{"type":"text"}"#, "1"),
+        (
+            chat,
+            r#""response_format":{"type":"what_comes_next"}"#,
+            schema,
+        ),
+        (chat, r#""guided_json":{}"#, schema),
+        (
+            chat,
+            r#""functions":[{"name":"own"}],"function_call":{"name":"own"}"#,
+            "0;reason=functions",
+        ),
+        (
+            chat,
+            r#""functions":[{"name":"own"}],"function_call":"auto""#,
+            "0;reason=functions",
+        ),
+        (chat, r#""functions":null"#, "1"),
+        (RESPONSES, "\"x\":1", "1"),
+        (RESPONSES, r#""tool_choice":"auto""#, "1"),
+        (RESPONSES, r#""tool_choice":null"#, "1"),
+        (RESPONSES, r#""tool_choice":"none""#, "0;reason=request"),
+        (RESPONSES, r#""tool_choice":"required""#, forced),
+        (
+            RESPONSES,
+            r#""tool_choice":{"type":"function","name":"own"}"#,
+            forced,
+        ),
+        (
+            RESPONSES,
+            r#""tool_choice":{"type":"custom","name":"own"}"#,
+            forced,
+        ),
+        (
+            RESPONSES,
+            r#""tool_choice":{"type":"mcp","server_label":"s"}"#,
+            forced,
+        ),
+        (
+            RESPONSES,
+            r#""tool_choice":{"type":"web_search_preview"}"#,
+            forced,
+        ),
+        (
+            RESPONSES,
+            r#""tool_choice":{"type":"allowed_tools","mode":"auto","tools":[]}"#,
+            forced,
+        ),
+        (
+            RESPONSES,
+            r#""text":{"format":{"type":"json_schema"}}"#,
+            schema,
+        ),
+        (
+            RESPONSES,
+            r#""text":{"format":{"type":"json_object"}}"#,
+            schema,
+        ),
+        (
+            RESPONSES,
+            r#""text":{"format":{"type":"text"},"verbosity":"low"}"#,
+            "1",
+        ),
+        (RESPONSES, r#""background":true"#, "0;reason=background"),
+        (MESSAGES, "\"x\":1", "1"),
+        (MESSAGES, r#""tool_choice":{"type":"auto"}"#, "1"),
+        (
+            MESSAGES,
+            r#""tool_choice":{"type":"auto","disable_parallel_tool_use":true}"#,
+            "1",
+        ),
+        (
+            MESSAGES,
+            r#""tool_choice":{"type":"none"}"#,
+            "0;reason=request",
+        ),
+        (MESSAGES, r#""tool_choice":{"type":"any"}"#, forced),
+        (
+            MESSAGES,
+            r#""tool_choice":{"type":"tool","name":"own"}"#,
+            forced,
+        ),
+        (MESSAGES, r#""tool_choice":"required""#, forced),
+        (
+            MESSAGES,
+            r#""tool_choice":{"type":"what_comes_next"}"#,
+            forced,
+        ),
+        (
+            MESSAGES,
+            r#""output_format":{"type":"json_schema"}"#,
+            schema,
+        ),
+        (
+            MESSAGES,
+            r#""output_config":{"format":{"type":"json_schema"}}"#,
+            schema,
+        ),
+        (MESSAGES, r#""output_config":{"effort":"high"}"#, "1"),
+    ] {
+        let body = asked(path, &format!(",{members}"));
+        let answer = proxy.exchange(post(path, &JSON, &body));
+        assert_eq!(
+            answer.head.get("x-yychat-tools"),
+            Some(header),
+            "{path} {members}"
+        );
+        let last = upstream.requests().len() - 1;
+        assert_eq!(
+            tools(&upstream, last) > 0,
+            header == "1",
+            "{path} {members}"
+        );
+    }
+}
+
+#[test]
+fn what_an_upstream_cannot_take_it_is_not_given_in_any_api() {
+    for path in [RESPONSES, MESSAGES] {
+        let own = json!({ "type": "function", "name": "own", "input_schema": {} });
+        let many = format!(r#","tools":{}"#, json!(vec![own; 128]));
+        let plain = Upstream::ok();
+        let proxy = gateway(&plain, "");
+        let answer = proxy.exchange(post(path, &JSON, asked(path, &many)));
+        assert_eq!(
+            answer.head.get("x-yychat-tools"),
+            Some("0;reason=limit"),
+            "{path}"
+        );
+        assert_eq!(tools(&plain, 0), 128, "{path}");
+        let proxy = gateway(&plain, "tools = false");
+        let answer = proxy.exchange(post(path, &JSON, asked(path, "")));
+        assert_eq!(
+            answer.head.get("x-yychat-tools"),
+            Some("0;reason=upstream"),
+            "{path}"
+        );
+        let refusing = refusing(
+            "400 Bad Request",
+            r#"{"error":{"message":"tools are not supported"}}"#,
+        );
+        let proxy = gateway(&refusing, "");
+        for sent in [2, 3] {
+            let answer = proxy.exchange(post(path, &JSON, asked(path, "")));
+            assert_eq!(
+                (answer.status(), answer.text().as_str()),
+                (200, COMPLETION),
+                "{path}"
+            );
+            assert_eq!(
+                answer.head.get("x-yychat-tools"),
+                Some("0;reason=refused"),
+                "{path}"
+            );
+            assert_eq!(refusing.requests().len(), sent, "{path}");
+        }
+    }
+}
+
+/// An answer in the API of a path that calls the calculator, with these arguments.
+fn calling(path: &str, arguments: &str) -> String {
+    let answer = match path {
+        RESPONSES => json!({ "id": "r", "object": "response", "status": "completed", "output": [
+            { "type": "function_call", "id": "fc", "call_id": "c", "name": "calculator",
+              "arguments": arguments, "status": "completed" }] }),
+        MESSAGES => {
+            json!({ "id": "m", "type": "message", "role": "assistant", "stop_reason": "tool_use",
+            "content": [{ "type": "tool_use", "id": "c", "name": "calculator", "input": arguments }] })
+        }
+        _ => json!({ "choices": [{ "finish_reason": "tool_calls", "message": { "role": "assistant",
+            "content": null, "tool_calls": [{ "id": "c", "type": "function",
+            "function": { "name": "calculator", "arguments": arguments } }] } }] }),
+    };
+    answer.to_string()
+}
+
+#[test]
+fn the_last_leg_keeps_its_tools_and_calls_none_and_all_that_goes_back_parses() {
+    for path in ["/v1/chat/completions", RESPONSES, MESSAGES] {
+        for choice in ["", r#","tool_choice":null"#] {
+            let upstream = Upstream::start(move |visit| {
+                while let Some(request) = visit.request() {
+                    let body: Value = serde_json::from_slice(&request.body).expect("JSON");
+                    let is_last = body["tool_choice"].to_string().contains("none");
+                    visit.send(json_answer(&match is_last {
+                        true => COMPLETION.to_owned(),
+                        false => calling(path, ""),
+                    }));
+                }
+            });
+            let setup = Setup::new()
+                .upstream(&upstream, "")
+                .set("tools.max_rounds", "2");
+            std::fs::create_dir(setup.path("plugins/calculator")).expect("a folder");
+            let proxy = setup
+                .file("plugins/calculator/plugin.toml", CALCULATOR.as_bytes())
+                .file("plugins/calculator/calculator.json", SCHEMA.as_bytes())
+                .start();
+            let answer = proxy.exchange(post(path, &JSON, asked(path, choice)));
+            assert_eq!(answer.status(), 200, "{path}: {}", answer.text());
+            assert_eq!(upstream.requests().len(), 3, "{path}");
+            assert_eq!(tools(&upstream, 2), 1, "{path}");
+            let body: Value = serde_json::from_slice(&upstream.requests()[2].body).expect("JSON");
+            let none = match path {
+                MESSAGES => json!({ "type": "none" }),
+                _ => json!("none"),
+            };
+            assert_eq!(body["tool_choice"], none, "{path}");
+            let text = body.to_string();
+            assert!(
+                !text.contains(r#""arguments":"""#) && !text.contains(r#""input":"""#),
+                "{text}"
+            );
+        }
     }
 }

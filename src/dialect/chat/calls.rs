@@ -5,12 +5,11 @@
 //! come, decides to which call it belongs.
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::fragment::Fragment;
 use super::said::Said;
-use crate::dialect::calls::{Owner, Owners};
+use crate::dialect::calls::{Owner, Owners, object};
 use crate::wire::object::Members;
 use crate::wire::splice::{Rope, Splice};
 
@@ -356,21 +355,6 @@ impl Found {
         let own = || value(&self.object()?);
         is_it && !fragment.arguments.is_empty() && own().is_some_and(|own| said() == Some(own))
     }
-}
-
-/// The object that the arguments are. Some servers begin with an empty one, or say it twice.
-fn object(text: &str) -> Option<String> {
-    // Spares the reading of what is not at its end yet.
-    if !text.trim_end().ends_with('}') {
-        return None;
-    }
-    let values = serde_json::Deserializer::from_str(text).into_iter::<Box<RawValue>>();
-    let values: Vec<_> = values.collect::<Result<_, _>>().ok()?;
-    let is_object = |json: &RawValue| json.get().starts_with('{');
-    let (last, before) = values.split_last()?;
-    let is_empty = |json: &RawValue| json.get()[1..].trim_start().starts_with('}');
-    let repeats = |json: &RawValue| is_object(json) && (is_empty(json) || json.get() == last.get());
-    (is_object(last) && before.iter().all(|json| repeats(json))).then(|| last.get().to_owned())
 }
 
 /// The entry with another index.

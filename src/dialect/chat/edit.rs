@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use super::calls::{Calls, Fate};
 use super::editing::{Editing, is_empty};
-use super::ending::{Ending, runs};
+use super::ending::Ending;
 use super::read::Reader;
-use super::round::{self, Seed};
+use super::round;
 use super::shape::{Choice, Shape, present};
 use crate::dialect::answer::{Answer, Wanted};
-use crate::dialect::calls::{Edit, Leg, Owners};
+use crate::dialect::calls::{Edit, Leg, Owners, Seed, runs};
 use crate::dialect::usage;
 use crate::error::ApiError;
 use crate::wire::frame::Event;
@@ -134,7 +134,7 @@ impl Editor {
         let Some(reason) = self.ending.reason() else {
             return Leg::Truncated;
         };
-        if !self.calls.any_held() || !runs(reason, &self.calls) {
+        if !self.calls.any_held() || !runs(reason, || self.calls.are_whole()) {
             return match reason.is_empty() && self.calls.any_held() {
                 true => Leg::Truncated,
                 false => Leg::Complete,

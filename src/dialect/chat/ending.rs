@@ -2,37 +2,11 @@
 
 use bytes::Bytes;
 
-use super::calls::Calls;
 use super::shape::{Choice, Shape};
 use crate::wire::frame::Event;
 use crate::wire::json::Span;
 use crate::wire::object::cuts;
 use crate::wire::splice::{Rope, Splice};
-
-/// Reasons after which a call is one that the model has said in full …
-const RUNS: [&str; 7] = [
-    "tool_calls",
-    "function_call",
-    "stop",
-    "tool_use",
-    "tool_call",
-    "end_turn",
-    "eos",
-];
-
-/// … and reasons that cut it off, or take it back.
-const ENDS: [&str; 10] = [
-    "length",
-    "content_filter",
-    "max_tokens",
-    "model_length",
-    "insufficient_system_resource",
-    "error",
-    "network_error",
-    "abort",
-    "safety",
-    "sensitive",
-];
 
 #[derive(Debug, Default)]
 pub struct Ending {
@@ -45,13 +19,6 @@ pub struct Ending {
     usage: Option<Bytes>,
     /// `[DONE]`.
     pub done: Option<Bytes>,
-}
-
-/// Whether the calls of a leg that ended for this reason are to be run: one that is not known here
-/// is believed as far as the calls bear it out.
-pub fn runs(reason: &str, calls: &Calls) -> bool {
-    let is = |known: &str| known.eq_ignore_ascii_case(reason);
-    RUNS.iter().any(|known| is(known)) || (!ENDS.iter().any(|known| is(known)) && calls.are_whole())
 }
 
 impl Ending {
@@ -114,7 +81,7 @@ impl Ending {
         let reason = choice.finish_reason(body);
         let reason = reason.and_then(|(_, text)| serde_json::from_slice(text).ok());
         // An answer that is whole has ended, whether it says why or not.
-        self.finish_reason = Some(reason.unwrap_or_else(|| RUNS[0].to_owned()));
+        self.finish_reason = Some(reason.unwrap_or_else(|| "tool_calls".to_owned()));
     }
 
     /// The events that end the answer.

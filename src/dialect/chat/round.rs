@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::calls::{Calls, Found};
 use super::said::Said;
 use super::shape::Shape;
-use crate::dialect::calls::{Call, Round};
+use crate::dialect::calls::{Call, Round, Seed};
 use crate::wire::splice::{Rope, Splice};
 
 /// The gateway's calls of a leg, each with an id of its own, and the assistant's turn that asked for
@@ -20,16 +20,7 @@ pub fn round(turn: &Said, calls: &Calls, seed: &mut Seed) -> Round {
     };
     let mut entries = Vec::new();
     for (place, found) in calls.ours() {
-        let mut taken = round
-            .calls
-            .iter()
-            .map(|call| &call.id)
-            .chain(&round.client_calls);
-        let id = match found.id.as_str() {
-            "" => seed.next(),
-            id if taken.any(|other| other == id) => seed.next(),
-            id => id.to_owned(),
-        };
+        let id = seed.unless(&found.id, round.ids());
         entries.push(entry(found, &id));
         round.places.push(place);
         round.calls.push(Call {
@@ -44,25 +35,6 @@ pub fn round(turn: &Said, calls: &Calls, seed: &mut Seed) -> Round {
         false => entries.iter().map(|entry| bytes(entry)).collect(),
     };
     round
-}
-
-/// Ids of the gateway's own.
-#[derive(Debug)]
-pub struct Seed {
-    prefix: String,
-    given: usize,
-}
-
-impl Seed {
-    /// Ids that begin with `prefix`.
-    pub fn new(prefix: String) -> Self {
-        Self { prefix, given: 0 }
-    }
-
-    fn next(&mut self) -> String {
-        self.given += 1;
-        format!("call_{}{}", self.prefix, self.given)
-    }
 }
 
 /// The messages that tell the model what became of its calls: its own turn, then a result for each.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::wire::json::{Scanner, Span};
 use crate::wire::object::{MAX_DEPTH, Members, elements};
+use crate::wire::splice::{Rope, Splice};
 
 /// A block of a whole message.
 #[derive(Debug, Clone)]
@@ -20,6 +21,20 @@ pub struct Block {
     pub id: String,
     /// `name`, of a call.
     pub name: String,
+    /// What it says, or what proves what it thought.
+    pub words: String,
+}
+
+impl Block {
+    /// Whether it is the model's thinking, which is sent back as it came or not at all.
+    pub fn is_thinking(&self) -> bool {
+        matches!(self.kind.as_str(), "thinking" | "redacted_thinking")
+    }
+
+    /// Whether it is the block that a client tells so: what it may add, such as marks for a cache, aside.
+    pub fn is(&self, told: &Self) -> bool {
+        self.kind == told.kind && self.id == told.id && self.words == told.words
+    }
 }
 
 /// The blocks of the array that `json` is, each at its place in it.
@@ -42,9 +57,34 @@ pub fn blocks(json: &[u8]) -> Vec<Block> {
             kind: text("type"),
             id: text("id"),
             name: text("name"),
+            words: ["text", "signature", "data"].map(text).concat(),
         })
     });
     read.unwrap_or_default()
+}
+
+/// A call as it can go back: as it was said, but for an id that is another's or none, and an `input` that
+/// is no object.
+pub fn mended(block: &Bytes, id: &str, input: &str) -> Bytes {
+    let Some(members) = Members::parse(block) else {
+        return block.clone();
+    };
+    let id = json!(id).to_string();
+    let mut splice = Splice::<()>::new(block);
+    for (name, wanted) in [("id", id.as_str()), ("input", input)] {
+        match members.get(block, name).map(|member| member.value) {
+            Some(value) if block[value.range()].trim_ascii() == wanted.as_bytes() => {}
+            Some(value) => {
+                splice.cut(value.range());
+                splice.insert(value.start, Rope::of((), wanted.to_owned().into()));
+            }
+            None => {
+                let member = format!(",\"{name}\":{wanted}");
+                splice.insert(members.tail, Rope::of((), member.into()));
+            }
+        }
+    }
+    splice.finish().to_bytes()
 }
 
 /// A block that is put together from its start and what is added to it, nothing of it left out.

@@ -11,7 +11,7 @@ use super::Reader;
 use super::block::blocks;
 use super::leg::{Fate, Leg, is_ours, of_content};
 use crate::dialect::answer::{Answer, Wanted};
-use crate::dialect::calls::{self, Edit, Owner, Owners};
+use crate::dialect::calls::{self, Edit, Owner, Owners, Seed, runs};
 use crate::dialect::usage;
 use crate::error::ApiError;
 use crate::wire::frame::Event;
@@ -40,6 +40,8 @@ pub struct Editor {
     ending: Vec<Event>,
     /// Of an answer that is not streamed: what earlier legs said beside their calls.
     said_before: Vec<Bytes>,
+    /// Makes ids where the upstream gives none.
+    seed: Seed,
     is_blind: bool,
 }
 
@@ -65,7 +67,7 @@ struct Start {
 }
 
 impl Editor {
-    pub fn new(owners: Owners, wanted: Wanted, _seed: String) -> Self {
+    pub fn new(owners: Owners, wanted: Wanted, seed: String) -> Self {
         Self {
             owners,
             mark: Finder::new(MARK),
@@ -76,6 +78,7 @@ impl Editor {
             spent: None,
             ending: Vec::new(),
             said_before: Vec::new(),
+            seed: Seed::new(seed),
             is_blind: false,
         }
     }
@@ -139,12 +142,12 @@ impl Editor {
         }
         match self.leg.stop_reason.as_deref() {
             None => return calls::Leg::Truncated,
-            Some(reason) if !runs(reason) => return calls::Leg::Complete,
+            Some(reason) if !self.runs(reason) => return calls::Leg::Complete,
             Some(_) => {}
         }
         let round = match self.leg.content.take() {
-            Some(content) => of_content(&content, &self.owners),
-            None => self.leg.round(&self.owners),
+            Some(content) => of_content(&content, &self.owners, &mut self.seed),
+            None => self.leg.round(&self.owners, &mut self.seed),
         };
         if round.client_calls.is_empty() {
             let leg = std::mem::take(&mut self.leg);
@@ -189,10 +192,9 @@ impl Editor {
         match seen.r#type.as_str() {
             "message_start" => self.begin(seen),
             "content_block_start" => {
-                if let Some(index) = seen.index {
-                    self.leg.judge(index, Fate::Shown(index));
-                    self.shown = self.shown.max(index + 1);
-                }
+                let place = seen.index.unwrap_or(self.shown);
+                self.leg.judge(seen.index, Fate::Shown(place));
+                self.shown = self.shown.max(place + 1);
             }
             _ => {}
         }
@@ -231,7 +233,7 @@ impl Editor {
     }
 
     fn start(&mut self, data: &Bytes, seen: &Seen<'_>) -> Edit {
-        let (Some(index), Some(block)) = (seen.index, seen.content_block) else {
+        let Some(block) = seen.content_block else {
             return Edit::Pass;
         };
         let start: Option<Start> = serde_json::from_str(block.get()).ok();
@@ -241,26 +243,18 @@ impl Editor {
             {
                 Fate::Held
             }
-            Some(Start { r#type, .. })
-                if self.past > 0 && matches!(r#type.as_str(), "thinking" | "redacted_thinking") =>
-            {
-                Fate::Withheld
-            }
             _ => {
                 self.shown += 1;
                 Fate::Shown(self.shown - 1)
             }
         };
-        self.leg.judge(index, fate);
-        shown_as(data, index, fate)
+        self.leg.judge(seen.index, fate);
+        shown_as(data, seen.index, fate)
     }
 
     fn go_on(&mut self, data: &Bytes, seen: &Seen<'_>) -> Edit {
-        let Some(index) = seen.index else {
-            return Edit::Pass;
-        };
-        match self.leg.fate(index) {
-            Some(fate) => shown_as(data, index, fate),
+        match self.leg.fate(seen.index) {
+            Some(fate) => shown_as(data, seen.index, fate),
             None => Edit::Pass,
         }
     }
@@ -281,7 +275,7 @@ impl Editor {
         if self.leg.has_held()
             && let Some(reason) = reason
         {
-            let is_held = runs(&reason);
+            let is_held = self.runs(&reason);
             self.leg.stop_reason = Some(reason);
             if is_held {
                 self.hold("message_delta", shown.unwrap_or_else(|| data.clone()));
@@ -300,6 +294,12 @@ impl Editor {
         Some(replaced(data, usage.value, sum))
     }
 
+    /// Whether calls are run where a leg ends so: a half call, and one that the upstream took back, are
+    /// not. An answer that is whole need not say why.
+    fn runs(&self, reason: &str) -> bool {
+        reason.is_empty() || runs(reason, || self.leg.are_whole(&self.owners))
+    }
+
     fn hold(&mut self, name: &str, data: Bytes) {
         self.ending.push(Event::named(name, data));
     }
@@ -313,10 +313,7 @@ impl Editor {
             .map(|it| &body[it.value.range()]);
         let reason: Option<String> = reason.and_then(|it| serde_json::from_slice(it).ok());
         let mut splice = Splice::<()>::new(body);
-        let gone = |at: usize| {
-            let is_thinking = matches!(all[at].kind.as_str(), "thinking" | "redacted_thinking");
-            is_ours(&all[at], &self.owners) || (self.past > 0 && is_thinking)
-        };
+        let gone = |at: usize| is_ours(&all[at], &self.owners);
         let in_body = |span: Span| Span {
             start: content.start + span.start,
             end: content.start + span.end,
@@ -343,10 +340,8 @@ impl Editor {
                 splice.insert(usage.value.start, Rope::of((), sum.into()));
             }
         }
-        for (index, block) in (0..).zip(&all) {
-            if is_ours(block, &self.owners) {
-                self.leg.judge(index, Fate::Held);
-            }
+        for _ in all.iter().filter(|block| is_ours(block, &self.owners)) {
+            self.leg.judge(None, Fate::Held);
         }
         if self.leg.has_held() {
             self.leg.stop_reason = Some(reason.unwrap_or_default());
@@ -358,17 +353,11 @@ impl Editor {
     }
 }
 
-/// Whether calls are run where a leg ends so: a half call, and one that the upstream took back, are
-/// not.
-fn runs(reason: &str) -> bool {
-    matches!(reason, "tool_use" | "end_turn" | "stop_sequence" | "")
-}
-
 /// The event under the index that the client counts by.
-fn shown_as(data: &Bytes, index: u64, fate: Fate) -> Edit {
+fn shown_as(data: &Bytes, index: Option<u64>, fate: Fate) -> Edit {
     match fate {
-        Fate::Held | Fate::Withheld => Edit::Drop,
-        Fate::Shown(place) if place == index => Edit::Pass,
+        Fate::Held => Edit::Drop,
+        Fate::Shown(place) if index == Some(place) => Edit::Pass,
         Fate::Shown(place) => {
             let member = Members::parse(data);
             let at = member.and_then(|members| Some(members.get(data, "index")?.value));

@@ -5,9 +5,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::block::{Block, Growing, blocks};
+use super::block::{Block, Growing, blocks, mended};
 use super::round;
-use crate::dialect::calls::{Call, Owner, Owners, Round};
+use crate::dialect::calls::{Call, Owner, Owners, Round, Seed, object};
 use crate::dialect::usage;
 
 /// Bytes of a leg's events that are kept; of a longer one no call can be run.
@@ -20,9 +20,6 @@ pub enum Fate {
     Shown(u64),
     /// A call of the gateway's.
     Held,
-    /// Thinking of a later leg: sent back by a client that never saw what it follows upon, its
-    /// signature would be wrong.
-    Withheld,
 }
 
 /// A leg so far.
@@ -31,8 +28,8 @@ pub struct Leg {
     /// The data of its events, until it is clear that none of them is needed.
     events: Vec<Bytes>,
     bytes: usize,
-    /// What becomes of each block, by its index in the leg.
-    fates: Vec<(u64, Fate)>,
+    /// What becomes of each block, with its index in the leg where it has one.
+    fates: Vec<(Option<u64>, Fate)>,
     pub usage: Value,
     /// Why it ended, where its end was held back.
     pub stop_reason: Option<String>,
@@ -57,16 +54,17 @@ impl Leg {
     }
 
     /// Notes what becomes of a block.
-    pub fn judge(&mut self, index: u64, fate: Fate) {
+    pub fn judge(&mut self, index: Option<u64>, fate: Fate) {
         self.fates.push((index, fate));
     }
 
-    /// What becomes of a block that has begun.
-    pub fn fate(&self, index: u64) -> Option<Fate> {
+    /// What becomes of a block that has begun: the last one of this index, since there are servers
+    /// that give all the same; without one, the last.
+    pub fn fate(&self, index: Option<u64>) -> Option<Fate> {
         let mut fates = self.fates.iter().rev();
-        fates
-            .find(|(known, _)| *known == index)
-            .map(|(_, fate)| *fate)
+        let is_it = |known: Option<u64>| index.is_none() || known == index;
+        let found = fates.find(|(known, _)| is_it(*known));
+        found.map(|(_, fate)| *fate)
     }
 
     /// Whether a call of the gateway's is among its blocks.
@@ -96,7 +94,7 @@ impl Leg {
     }
 
     /// The calls of the gateway's, and the turn that asked for them.
-    pub fn round(&self, owners: &Owners) -> Round {
+    pub fn round(&self, owners: &Owners, seed: &mut Seed) -> Round {
         let grown = self.grown();
         let said = grown.iter().map(|block| Said {
             kind: block.text("type"),
@@ -107,7 +105,20 @@ impl Leg {
             },
             json: block.clone().print(),
         });
-        of_blocks(said.collect(), owners)
+        of_blocks(said.collect(), owners, seed)
+    }
+
+    /// Whether each call of the gateway's has all of its arguments.
+    pub fn are_whole(&self, owners: &Owners) -> bool {
+        let blocks = match &self.content {
+            Some(_) => Vec::new(),
+            None => self.grown(),
+        };
+        let mut calls = blocks.iter().filter(|block| {
+            block.text("type") == "tool_use"
+                && owners.of(&block.text("name"), true) == Owner::Gateway
+        });
+        calls.all(|call| object(&call.arguments()).is_some())
     }
 
     /// Its blocks, put together, but for texts without a word.
@@ -120,16 +131,17 @@ impl Leg {
             #[serde(borrow)]
             delta: Option<&'a RawValue>,
         }
-        let mut grown: Vec<(u64, Growing)> = Vec::new();
+        let mut grown: Vec<(Option<u64>, Growing)> = Vec::new();
         for data in &self.events {
             let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
                 continue;
             };
-            let Some(index) = event.index else { continue };
+            let index = event.index;
+            let is_it = |known: Option<u64>| index.is_none() || known == index;
             if let Some(start) = event.content_block {
                 grown.push((index, Growing::new(start)));
             } else if let Some(delta) = event.delta
-                && let Some((_, block)) = grown.iter_mut().rev().find(|(known, _)| *known == index)
+                && let Some((_, block)) = grown.iter_mut().rev().find(|(known, _)| is_it(*known))
             {
                 block.add(delta);
             }
@@ -140,7 +152,7 @@ impl Leg {
 }
 
 /// A whole answer's calls of the gateway's; `content` is its array of blocks.
-pub fn of_content(content: &Bytes, owners: &Owners) -> Round {
+pub fn of_content(content: &Bytes, owners: &Owners, seed: &mut Seed) -> Round {
     let said = blocks(content).into_iter().map(|block| Said {
         call: Call {
             arguments: input(&content[block.span.range()]),
@@ -150,7 +162,7 @@ pub fn of_content(content: &Bytes, owners: &Owners) -> Round {
         kind: block.kind,
         json: block.span.of(content),
     });
-    of_blocks(said.collect(), owners)
+    of_blocks(said.collect(), owners, seed)
 }
 
 /// Whether a block of a whole answer is a call that the gateway runs.
@@ -165,18 +177,34 @@ struct Said {
     json: Bytes,
 }
 
-fn of_blocks(said: Vec<Said>, owners: &Owners) -> Round {
-    let mut round = Round::default();
-    let mut ours = Vec::new();
-    for block in said.iter().filter(|block| block.kind == "tool_use") {
-        match owners.of(&block.call.name, true) {
-            Owner::Gateway => {
-                round.places.push(round.client_calls.len());
-                round.calls.push(block.call.clone());
-                ours.push(block.json.clone());
-            }
-            _ => round.client_calls.push(block.call.id.clone()),
+fn of_blocks(mut said: Vec<Said>, owners: &Owners, seed: &mut Seed) -> Round {
+    let is_call = |block: &Said| block.kind == "tool_use";
+    let is_ours = |block: &Said| owners.of(&block.call.name, true) == Owner::Gateway;
+    let clients = said
+        .iter()
+        .filter(|block| is_call(block) && !is_ours(block));
+    let mut round = Round {
+        client_calls: clients.map(|block| block.call.id.clone()).collect(),
+        ..Round::default()
+    };
+    let (mut ours, mut before) = (Vec::new(), 0);
+    for block in said.iter_mut().filter(|block| is_call(block)) {
+        if !is_ours(block) {
+            before += 1;
+            continue;
         }
+        let input = object(&block.call.arguments);
+        let call = Call {
+            id: seed.unless(&block.call.id, round.ids()),
+            name: block.call.name.clone(),
+            arguments: input
+                .clone()
+                .unwrap_or_else(|| block.call.arguments.clone()),
+        };
+        block.json = mended(&block.json, &call.id, input.as_deref().unwrap_or("{}"));
+        round.places.push(before);
+        round.calls.push(call);
+        ours.push(block.json.clone());
     }
     round.said = match round.client_calls.is_empty() {
         true => {

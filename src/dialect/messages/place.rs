@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::block::blocks;
 use super::request::Places;
 use super::restore;
-use crate::dialect::conversation::Content;
+use crate::dialect::conversation::{Content, Role};
 use crate::dialect::injection::{
     Composed, Fragment, Injection, Persona, PersonaMode, Restored, Source, ToolOffer,
 };
@@ -40,6 +40,9 @@ pub fn compose(request: &Request, places: &Places, injection: &Injection) -> Com
     placing.tools(&injection.tools);
     for restored in &injection.restored {
         placing.restore(restored);
+    }
+    if !matches!(injection.tools, ToolOffer::Keep) {
+        placing.forget(&injection.restored);
     }
     let mut is_first = places.list.len == 0;
     for item in &injection.follow_up {
@@ -237,10 +240,26 @@ impl Placing<'_> {
         }
     }
 
+    /// Leaves out thoughts of rounds of the gateway's that are not put back.
+    fn forget(&mut self, restored: &[Restored]) {
+        for (at, message) in self.request.messages().iter().enumerate() {
+            let is_known = restored.iter().any(|restored| restored.at == at);
+            if message.role == Role::Assistant && !is_known {
+                for cut in restore::forgotten(self.request, at) {
+                    self.splice.cut(cut);
+                }
+            }
+        }
+    }
+
     /// Puts the gateway's part of a turn back.
     fn restore(&mut self, restored: &Restored) {
-        for (at, bytes) in restore::places(self.request, restored) {
+        let places = restore::places(self.request, restored);
+        for (at, bytes) in places.put {
             self.splice.insert(at, Rope::of(Source::ToolTurn, bytes));
+        }
+        for cut in places.cut {
+            self.splice.cut(cut);
         }
     }
 }

@@ -8,16 +8,17 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Reader;
+use super::ending::put;
+use super::item::known;
 use super::leg::{Fate, Leg};
 use super::round::{is_ours, round};
 use crate::dialect::answer::{Answer, Wanted};
-use crate::dialect::calls::{self, Edit, Owners};
+use crate::dialect::calls::{self, Edit, Owners, Seed};
 use crate::dialect::usage;
 use crate::error::ApiError;
 use crate::wire::frame::Event;
-use crate::wire::json::Span;
 use crate::wire::object::{Member, Members};
-use crate::wire::splice::{Rope, Splice};
+use crate::wire::splice::Splice;
 
 /// What an event that begins a call has in it.
 const MARK: &[u8] = b"\"function_call\"";
@@ -28,36 +29,51 @@ pub struct Editor {
     pub(super) owners: Owners,
     mark: Finder<'static>,
     /// Reads what the client sees.
-    reader: Reader,
+    pub(super) reader: Reader,
     pub(super) leg: Leg,
     /// Legs that are past.
-    past: usize,
+    pub(super) past: usize,
     /// Items that the client was shown: as many as there are, and those that are done, as they were.
-    begun: u64,
+    pub(super) begun: u64,
     pub(super) shown: Vec<Bytes>,
     /// The number of the client's next event.
-    number: u64,
+    pub(super) number: u64,
     /// What the legs before cost.
     pub(super) spent: Option<Value>,
     /// What ends the answer, held back while calls are to be run first.
-    ending: Option<Event>,
+    pub(super) ending: Option<Event>,
     /// The id of the last leg, where the client is told another.
-    upstream_id: Option<String>,
+    pub(super) upstream_id: Option<String>,
+    /// Makes ids where the upstream gives none.
+    seed: Seed,
     is_blind: bool,
 }
 
 /// What of an event decides its fate.
 #[derive(Deserialize)]
-struct Seen<'a> {
-    r#type: String,
+pub(super) struct Seen<'a> {
+    pub(super) r#type: String,
     sequence_number: Option<u64>,
     output_index: Option<u64>,
+    item_id: Option<String>,
     #[serde(borrow)]
     item: Option<&'a RawValue>,
+    /// A piece of a call's arguments, or all of them.
+    delta: Option<Value>,
+    arguments: Option<Value>,
+}
+
+impl Seen<'_> {
+    /// The id of the item that it is of.
+    fn id(&self) -> String {
+        let item = || known(self.item?.get().as_bytes());
+        let id = self.item_id.clone().or_else(|| Some(item()?.id));
+        id.unwrap_or_default()
+    }
 }
 
 impl Editor {
-    pub fn new(owners: Owners, wanted: Wanted, _seed: String) -> Self {
+    pub fn new(owners: Owners, wanted: Wanted, seed: String) -> Self {
         Self {
             owners,
             mark: Finder::new(MARK),
@@ -70,6 +86,7 @@ impl Editor {
             spent: None,
             ending: None,
             upstream_id: None,
+            seed: Seed::new(seed),
             is_blind: false,
         }
     }
@@ -130,9 +147,10 @@ impl Editor {
         match self.leg.is_completed {
             None => return calls::Leg::Truncated,
             Some(false) => return calls::Leg::Complete,
+            Some(true) if self.leg.has_half() => return calls::Leg::Complete,
             Some(true) => {}
         }
-        let round = round(&self.leg.items(), &self.owners);
+        let round = round(self.leg.items(), &self.owners, &mut self.seed);
         if round.calls.is_empty() {
             // A call that was never done.
             return calls::Leg::Truncated;
@@ -195,29 +213,36 @@ impl Editor {
         self.number = seen
             .sequence_number
             .map_or(self.number, |number| number + 1);
-        let Some(index) = seen.output_index else {
-            return;
-        };
         match seen.r#type.as_str() {
             "response.output_item.added" => {
-                self.leg.judge(index, Fate::Shown(index));
-                self.begun = self.begun.max(index + 1);
+                let place = seen.output_index.unwrap_or(self.begun);
+                self.leg
+                    .begin(seen.output_index, &seen.id(), Fate::Shown(place));
+                self.begun = self.begun.max(place + 1);
             }
-            "response.output_item.done" => self.item_done(data, seen, Fate::Shown(index)),
+            "response.output_item.done" => {
+                let (index, id) = (seen.output_index, seen.id());
+                let place = self.leg.open_place(index, &id).unwrap_or_else(|| {
+                    let shown = Fate::Shown(index.unwrap_or(self.begun));
+                    self.begun += 1;
+                    self.leg.begin(index, &id, shown)
+                });
+                self.item_done(data, seen, place);
+            }
             _ => {}
         }
     }
 
     /// Keeps an item that is done, in case all that was said has to be told again.
-    fn item_done(&mut self, data: &Bytes, seen: &Seen<'_>, fate: Fate) {
-        let (Some(index), Some(item)) = (seen.output_index, seen.item) else {
+    fn item_done(&mut self, data: &Bytes, seen: &Seen<'_>, place: usize) {
+        let Some(item) = seen.item else {
             return;
         };
         let item = data.slice_ref(item.get().as_bytes());
-        if matches!(fate, Fate::Shown(_)) {
+        if matches!(self.leg.fate(place), Fate::Shown(_)) {
             self.shown.push(item.clone());
         }
-        self.leg.keep(index, item);
+        self.leg.keep(place, item);
     }
 
     fn judge(&mut self, data: &Bytes, seen: &Seen<'_>) -> Edit {
@@ -226,49 +251,57 @@ impl Editor {
                 Edit::Drop
             }
             "response.output_item.added" => {
-                let ours = seen
-                    .item
-                    .is_some_and(|item| is_ours(item.get().as_bytes(), &self.owners));
-                let fate = match ours {
-                    true => Fate::Held,
-                    false => {
-                        self.begun += 1;
-                        Fate::Shown(self.begun - 1)
-                    }
-                };
-                if let Some(index) = seen.output_index {
-                    self.leg.judge(index, fate);
-                }
-                self.show(data, seen, fate)
+                let place = self.begin(seen);
+                self.show(data, seen, place)
+            }
+            "response.output_item.done" => {
+                let known = self.leg.open_place(seen.output_index, &seen.id());
+                // Some servers say that an item is done and never that it began.
+                let place = known.unwrap_or_else(|| self.begin(seen));
+                self.item_done(data, seen, place);
+                self.show(data, seen, place)
             }
             "response.completed" | "response.incomplete" | "response.failed" => {
                 self.end(data, seen)
             }
-            _ => {
-                let index = seen.output_index;
-                let fate = index.and_then(|index| self.leg.fate(index));
-                if seen.r#type == "response.output_item.done"
-                    && let Some(fate) = fate
-                {
-                    self.item_done(data, seen, fate);
+            kind => {
+                let is_of_item = seen.output_index.is_some() || seen.item_id.is_some();
+                let place = self.leg.place(seen.output_index, &seen.id());
+                let Some(place) = place.filter(|_| is_of_item) else {
+                    return self.numbered(data, seen, None);
+                };
+                if kind.starts_with("response.function_call_arguments") {
+                    let said = seen.arguments.as_ref().or(seen.delta.as_ref());
+                    let said = said.and_then(Value::as_str).unwrap_or_default();
+                    self.leg.argue(place, said, seen.arguments.is_some());
                 }
-                match fate {
-                    Some(fate) => self.show(data, seen, fate),
-                    None => self.numbered(data, seen, None),
-                }
+                self.show(data, seen, place)
             }
         }
     }
 
+    /// Begins an item, the gateway's or the client's. Gives its place.
+    fn begin(&mut self, seen: &Seen<'_>) -> usize {
+        let mut item = seen.item.iter();
+        let fate = match item.any(|item| is_ours(item.get().as_bytes(), &self.owners)) {
+            true => Fate::Held,
+            false => {
+                self.begun += 1;
+                Fate::Shown(self.begun - 1)
+            }
+        };
+        self.leg.begin(seen.output_index, &seen.id(), fate)
+    }
+
     /// The event as the client counts, if it is for the client.
-    fn show(&mut self, data: &Bytes, seen: &Seen<'_>, fate: Fate) -> Edit {
-        match fate {
+    fn show(&mut self, data: &Bytes, seen: &Seen<'_>, place: usize) -> Edit {
+        match self.leg.fate(place) {
             Fate::Held => Edit::Drop,
             Fate::Shown(place) => self.numbered(data, seen, Some(place)),
         }
     }
 
-    fn numbered(&mut self, data: &Bytes, seen: &Seen<'_>, place: Option<u64>) -> Edit {
+    pub(super) fn numbered(&mut self, data: &Bytes, seen: &Seen<'_>, place: Option<u64>) -> Edit {
         let number = self.number;
         let is_number = seen.sequence_number.is_none_or(|known| known == number);
         if seen.sequence_number.is_some() {
@@ -299,68 +332,6 @@ impl Editor {
         Edit::Replace(splice.finish().to_bytes())
     }
 
-    /// Judges what ends a leg: held back where calls are to be run first, else with all that was said
-    /// and what it cost.
-    fn end(&mut self, data: &Bytes, seen: &Seen<'_>) -> Edit {
-        let whole = self.ended(data);
-        if !self.leg.has_held() && self.past == 0 {
-            return self.numbered(data, seen, None);
-        }
-        let is_completed = seen.r#type == "response.completed";
-        self.leg.is_completed = Some(is_completed);
-        let shown = whole.unwrap_or_else(|| data.clone());
-        if self.leg.has_held() && is_completed {
-            self.ending = Some(Event::named(seen.r#type.clone(), shown));
-            return Edit::Drop;
-        }
-        Edit::Replace(shown)
-    }
-
-    /// The last event with the items of all legs, the sum of the costs and its number.
-    fn ended(&mut self, data: &Bytes) -> Option<Bytes> {
-        let members = Members::parse(data)?;
-        let response = members.get(data, "response")?.value;
-        let inner = response.of(data);
-        let parts = Members::parse(&inner)?;
-        if let Some(cost) = parts.get(&inner, "usage") {
-            self.leg.usage = serde_json::from_slice(&inner[cost.value.range()]).ok()?;
-        }
-        let mut splice = Splice::new(data);
-        let own_id = parts.get(&inner, "id").map(|id| &inner[id.value.range()]);
-        let own_id = own_id.and_then(|id| serde_json::from_slice::<String>(id).ok());
-        let told_id = self.reader.answer().id.clone();
-        let within = |member: Option<&Member>| {
-            member.map(|member| Span {
-                start: response.start + member.value.start,
-                end: response.start + member.value.end,
-            })
-        };
-        let number = members.get(data, "sequence_number").map(|it| it.value);
-        put(&mut splice, number, self.number.to_string());
-        let output = within(parts.get(&inner, "output"));
-        put(&mut splice, output, bracketed(&self.shown));
-        // One response has one id from its beginning to its end.
-        if let (Some(own), Some(told)) = (own_id, told_id)
-            && own != told
-        {
-            let id = within(parts.get(&inner, "id"));
-            put(&mut splice, id, Value::from(told).to_string());
-            self.upstream_id = Some(own);
-        }
-        let has_cost = self.leg.usage.is_object() && self.spent.is_some();
-        let cost = within(parts.get(&inner, "usage")).filter(|_| has_cost);
-        put(&mut splice, cost, self.sum());
-        Some(splice.finish().to_bytes())
-    }
-
-    pub(super) fn sum(&self) -> String {
-        let mut sum = self.leg.usage.clone();
-        if let Some(spent) = &self.spent {
-            usage::add(&mut sum, spent);
-        }
-        sum.to_string()
-    }
-
     /// What some servers send behind the last event, as Chat Completions have it.
     fn done(&self, data: &Bytes) -> Edit {
         match data.trim_ascii() == b"[DONE]" && self.leg.has_held() {
@@ -372,16 +343,4 @@ impl Editor {
 
 fn replace(splice: &mut Splice<'_, ()>, member: Option<&Member>, with: String) {
     put(splice, member.map(|member| member.value), with);
-}
-
-pub(super) fn put(splice: &mut Splice<'_, ()>, at: Option<Span>, with: String) {
-    if let Some(at) = at {
-        splice.cut(at.range());
-        splice.insert(at.start, Rope::of((), with.into()));
-    }
-}
-
-fn bracketed(items: &[Bytes]) -> String {
-    let items = items.iter().map(|item| String::from_utf8_lossy(item));
-    format!("[{}]", items.collect::<Vec<_>>().join(","))
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::dialect::body::{BodyReader, Result, once};
+use crate::dialect::calls::{Owner, Owners};
 use crate::dialect::conversation::{Content, Role};
 use crate::wire::json::{Container, Kind, Scanner, Span, Text};
 use crate::wire::object::{MAX_DEPTH, Members, elements};
@@ -184,11 +185,19 @@ pub struct Known {
     pub call_id: String,
     pub name: String,
     pub arguments: String,
+    pub status: String,
     /// Whether it belongs to a group of tools, which only the client's do.
     pub has_namespace: bool,
 }
 
 impl Known {
+    /// Whether it is a call that the gateway runs.
+    pub fn is_ours(&self, owners: &Owners) -> bool {
+        self.kind == "function_call"
+            && !self.has_namespace
+            && owners.of(&self.name, true) == Owner::Gateway
+    }
+
     /// Whether it is a call that somebody outside the upstream has to answer.
     pub fn awaits_answer(&self) -> bool {
         let is_call = self.kind.ends_with("_call");
@@ -214,6 +223,7 @@ pub fn known(json: &[u8]) -> Option<Known> {
         call_id: text("call_id"),
         name: text("name"),
         arguments: text("arguments"),
+        status: text("status"),
         has_namespace: !value["namespace"].is_null(),
     })
 }

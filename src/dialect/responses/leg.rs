@@ -1,7 +1,14 @@
 //! One leg of an answer: whose its items are, and what of them would have to be told again.
+//!
+//! Which item an event is of, its id says, else its index, else that it is the one that was begun
+//! last: there are servers that leave either out, give all items one index, or one item several ids.
 
 use bytes::Bytes;
 use serde_json::Value;
+
+use super::item::{Known, known};
+use super::round::with_arguments;
+use crate::dialect::calls::object;
 
 /// Bytes of a leg's items that are kept; of a longer one no call can be run.
 const KEPT: usize = 8 * 1024 * 1024;
@@ -18,22 +25,109 @@ pub enum Fate {
 /// A leg so far.
 #[derive(Debug, Default)]
 pub struct Leg {
-    /// The items that are done, by their index in the leg.
-    items: Vec<(u64, Bytes)>,
+    /// In the order in which they began.
+    begun: Vec<Begun>,
     bytes: usize,
-    fates: Vec<(u64, Fate)>,
     pub usage: Value,
     /// Whether all was said, where its end was held back or edited.
     pub is_completed: Option<bool>,
 }
 
+/// An item that has begun.
+#[derive(Debug)]
+struct Begun {
+    index: Option<u64>,
+    id: String,
+    fate: Fate,
+    /// Whether it is done, …
+    is_done: bool,
+    /// … and what it is then, unless that is too much to keep.
+    item: Option<Bytes>,
+    /// The arguments of a call, as events of their own say them.
+    arguments: String,
+}
+
 impl Leg {
-    /// Keeps an item as the upstream said it.
-    pub fn keep(&mut self, index: u64, item: Bytes) {
-        self.bytes += item.len();
-        if self.is_whole() {
-            self.items.push((index, item));
+    /// Notes that an item begins, and what becomes of it. Gives its place.
+    pub fn begin(&mut self, index: Option<u64>, id: &str, fate: Fate) -> usize {
+        self.begun.push(Begun {
+            index,
+            id: id.to_owned(),
+            fate,
+            is_done: false,
+            item: None,
+            arguments: String::new(),
+        });
+        self.begun.len() - 1
+    }
+
+    /// The place of the item that an event is of.
+    pub fn place(&self, index: Option<u64>, id: &str) -> Option<usize> {
+        let by = |is: &dyn Fn(&Begun) -> bool| self.begun.iter().rposition(is);
+        let by_id = by(&|begun| !id.is_empty() && begun.id == id);
+        by_id.or_else(|| match index {
+            Some(_) => by(&|begun| begun.index == index),
+            None => self.begun.len().checked_sub(1),
+        })
+    }
+
+    /// The same of one that is not done.
+    pub fn open_place(&self, index: Option<u64>, id: &str) -> Option<usize> {
+        let place = self.place(index, id);
+        place.filter(|place| !self.begun[*place].is_done)
+    }
+
+    pub fn fate(&self, place: usize) -> Fate {
+        self.begun[place].fate
+    }
+
+    /// Adds to the arguments of a call, or says all of them.
+    pub fn argue(&mut self, place: usize, arguments: &str, is_all: bool) {
+        let known = &mut self.begun[place].arguments;
+        if is_all {
+            known.clear();
         }
+        if known.len() + arguments.len() <= KEPT {
+            known.push_str(arguments);
+        }
+    }
+
+    /// Keeps an item as the upstream said it; its arguments as they came, where it has none itself.
+    pub fn keep(&mut self, place: usize, item: Bytes) {
+        let begun = &mut self.begun[place];
+        begun.is_done = true;
+        self.bytes += item.len();
+        let known = known(&item).filter(|_| !begun.arguments.is_empty());
+        let lacks = known.is_some_and(|known| object(&known.arguments).is_none());
+        let item = match object(&begun.arguments).filter(|_| lacks) {
+            Some(arguments) => with_arguments(&item, &arguments),
+            None => item,
+        };
+        if self.bytes <= KEPT {
+            begun.item = Some(item);
+        }
+    }
+
+    /// The first call of the gateway's that is not done.
+    pub fn open_call(&self) -> Option<usize> {
+        let is_open = |begun: &Begun| begun.fate == Fate::Held && !begun.is_done;
+        self.begun.iter().position(is_open)
+    }
+
+    /// Whether an item that is done is this one.
+    pub fn has(&self, item: &Known) -> bool {
+        let is_it = |id: &str, there: &str| !id.is_empty() && id == there;
+        self.items().any(|there| {
+            let there = known(there);
+            there.is_some_and(|there| {
+                is_it(&item.id, &there.id) || is_it(&item.call_id, &there.call_id)
+            })
+        })
+    }
+
+    /// Whether no item has begun.
+    pub fn is_bare(&self) -> bool {
+        self.begun.is_empty()
     }
 
     /// Whether all of it is there.
@@ -41,28 +135,20 @@ impl Leg {
         self.bytes <= KEPT
     }
 
-    /// Notes what becomes of an item.
-    pub fn judge(&mut self, index: u64, fate: Fate) {
-        self.fates.push((index, fate));
-    }
-
-    /// What becomes of an item that has begun.
-    pub fn fate(&self, index: u64) -> Option<Fate> {
-        let mut fates = self.fates.iter().rev();
-        fates
-            .find(|(known, _)| *known == index)
-            .map(|(_, fate)| *fate)
-    }
-
     /// Whether a call of the gateway's is among its items.
     pub fn has_held(&self) -> bool {
-        self.fates.iter().any(|(_, fate)| *fate == Fate::Held)
+        self.begun.iter().any(|begun| begun.fate == Fate::Held)
     }
 
-    /// Its items, in order.
-    pub fn items(&self) -> Vec<Bytes> {
-        let mut items = self.items.clone();
-        items.sort_by_key(|(index, _)| *index);
-        items.into_iter().map(|(_, item)| item).collect()
+    /// Whether such a call was cut off.
+    pub fn has_half(&self) -> bool {
+        let held = self.begun.iter().filter(|begun| begun.fate == Fate::Held);
+        let mut items = held.filter_map(|begun| known(begun.item.as_ref()?));
+        items.any(|item| !matches!(item.status.as_str(), "" | "completed" | "in_progress"))
+    }
+
+    /// The items that are done, in order.
+    pub fn items(&self) -> impl Iterator<Item = &Bytes> + Clone {
+        self.begun.iter().filter_map(|begun| begun.item.as_ref())
     }
 }

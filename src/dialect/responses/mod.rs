@@ -3,6 +3,7 @@
 //! Shapes: <https://platform.openai.com/docs/api-reference/responses>.
 
 mod edit;
+mod ending;
 mod error;
 mod item;
 mod leg;

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::edit::{Editor, put};
+use super::edit::Editor;
+use super::ending::put;
 use super::item::list;
 use super::leg::Fate;
 use super::round::is_ours;
@@ -51,14 +52,18 @@ impl Editor {
         let status = members
             .get(body, "status")
             .map(|it| &body[it.value.range()]);
-        self.leg.is_completed = Some(!matches!(status, Some(br#""incomplete""# | br#""failed""#)));
-        for (index, (span, held)) in (0..).zip(items.iter().zip(&held)) {
+        self.leg.is_completed = Some(matches!(status, None | Some(br#""completed""# | b"null")));
+        for (span, held) in items.iter().zip(&held) {
             let item = span.of(body);
-            match held {
-                true => self.leg.judge(index, Fate::Held),
-                false => self.shown.push(item.clone()),
+            let fate = match held {
+                true => Fate::Held,
+                false => Fate::Shown(0),
+            };
+            if !held {
+                self.shown.push(item.clone());
             }
-            self.leg.keep(index, item);
+            let place = self.leg.begin(None, "", fate);
+            self.leg.keep(place, item);
         }
         Some(Edit::Replace(splice.finish().to_bytes()))
     }

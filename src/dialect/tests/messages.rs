@@ -301,7 +301,8 @@ fn two_legs_are_one_message_with_dense_indices_and_summed_costs() {
         let wanted = [
             (Some(0), Some("thinking")),
             (Some(1), Some("text")),
-            (Some(2), Some("text")),
+            (Some(2), Some("thinking")),
+            (Some(3), Some("text")),
         ];
         assert_eq!(starts, wanted);
         let last = events
@@ -366,6 +367,110 @@ fn a_turn_with_calls_of_both_sides_ends_with_the_clients_and_is_made_whole_later
     assert_eq!(answers[1]["tool_use_id"], "theirs");
     assert_eq!(answers[2]["text"], "go on");
     assert_eq!(undone(next, &composed), next);
+}
+
+/// What the client repeats of two legs, and what the gateway remembers of the first.
+fn two_legs(blocks: &Value) -> (String, Restored) {
+    let body = json!({"messages":[{"role":"user","content":"q"},
+        {"role":"assistant","content":blocks},{"role":"user","content":"next"}]});
+    let first = json!({"role":"assistant","content":[
+        {"type":"thinking","thinking":"hm","signature":"one"},{"type":"text","text":"Let me see."},
+        {"type":"tool_use","id":"t","name":"calculator","input":{}}]});
+    let result =
+        json!({"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":"2"}]});
+    let before = [first, result].map(|item| Bytes::from(item.to_string()));
+    let restored = Restored {
+        at: 1,
+        before: before.to_vec(),
+        round: Round::default(),
+        results: Vec::new(),
+    };
+    (body.to_string(), restored)
+}
+
+#[test]
+fn a_message_is_taken_apart_into_its_legs_again() {
+    let mark = json!({"type":"ephemeral"});
+    for thinks in [true, false] {
+        let mut told = vec![
+            json!({"type":"thinking","thinking":"hm","signature":"one"}),
+            json!({"type":"text","text":"Let me see.","cache_control":mark}),
+            json!({"type":"thinking","thinking":"so","signature":"two"}),
+            json!({"type":"text","text":"It is 2."}),
+        ];
+        told.retain(|block| thinks || block["type"] == "text");
+        let (body, restored) = two_legs(&Value::from(told.clone()));
+        let before = restored.before.clone();
+        let injection = Injection {
+            restored: vec![restored],
+            ..Injection::default()
+        };
+        let (json, composed) = composed(&body, &injection);
+        let messages = json["messages"].as_array().expect("messages");
+        assert_eq!(messages.len(), 5);
+        for (message, before) in messages[1..].iter().zip(&before) {
+            assert_eq!(
+                message.to_string(),
+                serde_json::from_slice::<Value>(before)
+                    .expect("JSON")
+                    .to_string()
+            );
+        }
+        let left = told.split_off(if thinks { 2 } else { 1 });
+        assert_eq!(messages[3]["content"], Value::from(left));
+        assert_eq!(messages[4]["content"], "next");
+        assert_eq!(undone(&body, &composed), body);
+    }
+    // What is not what was shown is left as it is told.
+    let edited = json!([{"type":"text","text":"I say."},{"type":"text","text":"It is 2."}]);
+    let (body, restored) = two_legs(&edited);
+    let injection = Injection {
+        restored: vec![restored],
+        ..Injection::default()
+    };
+    assert_eq!(compose(&request(&body), &injection).to_bytes(), body);
+}
+
+#[test]
+fn thoughts_of_rounds_that_nobody_remembers_are_left_out() {
+    let kinds = |blocks: Value, tools: ToolOffer| {
+        let (body, _) = two_legs(&blocks);
+        let injection = Injection {
+            tools,
+            ..Injection::default()
+        };
+        let (json, composed) = composed(&body, &injection);
+        assert_eq!(undone(&body, &composed), body);
+        let blocks = json["messages"][1]["content"]
+            .as_array()
+            .expect("blocks")
+            .clone();
+        let told = blocks
+            .iter()
+            .map(|it| it["signature"].as_str().or(it["type"].as_str()));
+        told.flatten()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let thought = |signature: &str| json!({"type":"thinking","thinking":"","signature":signature});
+    let said = json!({"type":"text","text":"x"});
+    let several = json!([
+        thought("1"),
+        thought("2"),
+        said,
+        thought("3"),
+        thought("4"),
+        said
+    ]);
+    assert_eq!(kinds(several.clone(), injection().tools), "text 3 4 text");
+    assert_eq!(kinds(several, ToolOffer::Keep), "1 2 text 3 4 text");
+    let one = json!([thought("1"), thought("2"), said]);
+    assert_eq!(kinds(one, injection().tools), "1 2 text");
+    // The upstream's own tools stand between.
+    let search = json!({"type":"server_tool_use","id":"s","name":"web_search","input":{}});
+    let own = json!([thought("1"), search, thought("2"), said]);
+    assert_eq!(kinds(own, injection().tools), "1 server_tool_use 2 text");
 }
 
 #[test]
@@ -445,7 +550,8 @@ fn an_answer_that_is_not_streamed_is_edited_alike() {
         .iter()
         .map(|it| it["type"].as_str())
         .collect();
-    assert_eq!(kinds, [Some("thinking"), Some("text"), Some("text")]);
+    let wanted = ["thinking", "text", "thinking", "text"].map(Some);
+    assert_eq!(kinds, wanted);
     assert_eq!(shown["usage"], json!({"input_tokens":30,"output_tokens":8}));
     assert_eq!(editor.into_answer().text, "Let me see.It is 2.");
 

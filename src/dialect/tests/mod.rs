@@ -5,6 +5,7 @@ mod compose;
 mod golden;
 mod messages;
 mod odd_calls;
+mod odd_items;
 mod request;
 mod responses;
 mod sse;

@@ -17,7 +17,7 @@ use crate::error::ApiError;
 use crate::proxy::Session;
 use crate::proxy::context::Context;
 use crate::proxy::route::body::Look;
-use crate::proxy::route::choice::{Sought, choose, expect_allowed};
+use crate::proxy::route::choice::{Sought, choose, with_allowed_default};
 use crate::proxy::upstream::connection::Connection;
 use crate::proxy::upstream::refusals::Model;
 use crate::turn::{Continuation, Takes};
@@ -102,12 +102,9 @@ pub async fn ask(
         dialect: Some(turn.dialect()),
         origin: chat.origin,
     };
-    let places = choose(&chat.snapshot.config, caller, sought)?;
+    let mut places = choose(&chat.snapshot.config, caller, sought)?;
     if turn.model().is_none() {
-        for place in &places {
-            let default = upstreams[*place].default_model.as_deref();
-            default.map_or(Ok(()), |model| expect_allowed(caller, model))?;
-        }
+        places = with_allowed_default(&chat.snapshot.config, caller, places)?;
     }
     // Of the upstream that is tried last, which is the one that answers.
     let withheld = Mutex::new(None);

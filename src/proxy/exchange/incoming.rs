@@ -42,6 +42,7 @@ impl Incoming {
     ) -> Result<Self, Failure> {
         let config = &exchange.snapshot.config;
         let decides = choice::depends_on_model(config, exchange.caller, endpoint.dialect);
+        let has_personalities = exchange.snapshot.personalities.iter().len() > 0;
         let hold = exchange.gateway.bodies.hold(exchange.caller, config);
         let body = Body::new(session, config, hold);
         let mut incoming = Self {
@@ -55,7 +56,9 @@ impl Incoming {
             body,
         };
         while !incoming.body.has_ended() {
-            let waits = incoming.waits(endpoint, decides.route || decides.default);
+            // One model is as another here, but for the personality in its name.
+            let may_pair = has_personalities && incoming.read < AT_ONCE;
+            let waits = incoming.waits(endpoint, decides.route || decides.default || may_pair);
             let next = incoming.body.next(session);
             let chunk = match waits {
                 Waits::ForIt => next.await?,

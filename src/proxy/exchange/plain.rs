@@ -21,6 +21,7 @@ use crate::proxy::edge::body;
 use crate::proxy::route::body::{Edit, Look};
 use crate::proxy::route::choice::{self, Sought, choose};
 use crate::proxy::route::endpoint::{self, Endpoint, Model};
+use crate::proxy::route::pair;
 use crate::proxy::upstream::connection::Connection;
 use crate::proxy::{Gateway, Session};
 use crate::quota::Expected;
@@ -41,6 +42,10 @@ pub async fn run(
         caller,
     };
     let endpoint = context.endpoint;
+    let named = without_personality(exchange, session);
+    if let Some(pair) = named.filter(|_| models::is_one(session, endpoint)) {
+        return Box::pin(models::one(exchange, session, context, &pair)).await;
+    }
     if upgrade::is_asked_for(session) {
         if endpoint.path == Dialect::Responses.path() {
             return Err(no_socket().into());
@@ -53,6 +58,7 @@ pub async fn run(
     context.ledger.enter(Phase::ReadBody);
     let incoming = Incoming::read(exchange, session, endpoint).await?;
     let asked = Asked::of(exchange, session, &incoming.look);
+    asked.expect_allowed(exchange, session, endpoint)?;
     context.model = asked.model.as_deref().map(shown);
     if let Some(model) = &asked.model {
         let expected = Expected {
@@ -69,10 +75,14 @@ pub async fn run(
     let connection = match asked.sought_at(exchange, session, endpoint) {
         Some(places) => Box::pin(seek(exchange, session, context, incoming, places)).await?,
         None => {
-            let places = choose(&snapshot.config, caller, asked.sought(endpoint))?;
+            let mut places = choose(&snapshot.config, caller, asked.sought(endpoint))?;
+            if asked.model.is_none() && takes_default(session, endpoint) {
+                places = choice::with_allowed_default(&snapshot.config, caller, places)?;
+            }
             let sending = Sending {
                 incoming,
                 endpoint,
+                own_model: asked.own_model,
                 with_callers_key: true,
             };
             sending.run(exchange, session, context, places).await?
@@ -87,6 +97,20 @@ pub async fn run(
         body::drain(session).await;
     }
     Ok(())
+}
+
+/// Takes the personality off a model that the path or the query names, which then is as upstreams know
+/// it; gives what stood there.
+fn without_personality(exchange: Exchange<'_>, session: &mut Session) -> Option<String> {
+    let known = &exchange.snapshot.personalities;
+    let (uri, name) = pair::without_personality(&session.req_header().uri, known)?;
+    session.req_header_mut().set_uri(uri);
+    Some(name)
+}
+
+/// Whether a model is put into a request that names none.
+fn takes_default(session: &Session, endpoint: Endpoint) -> bool {
+    endpoint.model == Model::Required && session.req_header().method == Method::POST
 }
 
 /// A socket that passed through would be without all that the gateway is for, and nobody would see it.
@@ -116,6 +140,12 @@ fn has_ids(exchange: Exchange<'_>, endpoint: Endpoint) -> bool {
 /// What a request says of where it is to go.
 pub struct Asked {
     pub model: Option<String>,
+    /// The one in the body as its upstream knows it, where the client names a personality with it.
+    own_model: Option<String>,
+    /// Others that it names: upstreams may differ in which they read.
+    others: Vec<String>,
+    /// Whether its body names one in a way that not every upstream reads.
+    is_unfit: bool,
     /// The upstream that an id in it is from.
     origin: Option<Arc<str>>,
     has_body: bool,
@@ -126,19 +156,53 @@ impl Asked {
     pub fn of(exchange: Exchange<'_>, session: &Session, look: &Look) -> Self {
         let uri = &session.req_header().uri;
         let (path, query) = (uri.path(), uri.query());
-        let in_body = || look.model().map(str::to_owned);
-        let in_query = || query.and_then(endpoint::model_in);
+        let known = &exchange.snapshot.personalities;
+        let own_model = look.model().and_then(|model| known.split_model(model));
+        let own_model = own_model.map(|(model, _)| model.to_owned());
+        let in_body = own_model
+            .clone()
+            .or_else(|| look.model().map(str::to_owned));
+        let named = [
+            endpoint::model_of(path),
+            in_body,
+            query.and_then(endpoint::model_in),
+        ];
+        let mut named = named.into_iter().flatten();
         let ids = || {
             let texts = look.texts().iter().map(|text| text.as_str().into());
             endpoint::ids(path, query).chain(texts)
         };
         let may_be_elsewhere = exchange.snapshot.config.upstreams.len() > 1;
         Self {
-            model: endpoint::model_of(path).or_else(in_body).or_else(in_query),
+            model: named.next(),
+            own_model,
+            others: named.collect(),
+            is_unfit: look.is_unfit(),
             origin: may_be_elsewhere
                 .then(|| exchange.gateway.origins.of(ids()))
                 .flatten(),
             has_body: !matches!(look, Look::Nothing),
+        }
+    }
+
+    /// Refuses what is asked of a model that is not for the caller's key, or may be.
+    fn expect_allowed(
+        &self,
+        exchange: Exchange<'_>,
+        session: &Session,
+        endpoint: Endpoint,
+    ) -> Result<(), ApiError> {
+        let caller = exchange.caller;
+        for model in &self.others {
+            choice::expect_allowed(caller, model)?;
+        }
+        // An endpoint that needs none has one of its upstream's own.
+        let has_unknown =
+            endpoint.model == Model::Optional && session.req_header().method == Method::POST;
+        let is_told = self.model.is_some() || !(self.is_unfit || has_unknown);
+        match caller.models.is_none() || is_told {
+            true => Ok(()),
+            false => Err(choice::untold()),
         }
     }
 
@@ -179,6 +243,7 @@ async fn seek(
     let mut sending = Sending {
         incoming,
         endpoint: context.endpoint,
+        own_model: None,
         with_callers_key: true,
     };
     let mut first = None;
@@ -217,6 +282,8 @@ async fn seek(
 struct Sending {
     incoming: Incoming,
     endpoint: Endpoint,
+    /// What the model in its body is called instead.
+    own_model: Option<String>,
     with_callers_key: bool,
 }
 
@@ -239,7 +306,9 @@ impl Sending {
         context: &mut Context,
         places: Vec<usize>,
     ) -> Result<Box<Connection>, Failure> {
-        let defaults = self.defaults(exchange, &places)?;
+        let defaults = self.defaults(exchange, &places);
+        let renamed = self.own_model.as_deref();
+        let renamed = renamed.and_then(|model| self.incoming.look.rename(model));
         let (length, framing) = (self.incoming.length(), self.incoming.framing(session));
         let rest = match self.incoming.body.has_ended() {
             true => None,
@@ -251,12 +320,12 @@ impl Sending {
         let pieces = &self.incoming.pieces;
         let compose = |upstream: &Upstream| {
             let default = defaults.iter().find(|(name, _)| *name == upstream.name);
-            match default {
+            match default.map(|(_, edit)| edit).or(renamed.as_ref()) {
                 None => Part {
                     pieces: pieces.clone(),
                     framing,
                 },
-                Some((_, edit)) => Part {
+                Some(edit) => Part {
                     pieces: edit.make(pieces),
                     framing: length.map_or(framing, |length| Framing::Length(edit.length(length))),
                 },
@@ -281,24 +350,20 @@ impl Sending {
     }
 
     /// The models that are put in, by the upstreams that they are of.
-    fn defaults(
-        &self,
-        exchange: Exchange<'_>,
-        places: &[usize],
-    ) -> Result<Vec<(String, Edit)>, ApiError> {
-        let mut edits = Vec::new();
+    fn defaults(&self, exchange: Exchange<'_>, places: &[usize]) -> Vec<(String, Edit)> {
         if self.endpoint.model != Model::Required {
-            return Ok(edits);
+            return Vec::new();
         }
-        for place in places {
-            let upstream = &exchange.snapshot.config.upstreams[*place];
-            if let Some(model) = &upstream.default_model
-                && let Some(edit) = self.incoming.look.put_in(model)
-            {
-                choice::expect_allowed(exchange.caller, model)?;
-                edits.push((upstream.name.clone(), edit));
-            }
-        }
-        Ok(edits)
+        let upstreams = places
+            .iter()
+            .map(|place| &exchange.snapshot.config.upstreams[*place]);
+        let edits = upstreams.filter_map(|upstream| {
+            let edit = self
+                .incoming
+                .look
+                .put_in(upstream.default_model.as_ref()?)?;
+            Some((upstream.name.clone(), edit))
+        });
+        edits.collect()
     }
 }

@@ -130,6 +130,9 @@ fn remember(gateway: &Gateway, context: &Context, turn: &Prepared) {
     let Some(memory) = &gateway.shared.memory else {
         return;
     };
+    if let Some(answer) = &context.answer {
+        turn.chain(&gateway.shared.hidden_rounds, answer);
+    }
     let id = context.request_id.to_string();
     if let Some(exchange) = turn.exchange(&context.snapshot, id, context.answer.as_ref()) {
         memory.save(exchange);

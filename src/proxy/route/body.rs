@@ -113,6 +113,27 @@ impl Look {
         Some(Edit { at, text })
     }
 
+    /// How the model that is named is called by another name.
+    pub fn rename(&self, model: &str) -> Option<Edit> {
+        let (Model::Named(_), at) = self.named()? else {
+            return None;
+        };
+        let (at, text) = (
+            at.clone(),
+            match self {
+                Self::Json(_) => serde_json::to_vec(model).unwrap_or_default().into(),
+                Self::Form(_) | Self::Nothing => Bytes::copy_from_slice(model.as_bytes()),
+            },
+        );
+        Some(Edit { at, text })
+    }
+
+    /// Whether a model is named, and by what is no name: in another letter case, say, which some
+    /// upstreams read and others do not.
+    pub fn is_unfit(&self) -> bool {
+        matches!(self.named(), Some((Model::Unfit, _)))
+    }
+
     fn named(&self) -> Option<&(Model, Range<usize>)> {
         match self {
             Self::Json(object) => object.model(),

@@ -93,6 +93,39 @@ pub fn expect_allowed(caller: &Caller, model: &str) -> Result<(), ApiError> {
     }
 }
 
+/// Of the upstreams that may serve a request which names no model, those that will ask one which is
+/// for the caller's key: their `default_model`. What an upstream without one asks nobody here knows.
+///
+/// # Errors
+///
+/// 404 where the defaults are not for this key, 400 where there are none.
+pub fn with_allowed_default(
+    config: &Config,
+    caller: &Caller,
+    mut places: Vec<usize>,
+) -> Result<Vec<usize>, ApiError> {
+    if caller.models.is_none() {
+        return Ok(places);
+    }
+    let default = |place: &usize| config.upstreams[*place].default_model.as_deref();
+    let refused = places.iter().find_map(default);
+    let refusal = refused.map_or_else(untold, not_for_key);
+    places.retain(|place| default(place).is_some_and(|model| caller.may_use(model)));
+    match places.is_empty() {
+        true => Err(refusal),
+        false => Ok(places),
+    }
+}
+
+/// 400 for a key for some models alone, where nobody can tell which model would be asked.
+pub fn untold() -> ApiError {
+    ApiError::bad_request(
+        "The request names no model that can be read, and this key is for some models alone. Name \
+         one in `model`; GET /v1/models lists them.",
+    )
+    .param("model")
+}
+
 fn speaks(upstream: &Upstream, dialect: Option<Dialect>) -> bool {
     dialect.is_none_or(|dialect| upstream.dialects.contains(&dialect))
 }

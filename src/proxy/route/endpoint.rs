@@ -35,8 +35,10 @@ pub enum Model {
     Unknown,
 }
 
-/// The list of models.
+/// The list of models, …
 pub const MODELS: &str = "/v1/models";
+/// … and one of them.
+pub const ONE_MODEL: &str = "/v1/models/{*model}";
 
 /// What is not in the list, and what has no path at all.
 pub const OTHER: Endpoint = Endpoint {
@@ -107,7 +109,7 @@ const KNOWN: &[(&str, Option<Dialect>, Model)] = &[
     ),
     ("/v1/complete", MESSAGES, Model::Required),
     (MODELS, None, Model::Unknown),
-    ("/v1/models/{*model}", None, Model::Path),
+    (ONE_MODEL, None, Model::Path),
     ("/v1/engines/{model}", None, Model::Path),
     ("/v1/engines/{model}/{*rest}", None, Model::Path),
     ("/v1/completions", None, Model::Required),
@@ -241,8 +243,14 @@ pub fn model_of(path: &str) -> Option<String> {
         return None;
     }
     let name = decode(found.params.get("model")?);
-    let method = METHODS.iter().find(|method| name.ends_with(*method));
-    Some(name[..name.len() - method.map_or(0, |method| method.len())].to_owned())
+    let method = method_of(&name).map_or(0, str::len);
+    Some(name[..name.len() - method].to_owned())
+}
+
+/// The method of Gemini's API that a path ends with.
+pub fn method_of(path: &str) -> Option<&'static str> {
+    let mut methods = METHODS.into_iter();
+    methods.find(|method| path.ends_with(method))
 }
 
 /// The model that a query names.

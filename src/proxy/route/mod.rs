@@ -5,6 +5,7 @@
 //! body       what the body says, looked at while it comes: JSON or a form
 //! choice     the upstreams that may serve it, in the order in which they are tried
 //! origins    which upstream an id is from, learnt from answers
+//! pair       `MODEL@PERSONALITY` in a path or a query
 //! ```
 
 pub mod body;
@@ -13,3 +14,4 @@ pub mod endpoint;
 mod form;
 mod json;
 pub mod origins;
+pub mod pair;

@@ -8,6 +8,8 @@
 //! What is kept belongs to a tenant, a user, a conversation and the very history that it stood in.
 //! Ids say nothing: there are upstreams that number the calls of everybody alike.
 
+mod chains;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,6 +18,7 @@ use bytes::Bytes;
 use moka::sync::Cache;
 use xxhash_rust::xxh3::Xxh3;
 
+use self::chains::Chains;
 use crate::dialect::{Dialect, Message, Request, Restored, Role, Round};
 
 /// How long a conversation may rest. After that its turn stands alone, which every model understands,
@@ -96,6 +99,8 @@ pub struct HiddenRounds {
     rounds: Cache<HiddenPlace, Arc<HiddenRound>>,
     /// By the id that a client was told, the one by which the upstream knows the end of the answer.
     ends: Cache<(Arc<str>, String), String>,
+    /// Which conversations responses belong to.
+    pub chains: Chains,
     /// Spares every other gateway the search.
     is_used: AtomicBool,
 }
@@ -115,6 +120,7 @@ impl Default for HiddenRounds {
                 .max_capacity(MOST_ENDS)
                 .time_to_idle(ENDS_REST)
                 .build(),
+            chains: Chains::default(),
             is_used: AtomicBool::new(false),
         }
     }
@@ -163,7 +169,7 @@ impl HiddenRounds {
             });
         }
         for (at, message) in request.messages().iter().enumerate() {
-            let may_hide = message.has_tool_calls || request.dialect() == Dialect::Responses;
+            let may_hide = message.has_tool_calls || request.dialect() != Dialect::Chat;
             if message.role == Role::Assistant && may_hide {
                 let place = HiddenPlace {
                     whose: whose.clone(),

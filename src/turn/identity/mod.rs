@@ -54,6 +54,8 @@ pub struct Identity {
     pub conversation: Option<String>,
     /// Whether the conversation may be a memory's scope.
     is_own_conversation: bool,
+    /// Whether it is by the weakest of its names, which many apps give to all alike.
+    is_cache_key: bool,
     /// Whether a name was given that can be none, and no other that can.
     pub is_unfit: bool,
     /// Whether nothing may be kept of the conversation.
@@ -99,6 +101,15 @@ impl Identity {
         Scope::of(tenant, self.user.as_deref(), conversation)
     }
 
+    /// What groups the turn with others: its conversation, else the chain of responses that it goes on
+    /// with, which says more than what a cache is found by.
+    pub fn group(&self, chain: Option<String>) -> Option<String> {
+        match self.conversation.as_ref().filter(|_| !self.is_cache_key) {
+            Some(stated) => Some(stated.clone()),
+            None => chain.or_else(|| self.conversation.clone()),
+        }
+    }
+
     fn find_user(&mut self, sources: Sources<'_>, trust: Trust<'_>) {
         let Sources { headers, member } = sources;
         let account = |raw| Name::of_json(raw).and_then(account);
@@ -131,7 +142,7 @@ impl Identity {
         if self.is_own_conversation {
             return;
         }
-        let names: [&dyn Fn() -> Name; 6] = [
+        let names: [&dyn Fn() -> Name; 5] = [
             &|| chat.clone(),
             &|| Name::of_headers(headers, &CONVERSATIONS),
             &|| session(member("metadata")),
@@ -141,10 +152,13 @@ impl Identity {
                 let thread = Name::of_json(inner(metadata, "thread_id"));
                 thread.or(|| Name::of_json(inner(metadata, "session_id")))
             },
-            &|| Name::of_json(member("prompt_cache_key")),
         ];
         let is_unfit = self.is_unfit;
         self.conversation = self.first(names);
+        if self.conversation.is_none() {
+            self.conversation = self.first([&|| Name::of_json(member("prompt_cache_key"))]);
+            self.is_cache_key = self.conversation.is_some();
+        }
         // That there is no group is no reason for anything.
         self.is_unfit = is_unfit;
     }

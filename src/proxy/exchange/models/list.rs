@@ -2,10 +2,15 @@
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+
+use crate::personality::{Persona, Personalities};
+use crate::wire::object::Members;
+use crate::wire::splice::{Rope, Splice};
 
 /// Anthropic's pages hold no more.
 pub const PAGE: usize = 1000;
@@ -56,6 +61,20 @@ impl Gathered {
             }
         }
         true
+    }
+
+    /// Lists each model with each personality behind it, as `MODEL@PERSONALITY`.
+    pub fn pair(&mut self, known: &Personalities) {
+        let models = std::mem::take(&mut self.models);
+        for model in models {
+            let is_pair = known.split_model(&model.id).is_some();
+            let personas = known.iter().filter(|_| !is_pair);
+            let pairs = personas.map(|persona| model.with(persona));
+            let pairs = pairs.filter(|pair| self.seen.insert(pair.id.clone()));
+            let pairs: Vec<_> = pairs.collect();
+            self.models.push(model);
+            self.models.extend(pairs);
+        }
     }
 
     /// In OpenAI's form.
@@ -116,6 +135,25 @@ impl Gathered {
     }
 }
 
+/// The model that an upstream shows, under its name with a personality; `None` where it shows none.
+pub fn paired(
+    body: &[u8],
+    pair: &str,
+    known: &Personalities,
+    is_anthropic: bool,
+) -> Option<Vec<u8>> {
+    let (_, id) = known.split_model(pair)?;
+    let model = Model::read(serde_json::from_slice(body).ok()?)?;
+    let model = match known.get(id) {
+        Some(persona) => model.with(&persona),
+        None => model,
+    };
+    match is_anthropic {
+        true => serde_json::to_vec(&model.as_anthropic()).ok(),
+        false => Some(model.into_openai()?.get().into()),
+    }
+}
+
 /// One model in Anthropic's form.
 #[derive(Serialize)]
 struct Entry<'a> {
@@ -141,6 +179,20 @@ impl Model {
             display_name: text("display_name").or_else(|| text("name")),
             created: created.or(at).unwrap_or_default(),
         })
+    }
+
+    /// The same with a personality.
+    fn with(&self, persona: &Persona) -> Self {
+        let id = format!("{}@{}", self.id, persona.id);
+        let display_name = self.display_name.as_deref().unwrap_or(&self.id);
+        let display_name = format!("{display_name} ({})", persona.name);
+        let as_it_came = self.as_it_came.as_deref();
+        Self {
+            as_it_came: as_it_came.and_then(|raw| renamed(raw, &id, &display_name)),
+            display_name: Some(display_name),
+            created: self.created,
+            id,
+        }
     }
 
     fn into_openai(self) -> Option<Box<RawValue>> {
@@ -169,6 +221,23 @@ impl Model {
             created_at: created.to_string(),
         }
     }
+}
+
+/// A model's entry under another `id`, and another `name` where it has one.
+fn renamed(raw: &RawValue, id: &str, name: &str) -> Option<Box<RawValue>> {
+    let json = Bytes::copy_from_slice(raw.get().as_bytes());
+    let members = Members::parse(&json)?;
+    let mut splice = Splice::<()>::new(&json);
+    for (member, text) in [("id", id), ("name", name)] {
+        let value = members.get(&json, member).map(|member| member.value);
+        if let Some(at) = value.filter(|at| json[at.start] == b'"') {
+            splice.cut(at.range());
+            let text = Value::from(text).to_string();
+            splice.insert(at.start, Rope::of((), text.into()));
+        }
+    }
+    let renamed = String::from_utf8(splice.finish().to_bytes().into()).ok()?;
+    RawValue::from_string(renamed).ok()
 }
 
 #[cfg(test)]

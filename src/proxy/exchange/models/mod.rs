@@ -1,8 +1,10 @@
 //! `GET /v1/models`: what all upstreams list, asked at the same time and within one deadline. One
-//! that does not answer costs its own models alone.
+//! that does not answer costs its own models alone. Where the configuration says so, each model is
+//! listed with each personality too.
 
 mod list;
 
+use std::iter::repeat;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -12,10 +14,11 @@ use http::{Method, StatusCode, Uri};
 use pingora::http::RequestHeader;
 use pingora_timeout::timeout;
 
-use self::list::{Gathered, PAGE};
+use self::list::{Gathered, PAGE, paired};
 use super::fail::Failure;
 use super::headers::{Framing, RequestHead};
-use super::leg::{Exchange, note};
+use super::leg::{Exchange, note, shown};
+use super::plain::Asked;
 use super::tee::WHOLE_LIMIT;
 use super::watch::with_client;
 use crate::config::model::{Dialect, Upstream};
@@ -23,8 +26,9 @@ use crate::error::ApiError;
 use crate::proxy::Session;
 use crate::proxy::context::Context;
 use crate::proxy::edge::respond;
-use crate::proxy::route::choice::serves_all;
-use crate::proxy::route::endpoint::{Endpoint, MODELS};
+use crate::proxy::route::body::Look;
+use crate::proxy::route::choice::{choose, serves_all};
+use crate::proxy::route::endpoint::{Endpoint, MODELS, ONE_MODEL};
 use crate::proxy::upstream::dialer::Kept;
 use crate::proxy::upstream::error::{UpstreamError, UpstreamErrorKind};
 use crate::telemetry::Phase;
@@ -44,7 +48,8 @@ pub fn are_gathered(exchange: Exchange<'_>, session: &Session, endpoint: Endpoin
         return false;
     }
     let upstreams = &exchange.snapshot.config.upstreams;
-    exchange.caller.models.is_some()
+    exchange.snapshot.config.personality.as_models
+        || exchange.caller.models.is_some()
         || request.headers.contains_key(ANTHROPIC_VERSION)
         || !matches!(&upstreams[..], [only] if serves_all(only))
 }
@@ -66,10 +71,11 @@ pub async fn list(
             // The caller's own key is for one of them: the first that has none of ours.
             let has_none = upstreams[place].api_key.is_none();
             let with_callers_key = has_none && is_callers.take().is_some();
+            let request = for_upstream(&client, &upstreams[place]);
             ask(
                 exchange,
                 context,
-                &client,
+                request,
                 place,
                 (within, with_callers_key),
             )
@@ -90,6 +96,9 @@ pub async fn list(
             Err(failure) => failed = Some((upstream, failure)),
         }
     }
+    if exchange.snapshot.config.personality.as_models {
+        gathered.pair(&exchange.snapshot.personalities);
+    }
     let is_anthropic = client.headers.contains_key(ANTHROPIC_VERSION);
     if let (None, Some((upstream, failed))) = (&context.upstream, failed) {
         context.upstream = Some(upstream.name.clone());
@@ -100,6 +109,56 @@ pub async fn list(
         false => gathered.list(),
     };
     respond::json(session, context, StatusCode::OK, body.into())
+        .await
+        .map_err(|error| Failure::client(&error))
+}
+
+/// Whether one model is asked for.
+pub fn is_one(session: &Session, endpoint: Endpoint) -> bool {
+    endpoint.path == ONE_MODEL && session.req_header().method == Method::GET
+}
+
+/// Answers with a model under the name that it has with a personality, `pair`. The path names the
+/// model alone.
+pub async fn one(
+    exchange: Exchange<'_>,
+    session: &mut Session,
+    context: &mut Context,
+    pair: &str,
+) -> Result<(), Failure> {
+    let client = session.req_header().clone();
+    let asked = Asked::of(exchange, session, &Look::Nothing);
+    let places = choose(
+        &exchange.snapshot.config,
+        exchange.caller,
+        asked.sought(context.endpoint),
+    )?;
+    context.model = asked.model.as_deref().map(shown);
+    context.ledger.enter(Phase::UpstreamTtfb);
+    let within = DEADLINE.min(exchange.snapshot.config.timeouts.first_byte);
+    let mut answer = Err(Unlisted::Refused(ApiError::bad_gateway(
+        "No upstream was asked.",
+    )));
+    for (place, is_first) in places
+        .into_iter()
+        .zip([true].into_iter().chain(repeat(false)))
+    {
+        let upstream = &exchange.snapshot.config.upstreams[place];
+        context.upstream = Some(upstream.name.clone());
+        let asking = ask(exchange, context, client.clone(), place, (within, is_first));
+        answer = with_client(session, pin!(asking)).await?;
+        if !matches!(answer, Err(Unlisted::Refused(_))) {
+            break;
+        }
+    }
+    let body = match answer {
+        Ok(body) => body,
+        Err(failed) => return failed.answer(session, context).await,
+    };
+    let is_anthropic = client.headers.contains_key(ANTHROPIC_VERSION);
+    let known = &exchange.snapshot.personalities;
+    let body = paired(&body, pair, known, is_anthropic).map_or(body, Bytes::from);
+    respond::json(session, context, StatusCode::OK, body)
         .await
         .map_err(|error| Failure::client(&error))
 }
@@ -128,7 +187,7 @@ impl Unlisted {
 async fn ask(
     exchange: Exchange<'_>,
     context: &Context,
-    client: &RequestHeader,
+    request: RequestHeader,
     place: usize,
     (within, with_callers_key): (Duration, bool),
 ) -> Result<Bytes, Unlisted> {
@@ -139,7 +198,7 @@ async fn ask(
         let none = || ApiError::bad_gateway("It is left alone.");
         return Err(Unlisted::Refused(tries.refusal().unwrap_or_else(none)));
     };
-    let asking = fetch(exchange, client, upstream, with_callers_key);
+    let asking = fetch(exchange, &request, upstream, with_callers_key);
     let answered = timeout(within, asking).await.unwrap_or_else(|_| {
         Err(UpstreamError {
             upstream: upstream.name.clone(),
@@ -175,9 +234,8 @@ async fn fetch(
         kind: UpstreamErrorKind::Protocol,
         why: "the request cannot be written".into(),
     };
-    let client = for_upstream(client, upstream);
     let head = RequestHead {
-        client: &client,
+        client,
         upstream,
         trace: None,
         framing: Framing::Bodyless,

@@ -1,0 +1,115 @@
+//! What a text looks like whose words nobody knows: templates are edited, translated and new in each
+//! version, and yet say what they want, and of what.
+
+/// Bytes of a text's beginning, and of its end, in which an instruction stands.
+const BEGINNING: usize = 1500;
+const END: usize = 600;
+
+/// What front ends put around a conversation that they ask something about.
+const MARKS: [&str; 12] = [
+    "<chat_history",
+    "<conversation",
+    "<transcript",
+    "<messages",
+    "<dialog",
+    "<history",
+    "[conversation]",
+    "\"role\": \"user\"",
+    "\"role\":\"user\"",
+    "'role': 'user'",
+    "```conversation",
+    "--- conversation",
+];
+
+/// Who speaks in it, the user and the model, at the beginning of a line.
+const SIDES: [(&str, &str); 18] = [
+    ("user", "assistant"),
+    ("human", "assistant"),
+    ("human", "ai"),
+    ("user", "ai"),
+    ("user", "model"),
+    ("user", "bot"),
+    ("nutzer", "assistent"),
+    ("benutzer", "assistent"),
+    ("utilisateur", "assistant"),
+    ("usuario", "asistente"),
+    ("usuário", "assistente"),
+    ("utente", "assistente"),
+    ("用户", "助手"),
+    ("用户", "助理"),
+    ("用戶", "助手"),
+    ("使用者", "助理"),
+    ("ユーザー", "アシスタント"),
+    ("пользователь", "ассистент"),
+];
+
+/// The part of a text in which words are looked for, in small letters.
+pub fn instruction(text: &str) -> String {
+    if text.len() <= BEGINNING + END {
+        return text.to_lowercase();
+    }
+    let beginning = &text[..text.floor_char_boundary(BEGINNING)];
+    let end = &text[text.ceil_char_boundary(text.len() - END)..];
+    [beginning, "\n", end].concat().to_lowercase()
+}
+
+/// Whether what [`instruction`] gives has a sentence with a word of each list; the last list's may stand
+/// in the one before or behind it.
+pub fn has_words(instruction: &str, wanted: &[Vec<String>]) -> bool {
+    let has = |sentence: &str, words: &Vec<String>| {
+        let mut words = words.iter();
+        words.any(|word| sentence.contains(word.as_str()))
+    };
+    let ends = ['.', '!', '?', '\n', '。', '！', '？'];
+    let sentences: Vec<_> = instruction
+        .split(ends)
+        .filter(|sentence| !sentence.trim().is_empty())
+        .collect();
+    let Some((last, others)) = wanted.split_last() else {
+        return true;
+    };
+    (0..sentences.len()).any(|at| {
+        let from = at.saturating_sub(usize::from(!others.is_empty()));
+        let to = sentences
+            .len()
+            .min(at + 1 + usize::from(!others.is_empty()));
+        others.iter().all(|words| has(sentences[at], words))
+            && sentences[from..to].iter().any(|beside| has(beside, last))
+    })
+}
+
+/// Whether a text tells a conversation: both sides of it, or one between such marks.
+pub fn tells_conversation(text: &str) -> bool {
+    let text = text.to_lowercase();
+    let is_marked = MARKS.iter().any(|mark| text.contains(mark));
+    SIDES.iter().any(|(user, model)| {
+        let (user, model) = (speaks(&text, user), speaks(&text, model));
+        (user && model) || (is_marked && (user || model))
+    }) || ["\"role\":", "'role':"].iter().any(|key| both(&text, key))
+}
+
+/// Whether a line begins with that name and a colon, whatever stands around the name to set it off.
+fn speaks(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let decoration =
+            |c: char| matches!(c, ' ' | '\t' | '*' | '#' | '-' | '[' | '<' | '>' | '_');
+        let before = text[..at].trim_end_matches(decoration);
+        let behind = text[at + name.len()..].trim_start_matches(['*', ' ', ']', '>', '_']);
+        let begins_line = before.is_empty() || before.ends_with(['\n', '"']);
+        begins_line && behind.starts_with([':', '：'])
+    })
+}
+
+/// Whether messages of both sides stand there as JSON.
+fn both(text: &str, key: &str) -> bool {
+    let roles = text.match_indices(key).map(|(at, key)| {
+        let role = text[at + key.len()..].trim_start();
+        role.trim_start_matches(['"', '\''])
+    });
+    let mut found = (false, false);
+    for role in roles {
+        found.0 |= role.starts_with("user");
+        found.1 |= role.starts_with("assistant");
+    }
+    found.0 && found.1
+}
