@@ -52,35 +52,23 @@ fn conversation(proxy: &Proxy, text: &str) -> Value {
 fn a_chain_of_responses_is_one_conversation() {
     let upstream = upstream();
     let proxy = Setup::new().upstream(&upstream, "").start();
-    let gone_on = |text: &str, before: &str| {
+    for (text, before, chain) in [
+        ("The first drawer holds stamps.", "", "resp_1"),
+        ("The second drawer holds string.", "resp_1", "resp_1"),
+        ("The third drawer holds candles.", "resp_2", "resp_1"),
+        // Another branch of the same, and a chain of its own.
+        ("The fourth drawer holds buttons.", "resp_1", "resp_1"),
+        ("The garden has a shed.", "", "resp_5"),
+        ("A spade leans on the wall.", "resp_5", "resp_5"),
+        // Where the gateway has not seen the first.
+        ("The attic has a trunk.", "resp_of_before", "resp_of_before"),
+        ("Its lock is broken.", "resp_7", "resp_of_before"),
+    ] {
+        let before = Some(before).filter(|before| !before.is_empty());
         ask(
             &proxy,
             &json!({ "input": text, "previous_response_id": before }),
         );
-    };
-    ask(
-        &proxy,
-        &json!({ "input": "The first drawer holds stamps." }),
-    );
-    gone_on("The second drawer holds string.", "resp_1");
-    gone_on("The third drawer holds candles.", "resp_2");
-    // Another branch of the same, and a chain of its own.
-    gone_on("The fourth drawer holds buttons.", "resp_1");
-    ask(&proxy, &json!({ "input": "The garden has a shed." }));
-    gone_on("The shed has a spade.", "resp_5");
-    // Where the gateway has not seen the first.
-    gone_on("The attic has a trunk.", "resp_of_before");
-    gone_on("The trunk has a lock.", "resp_7");
-    for (text, chain) in [
-        ("stamps", "resp_1"),
-        ("string", "resp_1"),
-        ("candles", "resp_1"),
-        ("buttons", "resp_1"),
-        ("shed.", "resp_5"),
-        ("spade", "resp_5"),
-        ("attic", "resp_of_before"),
-        ("lock", "resp_of_before"),
-    ] {
         assert_eq!(conversation(&proxy, text), chain, "{text}");
     }
 }
@@ -89,40 +77,41 @@ fn a_chain_of_responses_is_one_conversation() {
 fn what_names_a_conversation_comes_before_the_chain_and_what_caches_go_by_behind_it() {
     let upstream = upstream();
     let proxy = Setup::new().upstream(&upstream, "").start();
-    ask(
-        &proxy,
-        &json!({ "input": "The first drawer holds stamps.", "prompt_cache_key": "app" }),
-    );
-    ask(
-        &proxy,
-        &json!({ "input": "The second drawer holds string.", "prompt_cache_key": "other",
-        "previous_response_id": "resp_1" }),
-    );
-    ask(
-        &proxy,
-        &json!({ "input": "The third drawer holds candles.", "conversation": { "id": "conv_1" } }),
-    );
-    ask(
-        &proxy,
-        &json!({ "input": "The fourth drawer holds buttons.", "conversation": "conv_1" }),
-    );
-    ask(
-        &proxy,
-        &json!({ "input": "The fifth drawer holds thread.", "conversation_id": "mine",
-        "previous_response_id": "resp_2" }),
-    );
-    ask(
-        &proxy,
-        &json!({ "input": "The sixth drawer holds wax.", "previous_response_id": 7 }),
-    );
-    for (text, named) in [
-        ("stamps", "app"),
-        ("string", "app"),
-        ("candles", "conv_1"),
-        ("buttons", "conv_1"),
-        ("thread", "mine"),
-        ("wax", "resp_6"),
+    for (text, members, named) in [
+        (
+            "The first drawer holds stamps.",
+            json!({ "prompt_cache_key": "app" }),
+            "app",
+        ),
+        (
+            "The second drawer holds string.",
+            json!({ "prompt_cache_key": "other", "previous_response_id": "resp_1" }),
+            "app",
+        ),
+        (
+            "The third drawer holds candles.",
+            json!({ "conversation": { "id": "conv_1" } }),
+            "conv_1",
+        ),
+        (
+            "The fourth drawer holds buttons.",
+            json!({ "conversation": "conv_1" }),
+            "conv_1",
+        ),
+        (
+            "The fifth drawer holds thread.",
+            json!({ "conversation_id": "mine", "previous_response_id": "resp_2" }),
+            "mine",
+        ),
+        (
+            "The sixth drawer holds wax.",
+            json!({ "previous_response_id": 7 }),
+            "resp_6",
+        ),
     ] {
+        let mut members = members;
+        members["input"] = text.into();
+        ask(&proxy, &members);
         assert_eq!(conversation(&proxy, text), named, "{text}");
     }
 }

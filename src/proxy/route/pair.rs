@@ -56,7 +56,7 @@ fn in_query(query: &str, known: &Personalities) -> Option<(String, String)> {
             .strip_prefix("model=")
             .is_some_and(|it| !it.is_empty())
     };
-    let at = fields.iter().position(|field| is_model(field))?;
+    let at = fields.iter().position(is_model)?;
     let (model, name) = split(fields[at], known)?;
     let name = name.strip_prefix("model=")?.to_owned();
     let query = [&fields[..at], &[model], &fields[at + 1..]].concat();

@@ -156,7 +156,8 @@ impl Identity {
         let is_unfit = self.is_unfit;
         self.conversation = self.first(names);
         if self.conversation.is_none() {
-            self.conversation = self.first([&|| Name::of_json(member("prompt_cache_key"))]);
+            let names: [&dyn Fn() -> Name; 1] = [&|| Name::of_json(member("prompt_cache_key"))];
+            self.conversation = self.first(names);
             self.is_cache_key = self.conversation.is_some();
         }
         // That there is no group is no reason for anything.
