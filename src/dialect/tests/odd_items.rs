@@ -81,6 +81,15 @@ fn expect_sound(case: &str, dialect: Dialect, round: &Round) {
             None => vec![item.clone()],
         });
     for block in blocks {
+        for call in block["tool_calls"].as_array().into_iter().flatten() {
+            let arguments = call["function"]["arguments"].as_str().expect("a text");
+            let arguments: Value = serde_json::from_str(arguments).expect("JSON");
+            assert!(arguments.is_object(), "{case}: {call}");
+            asked.push(call["id"].clone());
+        }
+        if block["role"] == "tool" {
+            given.push(block["tool_call_id"].clone());
+        }
         match block["type"].as_str().unwrap_or_default() {
             "tool_use" => {
                 assert!(block["input"].is_object(), "{case}: {block}");
@@ -295,6 +304,10 @@ fn ids_and_arguments_that_would_be_refused_are_mended() {
         assert!(round.calls.iter().all(|call| call.id != "theirs"), "{case}");
         assert_eq!(shown["output"], json!([theirs]), "{case}");
     }
+}
+
+#[test]
+fn arguments_go_back_as_an_object_whatever_they_were() {
     for (case, arguments, wanted) in [
         ("none", Value::Null, ""),
         ("empty", json!(""), ""),
@@ -321,11 +334,20 @@ fn ids_and_arguments_that_would_be_refused_are_mended() {
         ),
         ("an object", json!({ "a": 1 }), "{\"a\":1}"),
     ] {
-        let answer = json!({ "id": "r", "status": "completed", "output": [item("fc", json!("c"), arguments)] });
+        let item = item("fc", json!("c"), arguments.clone());
+        let answer = json!({ "id": "r", "status": "completed", "output": [item] });
         let (_, leg) = whole(Dialect::Responses, &answer);
         let round = round(case, leg);
         assert_eq!(round.calls[0].arguments, wanted, "{case}");
         expect_sound(case, Dialect::Responses, &round);
+        let call = json!({ "id": "c", "type": "function",
+            "function": { "name": "calc", "arguments": arguments } });
+        let message = json!({ "role": "assistant", "content": null, "tool_calls": [call] });
+        let answer = json!({ "choices": [{ "message": message, "finish_reason": "tool_calls" }] });
+        let (_, leg) = whole(Dialect::Chat, &answer);
+        let round = self::round(case, leg);
+        assert_eq!(round.calls[0].arguments, wanted, "{case}");
+        expect_sound(case, Dialect::Chat, &round);
     }
 }
 
