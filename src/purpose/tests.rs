@@ -260,7 +260,7 @@ fn what_looks_like_an_errand_and_is_none_is_a_chat() {
     let messages = [
         (
             "system",
-            "You write short titles for conversations, only those.",
+            "Here short titles for conversations are written, and only those.",
         ),
         ("user", "otters"),
         ("assistant", "Otters asleep"),
@@ -325,6 +325,7 @@ fn an_operators_rules_come_first_take_places_and_all_conditions_must_hold() {
         "[[rules]]\nname = \"mine\"\nuser_begins = [\"Name it\", \"Call it\"]\n\
                      user_contains = \"chat\"\nsystem_contains = \"short  name\"\n\
                      [[rules]]\nname = \"opencode-title\"\nenabled = false\n\
+                     [[rules]]\nname = \"title-in-system\"\nenabled = false\n\
                      [[rules]]\nname = \"title-instruction\"\nsystem_begins = \"Title!\"\n",
     )
     .expect("valid rules");

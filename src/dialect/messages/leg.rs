@@ -125,6 +125,7 @@ impl Leg {
     fn grown(&self) -> Vec<Growing> {
         #[derive(Deserialize)]
         struct Event<'a> {
+            r#type: String,
             index: Option<u64>,
             #[serde(borrow)]
             content_block: Option<&'a RawValue>,
@@ -136,6 +137,9 @@ impl Leg {
             let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
                 continue;
             };
+            if !event.r#type.starts_with("content_block_") {
+                continue;
+            }
             let index = event.index;
             let is_it = |known: Option<u64>| index.is_none() || known == index;
             if let Some(start) = event.content_block {
