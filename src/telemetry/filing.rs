@@ -130,6 +130,7 @@ pub(super) fn log(entry: &Entry) {
         personality = entry.personality,
         purpose = entry.purpose.as_deref(),
         memory = entry.memory.as_deref(),
+        recall_cache = entry.cache_hit.map(|hit| if hit { "hit" } else { "miss" }),
         tool_calls = (entry.tool_calls > 0).then_some(entry.tool_calls),
         prompt_tokens = entry.prompt_tokens,
         completion_tokens = entry.completion_tokens,

@@ -4,7 +4,8 @@ and how many of them the upstream's prompt cache served, as JSON.
 The upstream is llama.cpp's server at argv[2]. The history is the script's in every chat. Where the
 answers are "kept", a grammar has the model say them, so that the cache holds them as they were
 generated; where they are "changed", the model says something else, as where a client edits answers
-or leaves out what a model thought.
+or leaves out what a model thought. argv[7] is the API that the chat speaks: chat, responses or
+messages; the server takes a grammar over the first two alone.
 """
 
 import json
@@ -15,6 +16,7 @@ import urllib.request
 api, upstream, model, chat = sys.argv[1:5]
 remembers = sys.argv[5] == "true"
 kept = sys.argv[6] == "kept"
+dialect = sys.argv[7]
 
 SYSTEM = os.environ.get("SYSTEM") or (
     "You are the assistant in a household app. Help with plans, meals, repairs and errands. Be warm and brief, "
@@ -164,21 +166,56 @@ if remembers:
     for fact, _, _ in TURNS:
         post(f"{api}/memories", {"text": fact, "user_id": "ada"})
 
+def item(message):
+    """A message as Responses gives it out, which is all that the server takes for an answer."""
+    if message["role"] != "assistant":
+        return message
+    content = [{"type": "output_text", "text": message["content"]}]
+    return {"type": "message", "status": "completed", "role": "assistant", "content": content}
+
+
+def ask(messages):
+    """The body of a turn, in the dialect."""
+    body = {"model": model, "temperature": 0}
+    if dialect == "responses":
+        items = [item(message) for message in messages]
+        return body | {"input": items, "max_output_tokens": 100}
+    if dialect == "messages":
+        system, *rest = messages
+        return body | {"system": system["content"], "messages": rest, "max_tokens": 100}
+    return body | {"messages": messages, "max_tokens": 100}
+
+
+def read(answer):
+    """What an answer says, the tokens of its prompt, and how many of them the cache served."""
+    usage = answer["usage"]
+    if dialect == "responses":
+        (item,) = answer["output"]
+        said = item["content"][0]["text"]
+        return said, usage["input_tokens"], usage["input_tokens_details"]["cached_tokens"]
+    if dialect == "messages":
+        cached = usage["cache_read_input_tokens"]
+        return answer["content"][0]["text"], usage["input_tokens"] + cached, cached
+    (choice,) = answer["choices"]
+    cached = usage["prompt_tokens_details"]["cached_tokens"]
+    return choice["message"]["content"], usage["prompt_tokens"], cached
+
+
+path = {"chat": "chat/completions"}.get(dialect, dialect)
 # The name keeps the cache of another chat from serving this one.
 messages = [{"role": "system", "content": f"{chat}. {SYSTEM}"}]
 turns = []
 for _, question, answer in TURNS:
     messages.append({"role": "user", "content": question})
-    body = {"model": model, "messages": messages, "max_tokens": 100, "temperature": 0}
+    body = ask(messages)
     if kept:
         body["grammar"] = saying(answer)
-    headers, completion = post(f"{api}/chat/completions", body)
-    (choice,) = completion["choices"]
-    assert (choice["message"]["content"] == answer) == kept, choice
+    headers, completion = post(f"{api}/{path}", body)
+    said, prompt, cached = read(completion)
+    assert (said == answer) == kept, said
     outcome = headers["x-yychat-memory"]
-    assert outcome.startswith("hit;") if remembers else outcome == "off", outcome
-    usage = completion["usage"]
-    turns.append((usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"]))
+    assert outcome.startswith("hit;") if remembers else outcome.startswith("off"), outcome
+    turns.append((prompt, cached))
     messages.append({"role": "assistant", "content": answer})
 
 print(json.dumps(turns))

@@ -1,7 +1,8 @@
 #!/bin/sh
 # How many prompt tokens a real model server's cache serves over a chat of twenty turns: without
-# memory, and with it at each placement. Exit 1 where a turn at "tail" does not find the whole prompt
-# of the turn before in the cache, or less than the same turn without memory.
+# memory, and with it at each placement, over each of the three APIs. Exit 1 where a turn at "tail"
+# does not find the whole prompt of the turn before in the cache, or less than the same turn without
+# memory.
 #
 #   UPSTREAM=http://127.0.0.1:9100/v1 MODEL=name [SYSTEM=text] tests/e2e/prompt_cache.sh [yychat]
 #
@@ -14,53 +15,58 @@ yychat=$(realpath "${1:-target/debug/yychat}")
 : "${UPSTREAM:?names the model server, with /v1}" "${MODEL:?names its model}"
 . "$here/support.sh"
 
+# The API of the chats that follow, and whether their answers are kept or changed.
+dialect=chat
+answers=kept
+
 # A gateway of its own with an empty memory, and a chat through it.
-# $1: kept or changed answers, $2: a name, $3: memory.enabled, $4: memory.placement, $5: strict_roles,
-# $6: memory.earlier_bytes
+# $1: a name, $2: memory.enabled, $3: memory.placement, $4: strict_roles, $5: memory.earlier_bytes
 chat() {
-    home=$work/$1-$2
+    home=$work/$dialect-$answers-$1
     mkdir "$home"
     cat >"$home/yychat.toml" <<TOML
 [[upstreams]]
 name = "model"
 base_url = "$UPSTREAM"
-strict_roles = $5
+strict_roles = $4
 [memory]
-enabled = $3
+enabled = $2
 path = "$home/memory"
-placement = "$4"
-earlier_bytes = "${6:-32KiB}"
+placement = "$3"
+earlier_bytes = "${5:-32KiB}"
 [log]
 level = "warn"
 TOML
     gateway "$home" "$yychat" --config yychat.toml
     # Random, so that the cache of an earlier chat does not serve this one; digits are a token each.
     name=$(python3 -c 'import secrets; print(f"{secrets.randbelow(10**16):016}")')
-    python3 "$here/prompt_cache.py" "$api" "$UPSTREAM" "$MODEL" "$name" "$3" "$1" >"$home.json"
+    python3 "$here/prompt_cache.py" "$api" "$UPSTREAM" "$MODEL" "$name" "$2" "$answers" "$dialect" >"$home.json"
     kill "$pid"
     wait "$pid"
     pids=
 }
 
-for answers in kept changed; do
-    chat $answers none false tail false
-    chat $answers tail true tail false
-    chat $answers tail-alone true tail false 0
-    chat $answers tail-strict true tail true
-    chat $answers head true head false
-    chat $answers head-strict true head true
+# The server takes no grammar over Messages, so its answers there are never those of the history.
+for which in "chat kept" "chat changed" "responses kept" "responses changed" "messages changed"; do
+    dialect=${which% *} answers=${which#* }
+    chat none false tail false
+    chat tail true tail false
+    chat tail-alone true tail false 0
+    chat tail-strict true tail true
+    chat head true head false
+    chat head-strict true head true
 done
 
 python3 - "$work" <<'PYTHON'
 import json, sys
 
-for answers in ("kept", "changed"):
+for which in ("chat-kept", "chat-changed", "responses-kept", "responses-changed", "messages-changed"):
     def turns(name):
-        return json.load(open(f"{sys.argv[1]}/{answers}-{name}.json"))
+        return json.load(open(f"{sys.argv[1]}/{which}-{name}.json"))
 
     none = turns("none")
     served = sum(cached for _, cached in none)
-    print(f"answers {answers}")
+    print("{}, answers {}".format(*which.split("-")))
     for name in ("none", "tail", "tail-alone", "tail-strict", "head", "head-strict"):
         prompt, cached = (sum(column) for column in zip(*turns(name)))
         fresh = (prompt - cached) / len(none)
