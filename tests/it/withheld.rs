@@ -147,7 +147,7 @@ fn a_refusal_that_is_not_about_tools_is_passed_on() {
     let always = |status: &'static str, says: &'static str| {
         Upstream::start(move |visit| {
             while visit.request().is_some() {
-                visit.send(&answer(status, &["Content-Type: text/plain"], says));
+                visit.send(answer(status, &["Content-Type: text/plain"], says));
             }
         })
     };
