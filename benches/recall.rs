@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use yychat::config::model;
 use yychat::memory::record::{Line, Record};
-use yychat::memory::{Memory, Question, RecallQuery, Scope, Source};
+use yychat::memory::{Import, Memory, Question, RecallQuery, Scope, Source};
 
 const TENANT: &str = "bench";
 
@@ -124,7 +124,13 @@ async fn fill(
             lines.push(b'\n');
         }
         if lines.len() > 1 << 20 || at + 1 == scopes {
-            memory.import(&mut lines.as_slice(), TENANT, 0).await?;
+            let how = Import {
+                tenant: TENANT,
+                from_line: 1,
+                now: 0,
+                told: &mut |_| {},
+            };
+            memory.import(&mut lines.as_slice(), how).await?;
             lines.clear();
         }
     }

@@ -163,6 +163,7 @@ async fn show_memory(metrics: &Metrics, memory: &Memory) {
         ("saved", stats.saved),
         ("merged", stats.merged),
         ("repeated", stats.repeated),
+        ("erased", stats.erased),
         ("failed", stats.save_failed),
         ("overflow", stats.overflow),
         ("corrupt", stats.corrupt),
@@ -182,6 +183,7 @@ async fn show_memory(metrics: &Metrics, memory: &Memory) {
     }
     let number = |number| i64::try_from(number).unwrap_or(i64::MAX);
     metrics.memory_queue.set(number(stats.queue));
+    metrics.memory_queue_bytes.set(number(stats.queue_bytes));
     let usable = memory.trouble().is_none();
     metrics.memory_store_up.set(i64::from(usable));
     // A store that does not answer leaves the last numbers standing.

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use http::request::Parts;
+use futures_util::{StreamExt, stream};
+use http::request;
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,7 +20,8 @@ use super::reply::body;
 use super::{Generation, Who};
 use crate::error::ApiError;
 use crate::memory::{
-    Line, Memory, Page, Question, RecallQuery, Record, Scope, Selection, Source, valid_id,
+    Beside, Line, Memory, Page, Parts, Question, RecallQuery, Record, Scope, Selection, Source,
+    lines, valid_id,
 };
 
 /// Records on a page where the caller does not say.
@@ -52,7 +54,7 @@ impl Narrow {
 impl<S: Send + Sync> FromRequestParts<S> for Narrow {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut request::Parts, state: &S) -> Result<Self, ApiError> {
         let query = Query::<Self>::from_request_parts(parts, state).await;
         query.map(|Query(narrow)| narrow).map_err(|rejection| {
             ApiError::bad_request(format!(
@@ -118,7 +120,7 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(show(&stored, None))).into_response())
 }
 
-/// `GET /v1/memories/{id}`.
+/// `GET /v1/memories/{id}`: the record, and what it has to do with others of its scope.
 pub async fn get(
     State(memory): Remembering,
     who: Who,
@@ -126,8 +128,21 @@ pub async fn get(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     let user = named_user(&headers)?;
-    let record = on(&memory)?.get(&who.tenant, user.as_deref(), &id).await?;
-    Ok(Json(show(&record, None)))
+    let memory = on(&memory)?;
+    let record = memory.get(&who.tenant, user.as_deref(), &id).await?;
+    let beside = memory.beside(&record).await?;
+    Ok(Json(json!(Whole {
+        record: show(&record, None),
+        beside,
+    })))
+}
+
+#[derive(Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    record: Value,
+    #[serde(flatten)]
+    beside: Beside,
 }
 
 #[derive(Deserialize)]
@@ -168,7 +183,7 @@ pub async fn delete(
     ))
 }
 
-/// `DELETE /v1/memories?user_id=`: everything of a user, `{deleted_count}`. Without a user or a
+/// `DELETE /v1/memories?user_id=`: everything of a user, `{deleted_count,erased_at}`. Without a user or a
 /// conversation it is refused: a slip must not empty a tenant.
 pub async fn delete_selected(
     State(memory): Remembering,
@@ -183,8 +198,11 @@ pub async fn delete_selected(
         )
         .param("user_id"));
     }
-    let count = on(&memory)?.delete_all(&who.tenant, selection).await?;
-    Ok(Json(json!({ "deleted_count": count })))
+    let erased = on(&memory)?.erase(&who.tenant, selection).await?;
+    let at = jiff::Timestamp::from_microsecond(erased.at).ok();
+    Ok(Json(
+        json!({ "deleted_count": erased.records, "erased_at": at }),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -231,7 +249,7 @@ pub async fn search(
 }
 
 /// `GET /v1/memories/export?user_id=`: every record of a user as lines of JSON, which
-/// `yychat memory import` takes back.
+/// `yychat memory import` takes back. They are read as the client takes them.
 pub async fn export(
     State(memory): Remembering,
     who: Who,
@@ -239,18 +257,25 @@ pub async fn export(
     narrow: Narrow,
 ) -> Result<Response, ApiError> {
     let selection = selection(&who, &headers, &narrow)?;
-    let mut lines = Vec::new();
-    on(&memory)?
-        .export(Some((&who.tenant, &selection)), &mut lines)
-        .await
-        .map_err(|error| {
-            ApiError::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!("The export broke off: {error}. Try again."),
-            )
-            .code("memory_unavailable")
-        })?;
-    Ok(([(header::CONTENT_TYPE, "application/jsonl")], lines).into_response())
+    let memory = memory.ok_or_else(disabled)?;
+    let mut parts = memory.parts(Some((&who.tenant, &selection)));
+    // A store that refuses is told of before the answer has begun.
+    let first = next_lines(&memory, &mut parts).await?;
+    let rest = stream::try_unfold((memory, parts), async |(memory, mut parts)| {
+        let lines = next_lines(&memory, &mut parts).await?;
+        Ok::<_, ApiError>(lines.map(|lines| (lines, (memory, parts))))
+    });
+    let all = stream::iter(first.map(Ok)).chain(rest);
+    Ok((
+        [(header::CONTENT_TYPE, "application/jsonl")],
+        Body::from_stream(all),
+    )
+        .into_response())
+}
+
+async fn next_lines(memory: &Memory, parts: &mut Parts) -> Result<Option<Bytes>, ApiError> {
+    let records = memory.read(memory.next_part(parts)).await?;
+    Ok(records.map(|records| lines(&records).into()))
 }
 
 /// `GET /v1/conversations/{id}/memory?limit=&cursor=`.
@@ -351,13 +376,15 @@ fn named_user(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
 }
 
 fn on(memory: &Option<Arc<Memory>>) -> Result<&Memory, ApiError> {
-    memory.as_deref().ok_or_else(|| {
-        ApiError::new(
-            StatusCode::NOT_FOUND,
-            "Memory is switched off here. Set memory.enabled = true and restart.",
-        )
-        .code("memory_disabled")
-    })
+    memory.as_deref().ok_or_else(disabled)
+}
+
+fn disabled() -> ApiError {
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        "Memory is switched off here. Set memory.enabled = true and restart.",
+    )
+    .code("memory_disabled")
 }
 
 fn now() -> i64 {

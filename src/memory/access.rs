@@ -1,5 +1,6 @@
 //! Single records and lists of them, as the API and the command line ask for them.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -7,7 +8,9 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::Memory;
-use super::record::{self, Record};
+use super::erasure::{self, Begun, Erased};
+use super::line::check_text;
+use super::record::Record;
 use super::store::{Audit, Backlog, Page, Selection, StoreError};
 use super::writer::{Edit, Job};
 use crate::error::ApiError;
@@ -21,11 +24,21 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// 400 or 413 for a bad text, 503 when the store refuses.
+    /// 400 or 413 for a bad text, 409 where its memory was erased meanwhile, 503 when the store
+    /// refuses.
     pub async fn create(&self, record: Record) -> Result<Record, ApiError> {
-        record::check_text(&record.text)?;
-        self.write(|reply| Job::Create(Box::new(record), reply))
-            .await
+        check_text(&record.text)?;
+        let begun = Begun {
+            at: erasure::now(),
+            conversation: record.conversation.clone(),
+        };
+        self.write(|reply| Job::Create(Box::new(record), begun, reply))
+            .await?
+            .ok_or_else(|| {
+                let message = "the memory was erased while this was on its way to it: send it \
+                    again if it is to be kept";
+                ApiError::new(http::StatusCode::CONFLICT, message).code("memory_erased")
+            })
     }
 
     /// The record of this id, if it is the tenant's, and the user's where one is given.
@@ -59,7 +72,7 @@ impl Memory {
         user: Option<&str>,
         (id, text): (&str, String),
     ) -> Result<Record, ApiError> {
-        record::check_text(&text)?;
+        check_text(&text)?;
         let id = self.get(tenant, user, id).await?.id;
         let edit = Edit {
             tenant: tenant.to_owned(),
@@ -83,15 +96,46 @@ impl Memory {
             .await
     }
 
-    /// Removes all that is selected; how many records that were.
+    /// Erases all that is selected: no turn that began before it is saved after it, here or by
+    /// another gateway that shares the store.
     ///
     /// # Errors
     ///
     /// 503 when the store refuses.
-    pub async fn delete_all(&self, tenant: &str, selection: Selection) -> Result<u64, ApiError> {
-        let tenant = tenant.to_owned();
-        self.write(|reply| Job::Delete(tenant, selection, reply))
-            .await
+    pub async fn erase(&self, tenant: &str, selection: Selection) -> Result<Erased, ApiError> {
+        let of = (tenant.to_owned(), selection.clone());
+        let erased = self.write(|reply| Job::Erase(of.0, of.1, reply)).await?;
+        // Nothing is ever served of them that is not in the store; but they hold texts.
+        if let Some(rankings) = &self.rankings {
+            rankings.invalidate_all();
+        }
+        self.known.forget();
+        self.standing.forget(tenant, &selection);
+        Ok(erased)
+    }
+
+    /// Rewrites what the store keeps its records in, so that nothing is left there of what was
+    /// erased. It takes its time, and may hold up all else.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn scrub(&self) -> Result<(), StoreError> {
+        self.store.scrub().await
+    }
+
+    /// Files that the store has set aside as damaged. What was erased since is still in them.
+    pub fn set_aside(&self) -> Vec<PathBuf> {
+        self.store.set_aside()
+    }
+
+    /// Overwrites one of those and removes it.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn destroy(&self, file: &Path) -> Result<(), StoreError> {
+        self.store.destroy(file).await
     }
 
     /// A page of a tenant's records, the newest first, after the one that `cursor` (an id) names.
@@ -141,7 +185,12 @@ impl Memory {
         self.store.audit().await
     }
 
-    async fn read<T>(
+    /// What the store answers, in time.
+    ///
+    /// # Errors
+    ///
+    /// 503 when it fails or does not answer.
+    pub async fn read<T>(
         &self,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, ApiError> {

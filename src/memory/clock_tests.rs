@@ -82,6 +82,7 @@ proptest! {
         user_name: None,
         asked: None,
         history: History::default(),
+                    began: 0,
                     now,
                 });
                 assert!(running.drain(Duration::from_secs(60)).await);

@@ -6,15 +6,17 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::cache::Entry;
+use super::erasure::Begun;
 use super::extraction::ROLE;
 use super::index::is_ideographic;
+use super::plan::Plan;
 use super::record::{MAX_TEXT_BYTES, Reason, Record, Source};
 use super::said::{answer_words, question_at_end, user_words};
 use super::scope::Scope;
 use super::similar::fingerprint;
-use super::store::{Change, StoreError};
+use super::store::StoreError;
 use super::tries::History;
-use super::writer::{Plan, Writer};
+use super::writer::Writer;
 
 /// Letters, digits or ideographs below which a text says nothing by itself.
 const SHORTEST: usize = 4;
@@ -54,7 +56,11 @@ pub struct Turn {
     /// Where it stands in what the client sent.
     #[serde(default)]
     pub history: History,
-    /// Unix milliseconds.
+    /// When the request had come, in Unix microseconds: where its memory was erased after that, it
+    /// is not saved. 0 where that is not known, as from an earlier version.
+    #[serde(default)]
+    pub began: i64,
+    /// When it was answered, in Unix milliseconds.
     pub now: i64,
 }
 
@@ -66,6 +72,24 @@ struct Side<'a> {
 }
 
 impl Turn {
+    /// Bytes that it holds in memory, about. What was recalled others hold, too.
+    pub fn weight(&self) -> usize {
+        let texts = [
+            Some(&self.user_text),
+            Some(&self.assistant_text),
+            self.asked.as_ref(),
+        ];
+        size_of::<Self>() + texts.into_iter().flatten().map(String::len).sum::<usize>()
+    }
+
+    /// What an erasure would take away, and when it began.
+    pub(super) fn begun(&self) -> Option<Begun> {
+        (self.began != 0).then(|| Begun {
+            at: self.began,
+            conversation: self.conversation.as_deref().map(Into::into),
+        })
+    }
+
     /// Whether a text is so brief that it is only understood with what it answers.
     pub fn is_brief(text: &str) -> bool {
         if text.len() > 4 * BRIEF.1 {
@@ -126,17 +150,20 @@ pub fn brief_answer(text: &str) -> Option<&str> {
 /// What became of one side.
 struct Kept {
     record: Record,
+    /// What is put where the record was there before and is gone.
+    otherwise: Option<Record>,
     /// Whether the turn made it, so that another try takes its place.
     is_made: bool,
 }
 
 impl Writer {
-    /// What a turn leaves to be stored.
+    /// What a turn leaves to be stored; where a record was there before, with what is to be stored
+    /// if it is gone.
     pub(super) async fn kept(
         &self,
         turn: &Turn,
         plan: &mut Plan,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<Vec<(Record, Option<Record>)>, StoreError> {
         let entry = self.scopes.get(&turn.scope).await?;
         let conversation = turn.conversation.as_deref();
         let waiting = || entry.read().asked_last(conversation, turn.now - WAITS);
@@ -172,7 +199,8 @@ impl Writer {
         let answer = (!answer.trim().is_empty()).then(|| fingerprint(&answer));
         self.tries
             .note((&turn.scope, conversation), &turn.history, &made, answer);
-        Ok(kept.into_iter().map(|kept| kept.record).collect())
+        let kept = kept.into_iter();
+        Ok(kept.map(|kept| (kept.record, kept.otherwise)).collect())
     }
 
     /// The record; or the one that says the very same already, brought up to date; or the one of the
@@ -184,43 +212,40 @@ impl Writer {
         entry: &Entry,
         plan: &mut Plan,
     ) -> Kept {
-        match (plan.same(entry, &new), old) {
-            (Some(mut same), Some(old)) if same.id != old.id => {
-                plan.changes.push(Change::Remove {
-                    scope: old.scope.clone(),
-                    id: old.id,
-                });
-                same.remember(old.text.clone(), Reason::Superseded, new.updated_at);
-                let is_made = replaced.iter().any(|it| it.id == same.id);
-                let record = self.updated(same, new);
-                Kept { record, is_made }
-            }
-            (Some(same), _) => Kept {
-                is_made: replaced.iter().any(|it| it.id == same.id),
-                record: self.updated(same, new),
-            },
-            (None, Some(old)) => {
-                let mut record = old.clone();
-                record.replace_text(new.text, Reason::Superseded, new.updated_at);
-                record.request_id = new.request_id;
-                record.generation = new.generation;
-                Kept {
-                    record,
-                    is_made: true,
-                }
-            }
-            (None, None) => Kept {
+        let same = plan.same(entry, &new);
+        let Some(mut record) = same.clone().or_else(|| old.cloned()) else {
+            return Kept {
                 record: new,
+                otherwise: None,
                 is_made: true,
-            },
+            };
+        };
+        let is_made = same.is_none() || replaced.iter().any(|it| it.id == record.id);
+        match old {
+            Some(_) if same.is_none() => {
+                record.replace_text(new.text.clone(), Reason::Superseded, new.updated_at);
+                record.request_id = new.request_id.clone();
+                record.generation = new.generation;
+            }
+            Some(old) if old.id != record.id => {
+                plan.remove(old.scope.clone(), old.id);
+                record.remember(old.text.clone(), Reason::Superseded, new.updated_at);
+                record = self.updated(record, &new);
+            }
+            _ => record = self.updated(record, &new),
+        }
+        Kept {
+            record,
+            otherwise: Some(new),
+            is_made,
         }
     }
 
     /// The old record, said again.
-    pub(super) fn updated(&self, mut old: Record, new: Record) -> Record {
+    pub(super) fn updated(&self, mut old: Record, new: &Record) -> Record {
         self.counters.merged();
         old.updated_at = old.updated_at.max(new.updated_at);
-        old.request_id = new.request_id.or(old.request_id);
+        old.request_id = new.request_id.clone().or(old.request_id);
         old.generation = new.generation.max(old.generation);
         old
     }
@@ -251,7 +276,8 @@ impl Plan {
     }
 }
 
-fn is_short(text: &str) -> bool {
+/// Whether a text says nothing by itself.
+pub(super) fn is_short(text: &str) -> bool {
     let mut weight = 0;
     for c in text.chars().filter(|c| c.is_alphanumeric()) {
         weight += if is_ideographic(c) { 2 } else { 1 };

@@ -46,6 +46,12 @@ fn weighed<T: Send + Sync + 'static>(weight: fn(&T) -> usize) -> Cache<u128, Arc
 }
 
 impl Known {
+    /// Lets go of all texts.
+    pub fn forget(&self) {
+        self.questions.invalidate_all();
+        self.blocks.invalidate_all();
+    }
+
     /// The fingerprint of the text that `raw` stands for, as
     /// [`RecallQuery::already_sent`](super::RecallQuery::already_sent) wants it; the same bytes stand
     /// for the same text.

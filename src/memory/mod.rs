@@ -13,17 +13,27 @@
 //! share. Nothing above a store takes itself for its only user.
 
 mod access;
+mod background;
+mod beside;
 pub mod block;
 mod cache;
+mod doctor;
 mod embedded;
 pub mod embedding;
+mod erasure;
+mod export;
 pub mod extraction;
 mod handover;
+mod import;
 mod index;
 mod kept;
 mod known;
+mod line;
+mod moment;
+mod plan;
 mod postgres;
 mod question;
+mod queue;
 mod ranking;
 mod recall;
 pub mod record;
@@ -34,7 +44,6 @@ mod similar;
 mod standing;
 mod stats;
 pub mod store;
-mod transfer;
 mod tries;
 pub mod usage;
 mod writer;
@@ -42,45 +51,57 @@ mod writer;
 #[cfg(test)]
 mod clock_tests;
 #[cfg(test)]
+mod doctor_tests;
+#[cfg(test)]
+mod erasure_tests;
+#[cfg(test)]
+mod queue_tests;
+#[cfg(test)]
 mod standing_tests;
 #[cfg(test)]
 mod store_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod transfer_tests;
+#[cfg(test)]
 mod turn_tests;
 
-use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
-use tokio::runtime::Runtime;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
+pub use beside::Beside;
+pub use doctor::{Doctor, Finding, Ill};
 pub use embedded::Embedded;
+pub use export::{ExportError, Parts, lines};
+pub use import::{Import, ImportError, Imported};
 pub use kept::Turn;
 pub use known::Known;
+pub use line::Line;
 pub use postgres::Postgres;
 pub use question::Question;
 pub use recall::{Outcome, Recall, RecallQuery, Recalled};
-pub use record::{Line, Record, Source};
+pub use record::{Record, Source};
 pub use said::{answer_words, user_words};
 pub use scope::{Scope, valid_id};
 pub use standing::Place;
 pub use stats::{Embedding, Extracted, Fact, Stats};
 pub use store::{Audit, Backlog, MemoryStore, Page, Selection, StoreError};
-pub use transfer::ImportError;
 pub use tries::History;
 
 use crate::config::model;
 use crate::error::Fault;
+use background::Background;
 use cache::Scopes;
 use embedding::{Embedder, Embeddings, Worker};
 use extraction::{Extraction, Feed};
 use question::CacheKey;
+use queue::Jobs;
 use ranking::{Ranking, Unwanted};
 use standing::Standing;
 use stats::Counters;
@@ -90,9 +111,6 @@ use writer::{Job, Writer};
 /// Part of the deadline, as its divisor, that is kept for ranking when the query's embedding is
 /// waited for.
 const RESERVED: u32 = 5;
-
-/// Turns and writes that may wait for the store.
-const QUEUE: usize = 8192;
 
 /// Memory, as the rest of the program sees it. It has runtimes of its own, so that neither a
 /// store that hangs, nor an embedder, nor the end of another runtime harms it.
@@ -104,7 +122,7 @@ pub struct Memory {
     standing: Standing,
     known: Known,
     tries: Tries,
-    jobs: mpsc::Sender<Job>,
+    jobs: Jobs,
     counters: Arc<Counters>,
     embeddings: Option<Embeddings>,
     extraction: watch::Sender<Option<Extraction>>,
@@ -165,7 +183,7 @@ impl Memory {
         let embedding = embedding.transpose()?;
         let scopes = Scopes::new(store.clone(), runtime.handle().clone());
         let counters = Arc::new(Counters::default());
-        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (jobs, queue) = queue::queue();
         let embeddings = embedder.zip(embedding.as_ref()).map(|(embedder, runtime)| {
             Embeddings::new(embedder, counters.clone(), runtime.handle().clone())
         });
@@ -313,13 +331,26 @@ impl Memory {
         Ok((answer(&ranking), cached))
     }
 
-    /// Queues a finished exchange to be saved. It never waits: when the queue is full the turn is
-    /// dropped, counted and logged.
+    /// Queues a finished exchange to be saved. It never waits: where the queue has no room for it,
+    /// the turn is dropped, counted and logged.
     pub fn save(&self, turn: Turn) {
-        if self.jobs.try_send(Job::Turn(Box::new(turn))).is_err() {
-            self.counters.overflow();
-            tracing::warn!(queue = QUEUE, "save queue is full, turn dropped");
+        if !self.jobs.try_send(turn) {
+            self.dropped();
         }
+    }
+
+    /// The same, and waits for room as long as the store gets on, so that whoever asks for more
+    /// than it can take is slowed down. While it writes nothing, turns are dropped at once.
+    pub async fn save_in_time(&self, turn: Turn) {
+        if !self.jobs.send_in_time(turn).await {
+            self.dropped();
+        }
+    }
+
+    fn dropped(&self) {
+        self.counters.overflow();
+        let (turns, bytes) = (self.jobs.waiting(), queue::BYTES);
+        tracing::warn!(turns, bytes, "save queue is full, turn dropped");
     }
 
     /// Waits until everything that was queued is on disk; `false` if that takes longer, or if the
@@ -351,45 +382,10 @@ impl Memory {
     /// The numbers as they stand; how many records there are, [`Memory::count`] asks the store.
     pub fn stats(&self) -> Stats {
         Stats {
-            queue: (self.jobs.max_capacity() - self.jobs.capacity()) as u64,
+            queue: self.jobs.waiting() as u64,
+            queue_bytes: self.jobs.bytes() as u64,
             corrupt: self.store.corrupt(),
             ..self.counters.stats()
-        }
-    }
-}
-
-/// A runtime that ends with its owner and waits for nothing.
-struct Background(Option<Runtime>);
-
-impl Background {
-    fn start(name: &str) -> Result<Self, Fault> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .max_blocking_threads(4)
-            .thread_name(name)
-            .enable_all()
-            .build()
-            .map_err(|e| {
-                let what = format!("memory cannot start its threads: {e}");
-                Fault::new("memory", what, "raise the limit of processes")
-            })?;
-        Ok(Self(Some(runtime)))
-    }
-}
-
-impl Deref for Background {
-    type Target = Runtime;
-
-    fn deref(&self) -> &Runtime {
-        self.0.as_ref().expect("it is taken when dropped")
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            // A plain drop waits for the store, and panics within another runtime.
-            runtime.shutdown_background();
         }
     }
 }

@@ -16,6 +16,7 @@ use super::Memory;
 use super::block::Block;
 use super::record::Record;
 use super::scope::Scope;
+use super::store::Selection;
 use crate::dialect::{Request, Role};
 
 /// How long a conversation may rest; upstreams keep their prompt caches about as long.
@@ -64,8 +65,24 @@ impl Default for Standing {
             .weigher(weight)
             .max_capacity(BYTES)
             .eviction_policy(EvictionPolicy::lru())
+            .support_invalidation_closures()
             .time_to_idle(REST);
         Self(cache.build())
+    }
+}
+
+impl Standing {
+    /// Lets go of what stands in a tenant's scopes. Of a conversation's blocks, those go that hold
+    /// what was erased, when they are looked at next.
+    pub fn forget(&self, tenant: &str, selection: &Selection) {
+        let (tenant, selection) = (tenant.to_owned(), selection.clone());
+        let concerned = move |place: &Place, _: &Arc<Block>| match &selection {
+            Selection::All => place.scope.tenant() == tenant,
+            Selection::Scope(scope) => place.scope == *scope,
+            Selection::Conversation { .. } => false,
+        };
+        // It refuses where a cache takes no closures, and this one does.
+        let _ = self.0.invalidate_entries_if(concerned);
     }
 }
 

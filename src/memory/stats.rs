@@ -14,8 +14,9 @@ pub struct Stats {
     /// Recalls whose candidates came from the cache.
     pub cache_hit: u64,
     pub cache_miss: u64,
-    /// Jobs in the save queue.
+    /// Jobs that wait for the store, and the bytes that they take.
     pub queue: u64,
+    pub queue_bytes: u64,
     /// Turns dropped because the queue was full.
     pub overflow: u64,
     /// Records written, new or updated.
@@ -32,6 +33,8 @@ pub struct Stats {
     pub merged: u64,
     /// Answers that only repeated what was recalled.
     pub repeated: u64,
+    /// Changes that were not carried out, since what they belong to had been erased meanwhile.
+    pub erased: u64,
     /// Records and files found corrupt.
     pub corrupt: u64,
     /// Exchanges that were to be extracted, by what became of them; see [`Extracted::ALL`].
@@ -160,6 +163,7 @@ pub struct Counters {
     embeddings: [AtomicU64; Embedding::ALL.len()],
     merged: AtomicU64,
     repeated: AtomicU64,
+    erased: AtomicU64,
     extracted: [AtomicU64; Extracted::ALL.len()],
     facts: [AtomicU64; Fact::ALL.len()],
 }
@@ -205,6 +209,10 @@ impl Counters {
         add(&self.repeated, 1);
     }
 
+    pub fn erased(&self) {
+        add(&self.erased, 1);
+    }
+
     pub fn extracted(&self, became: Extracted) {
         add(&self.extracted[became as usize], 1);
     }
@@ -213,7 +221,7 @@ impl Counters {
         add(&self.facts[became as usize], count);
     }
 
-    /// All but `queue` and `corrupt`, which others know.
+    /// All but `queue`, `queue_bytes` and `corrupt`, which others know.
     pub fn stats(&self) -> Stats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
@@ -231,6 +239,7 @@ impl Counters {
             embeddings: Embedding::ALL.map(|became| get(&self.embeddings[became as usize])),
             merged: get(&self.merged),
             repeated: get(&self.repeated),
+            erased: get(&self.erased),
             extracted: Extracted::ALL.map(|became| get(&self.extracted[became as usize])),
             facts: Fact::ALL.map(|became| get(&self.facts[became as usize])),
             ..Stats::default()

@@ -1,11 +1,15 @@
 //! What the rest of memory asks of a store. One store may serve many gateways: nothing above it
 //! may take itself for the only writer.
 
+use std::path::{Path, PathBuf};
+
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use super::embedding::vector::Vector;
+use super::erasure::{Begun, Erased};
 use super::record::Record;
 use super::scope::Scope;
 use super::usage::{Day, Row};
@@ -27,9 +31,19 @@ pub enum StoreError {
 
 /// One change to a scope.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a set has a thousand at most, and lives for a moment"
+)]
 pub enum Change {
     /// Adds the record, or puts it in place of the one with its id.
     Put(Record),
+    /// Puts the record in place of the one with its id; where that is gone, which another gateway
+    /// may have seen to, the other one is put, if there is one.
+    Update {
+        record: Record,
+        otherwise: Option<Record>,
+    },
     Remove {
         scope: Scope,
         id: Uuid,
@@ -37,16 +51,49 @@ pub enum Change {
     /// Queues an exchange, or puts it in place of the queued one that it shares its name with.
     /// That alone gives the scope no new version.
     Extract(Pending),
+    /// The change, unless what it belongs to was erased after it began.
+    Begun(Begun, Box<Self>),
 }
 
 impl Change {
     pub fn scope(&self) -> &Scope {
         match self {
-            Self::Put(record) => &record.scope,
+            Self::Put(record) | Self::Update { record, .. } => &record.scope,
             Self::Remove { scope, .. } => scope,
             Self::Extract(pending) => &pending.scope,
+            Self::Begun(_, change) => change.scope(),
         }
     }
+
+    /// The change itself, and since when it has been on its way.
+    pub fn begun(&self) -> (&Self, Option<&Begun>) {
+        match self {
+            Self::Begun(begun, change) => (change.begun().0, Some(begun)),
+            change => (change, None),
+        }
+    }
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It was carried out, be it that there was nothing to do.
+    Done,
+    /// The other record was put.
+    Otherwise,
+    /// What was to be updated is gone.
+    Gone,
+    /// It was not carried out, since it began before an erasure.
+    Erased,
+}
+
+/// What came of a set of changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The scopes in which something changed.
+    pub changed: Vec<Changed>,
+    /// Of each change, in their order.
+    pub fates: Vec<Fate>,
 }
 
 /// [`Pending::due`] of an exchange that is not tried again.
@@ -100,7 +147,7 @@ pub struct Loaded {
 }
 
 /// Which records of a tenant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Selection {
     All,
     Scope(Scope),
@@ -159,10 +206,24 @@ pub trait MemoryStore: Send + Sync + 'static {
 
     /// Carries out all changes or none. They are on disk when this returns, with one sync for
     /// all. A removal of what is not there changes nothing.
-    async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Changed>, StoreError>;
+    async fn apply(&self, changes: Vec<Change>) -> Result<Applied, StoreError>;
 
     /// A record of a tenant.
     async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<Record>, StoreError>;
+
+    /// Whose the records of these ids are, of those that the tenant has.
+    async fn holders(
+        &self,
+        tenant: &str,
+        ids: Vec<Uuid>,
+    ) -> Result<Vec<(Uuid, Scope)>, StoreError> {
+        let mut holders = Vec::new();
+        for id in ids {
+            let record = self.get(tenant, id).await?;
+            holders.extend(record.map(|record| (id, record.scope)));
+        }
+        Ok(holders)
+    }
 
     /// Records of a tenant that are older than `before`, the newest first, `limit` at most.
     async fn list(
@@ -173,12 +234,21 @@ pub trait MemoryStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page, StoreError>;
 
-    /// Removes what is selected; how many that were, and which scopes it touched.
-    async fn delete(
+    /// As [`MemoryStore::list`], without counting; whether more follow.
+    async fn part(
         &self,
         tenant: &str,
         selection: &Selection,
-    ) -> Result<(u64, Vec<Changed>), StoreError>;
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> Result<(Vec<Record>, bool), StoreError> {
+        let page = self.list(tenant, selection, before, limit).await?;
+        Ok((page.records, page.more))
+    }
+
+    /// Removes what is selected, and remembers for [`KEPT`](super::erasure::KEPT) that and when it did: no
+    /// [`Change::Begun`] that began before that is carried out after it, by whomever.
+    async fn erase(&self, tenant: &str, selection: &Selection) -> Result<Erased, StoreError>;
 
     /// Every record of every tenant, scope by scope, a part at a time; no position when there is
     /// no more.
@@ -217,7 +287,7 @@ pub trait MemoryStore: Send + Sync + 'static {
         &self,
         claimed: &Pending,
         changes: Vec<Change>,
-    ) -> Result<Option<Vec<Changed>>, StoreError>;
+    ) -> Result<Option<Applied>, StoreError>;
 
     /// Counts a failure of the exchange and makes it due at `due`, [`SET_ASIDE`] for never;
     /// nothing where it is not queued just as it was claimed.
@@ -246,7 +316,21 @@ pub trait MemoryStore: Send + Sync + 'static {
     /// Looks at everything.
     async fn audit(&self) -> Result<Audit, StoreError>;
 
-    /// Changes that did not come through [`MemoryStore::apply`] or [`MemoryStore::delete`] of
+    /// Rewrites what the store keeps its records in, so that nothing is left there of what was
+    /// erased. It takes its time, and may hold up all else.
+    async fn scrub(&self) -> Result<(), StoreError>;
+
+    /// Files that were set aside as damaged. What was erased since is still in them.
+    fn set_aside(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// Overwrites one of those and removes it.
+    async fn destroy(&self, _file: &Path) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Changes that did not come through [`MemoryStore::apply`] or [`MemoryStore::erase`] of
     /// this value.
     fn elsewhere(&self) -> broadcast::Receiver<Elsewhere>;
 

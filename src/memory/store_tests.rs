@@ -6,9 +6,13 @@ use proptest::test_runner::TestRunner;
 use uuid::Uuid;
 
 use super::embedding::vector::Vector;
-use super::record::{Line, MAX_TEXT_BYTES, Reason, Record, Source};
+use super::erasure::{self, Begun, KEPT};
+use super::line::Line;
+use super::record::{MAX_TEXT_BYTES, Reason, Record, Source};
 use super::scope::Scope;
-use super::store::{Audit, Backlog, Change, Changed, MemoryStore, Pending, SET_ASIDE, Selection};
+use super::store::{
+    Applied, Audit, Backlog, Change, Changed, Fate, MemoryStore, Pending, SET_ASIDE, Selection,
+};
 use super::usage::{Row, Used};
 
 /// Makes a test of each function of this module; `open` gives a store and what it needs to live.
@@ -19,12 +23,16 @@ macro_rules! store_tests {
             lists_page_from_the_newest_and_deletes_take_only_what_is_selected
             versions_rise_by_one_with_what_changes_and_with_nothing_else
             the_last_of_several_changes_of_a_record_holds
+            a_record_that_moves_to_another_conversation_is_listed_there_alone
             any_text_comes_back_as_it_was
             scopes_that_look_alike_stay_apart
             vectors_stay_with_their_records
             a_scan_gives_everything_once
             a_queued_exchange_is_claimed_by_one_at_a_time_and_finished_once
             an_exchange_whose_record_is_gone_changes_nothing
+            what_began_before_an_erasure_is_not_carried_out_after_it
+            an_erasure_is_minded_as_long_as_it_is_kept
+            an_update_of_what_is_gone_brings_nothing_back
             usage_is_summed_by_key_model_and_day_and_read_by_tenant_and_days
         );
     };
@@ -56,7 +64,7 @@ pub fn record(user: &str, n: usize) -> Record {
 
 pub async fn put(store: &impl MemoryStore, records: &[Record]) -> Vec<Changed> {
     let changes = records.iter().cloned().map(Change::Put).collect();
-    store.apply(changes).await.unwrap()
+    store.apply(changes).await.unwrap().changed
 }
 
 fn version(user: &str, version: u64) -> Vec<Changed> {
@@ -93,6 +101,32 @@ pub async fn what_was_put_is_loaded_and_sound(store: &impl MemoryStore) {
     assert_eq!(store.corrupt(), 0);
 }
 
+pub async fn a_record_that_moves_to_another_conversation_is_listed_there_alone(
+    store: &impl MemoryStore,
+) {
+    let of = |id: &str| Selection::Conversation {
+        id: id.into(),
+        user: None,
+    };
+    let mut record = record("ann", 1);
+    for conversation in [Some("c1"), Some("c2"), None, Some("c3")] {
+        record.conversation = conversation.map(Into::into);
+        put(store, std::slice::from_ref(&record)).await;
+        for id in ["c1", "c2", "c3"] {
+            let page = store.list("tenant", &of(id), None, 10).await.unwrap();
+            assert_eq!(page.total, u64::from(conversation == Some(id)), "{id}");
+        }
+        assert_eq!(store.audit().await.unwrap().orphans, 0);
+    }
+    let holders = store.holders("tenant", vec![record.id, Uuid::nil()]);
+    assert_eq!(holders.await.unwrap(), [(record.id, scope("ann"))]);
+    let others = store.holders("other", vec![record.id]);
+    assert!(others.await.unwrap().is_empty());
+    assert_eq!(store.erase("tenant", &of("c3")).await.unwrap().records, 1);
+    let audit = store.audit().await.unwrap();
+    assert_eq!((audit.records, audit.orphans, audit.miscounted), (0, 0, 0));
+}
+
 pub async fn lists_page_from_the_newest_and_deletes_take_only_what_is_selected(
     store: &impl MemoryStore,
 ) {
@@ -125,18 +159,28 @@ pub async fn lists_page_from_the_newest_and_deletes_take_only_what_is_selected(
     assert_eq!(count(conversation(Some("ann"))).await, 3);
     assert_eq!(count(Selection::All).await, 18);
 
-    let (removed, changed) = store
-        .delete("tenant", &conversation(Some("ann")))
+    let erased = store
+        .erase("tenant", &conversation(Some("ann")))
         .await
         .unwrap();
-    assert_eq!((removed, changed), (3, version("ann", 2)));
+    assert_eq!((erased.records, erased.changed), (3, version("ann", 2)));
     assert_eq!(count(conversation(None)).await, 3);
-    assert_eq!(store.delete("other", &Selection::All).await.unwrap().0, 0);
-    assert_eq!(store.delete("tenant", &of_ann).await.unwrap().0, 6);
+    assert_eq!(
+        store.erase("other", &Selection::All).await.unwrap().records,
+        0
+    );
+    assert_eq!(store.erase("tenant", &of_ann).await.unwrap().records, 6);
     assert_eq!(store.count().await.unwrap(), 9);
     let audit = store.audit().await.unwrap();
     assert_eq!((audit.records, audit.orphans, audit.miscounted), (9, 0, 0));
-    assert_eq!(store.delete("tenant", &Selection::All).await.unwrap().0, 9);
+    assert_eq!(
+        store
+            .erase("tenant", &Selection::All)
+            .await
+            .unwrap()
+            .records,
+        9
+    );
 }
 
 pub async fn versions_rise_by_one_with_what_changes_and_with_nothing_else(
@@ -156,15 +200,15 @@ pub async fn versions_rise_by_one_with_what_changes_and_with_nothing_else(
         version("ann", 2)
     );
     let nothing = vec![remove("ann", Uuid::now_v7()), remove("eve", one.id)];
-    assert_eq!(store.apply(nothing).await.unwrap(), []);
+    assert_eq!(store.apply(nothing).await.unwrap().changed, []);
     assert_eq!(store.load(&scope("ann")).await.unwrap().version, 2);
     assert_eq!(store.load(&scope("eve")).await.unwrap().version, 0);
     let removed = store.apply(vec![remove("ann", one.id)]).await.unwrap();
-    assert_eq!(removed, version("ann", 3));
+    assert_eq!(removed.changed, version("ann", 3));
     // One that is empty is not one that is new.
     assert_eq!(store.load(&scope("ann")).await.unwrap().version, 3);
     assert_eq!(put(store, &[one]).await, version("ann", 4));
-    assert_eq!(store.apply(Vec::new()).await.unwrap(), []);
+    assert_eq!(store.apply(Vec::new()).await.unwrap(), Applied::default());
     assert_eq!(store.count().await.unwrap(), 1);
 }
 
@@ -182,11 +226,17 @@ pub async fn the_last_of_several_changes_of_a_record_holds(store: &impl MemorySt
         Change::Put(later.clone()),
         remove(&second),
     ];
-    assert_eq!(store.apply(changes).await.unwrap(), version("ann", 1));
+    assert_eq!(
+        store.apply(changes).await.unwrap().changed,
+        version("ann", 1)
+    );
     let loaded = store.load(&scope("ann")).await.unwrap();
     assert_eq!(loaded.records, [later]);
     let changes = vec![remove(&first), Change::Put(first.clone())];
-    assert_eq!(store.apply(changes).await.unwrap(), version("ann", 2));
+    assert_eq!(
+        store.apply(changes).await.unwrap().changed,
+        version("ann", 2)
+    );
     let loaded = store.load(&scope("ann")).await.unwrap();
     assert_eq!(loaded.records, [first]);
     let audit = store.audit().await.unwrap();
@@ -254,7 +304,7 @@ pub async fn scopes_that_look_alike_stay_apart(store: &impl MemoryStore) {
     let audit = store.audit().await.unwrap();
     assert_eq!(audit.scopes, scopes.len() as u64);
     assert_eq!(audit.tenants, ids.len() as u64);
-    let (gone, _) = store.delete("a\0", &Selection::All).await.unwrap();
+    let gone = store.erase("a\0", &Selection::All).await.unwrap().records;
     assert_eq!(gone, 2 * ids.len() as u64);
     let left = store.count().await.unwrap();
     assert_eq!(left, (scopes.len() - 2 * ids.len()) as u64);
@@ -355,7 +405,7 @@ pub async fn a_queued_exchange_is_claimed_by_one_at_a_time_and_finished_once(
     assert_eq!(again.id(), ann.id);
     assert_eq!(store.finish(&late, changes()).await.unwrap(), None);
     let changed = store.finish(&again, changes()).await.unwrap().unwrap();
-    assert_eq!(changed[0].scope, ann.scope);
+    assert_eq!(changed.changed[0].scope, ann.scope);
     assert_eq!(store.finish(&again, changes()).await.unwrap(), None);
     assert_eq!(store.get("tenant", fact.id).await.unwrap(), Some(fact));
     let waiting = Backlog {
@@ -417,7 +467,7 @@ pub async fn an_exchange_whose_record_is_gone_changes_nothing(store: &impl Memor
     let all = Selection::Scope(asked.scope.clone());
     put(store, &[asked]).await;
     queue().await;
-    store.delete("tenant", &all).await.unwrap();
+    store.erase("tenant", &all).await.unwrap();
     assert_eq!(store.backlog().await.unwrap(), Backlog::default());
 }
 
@@ -500,11 +550,165 @@ pub async fn is_carried_over(store: &impl MemoryStore) {
         1,
     );
     let changed = store.apply(vec![Change::Put(new.clone())]).await.unwrap();
-    assert_eq!(changed[0].version, 3);
+    assert_eq!(changed.changed[0].version, 3);
     let found = store.get("default", new.id).await.unwrap();
     assert_eq!(found, Some(new));
     let all = Selection::Scope(ada);
-    assert_eq!(store.delete("default", &all).await.unwrap().0, 7);
+    assert_eq!(store.erase("default", &all).await.unwrap().records, 7);
     assert_eq!(store.backlog().await.unwrap(), Backlog::default());
     sound(3).await;
+}
+
+/// The record, from an exchange in its conversation that began then.
+pub fn begun(record: &Record, at: i64) -> Change {
+    let conversation = record.conversation.clone();
+    Change::Begun(
+        Begun { at, conversation },
+        Change::Put(record.clone()).into(),
+    )
+}
+
+pub async fn what_began_before_an_erasure_is_not_carried_out_after_it(store: &impl MemoryStore) {
+    // Two users, three conversations, and a conversation of nobody's.
+    let mut records: Vec<_> = (0..3)
+        .flat_map(|n| [record("ann", n), record("bob", n)])
+        .collect();
+    let lone = Scope::of("tenant", None, Some("c1")).unwrap();
+    records.push(Record::new(
+        &lone,
+        "user",
+        "of nobody".into(),
+        Source::Chat,
+        1,
+    ));
+    let other = Scope::of("other", Some("ann"), None).unwrap();
+    records.push(Record::new(
+        &other,
+        "user",
+        "of another tenant".into(),
+        Source::Chat,
+        1,
+    ));
+    let conversation = |user: Option<&str>| Selection::Conversation {
+        id: "c1".into(),
+        user: user.map(str::to_owned),
+    };
+    let is_c1 = |it: &Record| it.conversation.as_deref() == Some("c1");
+    let of_tenant = |it: &Record| it.scope.tenant() == "tenant";
+    type Taken<'t> = &'t dyn Fn(&Record) -> bool;
+    let cases: [(Selection, Taken<'_>); 4] = [
+        (Selection::Scope(scope("ann")), &|it| {
+            it.scope == scope("ann")
+        }),
+        (conversation(Some("bob")), &|it| {
+            is_c1(it) && it.scope == scope("bob")
+        }),
+        (conversation(None), &|it| is_c1(it) && of_tenant(it)),
+        (Selection::All, &of_tenant),
+    ];
+    let mut last = erasure::now();
+    for (selection, taken) in cases {
+        let all = |at: i64| {
+            records
+                .iter()
+                .map(move |it| begun(it, at))
+                .collect::<Vec<_>>()
+        };
+        let before = erasure::now();
+        let applied = store.apply(all(before)).await.unwrap();
+        assert!(applied.fates.iter().all(|fate| *fate == Fate::Done));
+        let erased = store.erase("tenant", &selection).await.unwrap();
+        assert_eq!(
+            erased.records,
+            records.iter().filter(|it| taken(it)).count() as u64
+        );
+        assert!(erased.at > last, "{} {last}", erased.at);
+        last = erased.at;
+        for at in [before, erased.at] {
+            // What stays in the queue of a gateway that was late, too.
+            let mut late = all(at);
+            late.extend(records.iter().map(|it| {
+                let conversation = it.conversation.clone();
+                let pending = Pending {
+                    scope: it.scope.clone(),
+                    records: vec![it.id],
+                    due: 0,
+                    failures: 0,
+                };
+                let extract = Change::Extract(pending).into();
+                Change::Begun(Begun { at, conversation }, extract)
+            }));
+            let fates = store.apply(late).await.unwrap().fates;
+            let expected = |it: &Record| match taken(it) {
+                true => Fate::Erased,
+                false => Fate::Done,
+            };
+            let expected: Vec<_> = records.iter().chain(&records).map(expected).collect();
+            assert_eq!(fates, expected, "{selection:?}");
+            for it in &records {
+                let found = store.get(it.scope.tenant(), it.id).await.unwrap();
+                assert_eq!(found.is_none(), taken(it), "{selection:?} {it:?}");
+            }
+            let waiting = store.backlog().await.unwrap().waiting;
+            assert_eq!(
+                waiting,
+                records.iter().filter(|it| !taken(it)).count() as u64
+            );
+        }
+        let after = store.apply(all(erased.at + 1)).await.unwrap();
+        assert!(after.fates.iter().all(|fate| *fate == Fate::Done));
+        for tenant in ["tenant", "other"] {
+            store.erase(tenant, &Selection::All).await.unwrap();
+        }
+    }
+    assert_eq!(store.count().await.unwrap(), 0);
+    // What somebody puts there by hand is meant.
+    put(store, &records).await;
+    let audit = store.audit().await.unwrap();
+    assert_eq!((audit.records, audit.orphans, audit.miscounted), (8, 0, 0));
+}
+
+pub async fn an_erasure_is_minded_as_long_as_it_is_kept(store: &impl MemoryStore) {
+    let record = record("ann", 1);
+    let now = erasure::now();
+    let apply = async |at| store.apply(vec![begun(&record, at)]).await.unwrap().fates;
+    // Nobody can tell by then whether it was erased.
+    assert_eq!(apply(now - KEPT - 1_000_000).await, [Fate::Erased]);
+    assert_eq!(apply(now - KEPT / 2).await, [Fate::Done]);
+    for user in ["ann", "ann", "bob"] {
+        let of = Selection::Scope(scope(user));
+        store.erase("tenant", &of).await.unwrap();
+    }
+    assert_eq!(apply(now - KEPT / 2).await, [Fate::Erased]);
+}
+
+pub async fn an_update_of_what_is_gone_brings_nothing_back(store: &impl MemoryStore) {
+    let (old, new) = (record("ann", 1), record("ann", 2));
+    let mut later = old.clone();
+    later.updated_at = 77;
+    let update = |otherwise: Option<&Record>| Change::Update {
+        record: later.clone(),
+        otherwise: otherwise.cloned(),
+    };
+    let changes = vec![Change::Put(old.clone()), update(Some(&new))];
+    let applied = store.apply(changes).await.unwrap();
+    assert_eq!(applied.fates, [Fate::Done; 2]);
+    let found = store.load(&scope("ann")).await.unwrap().records;
+    assert_eq!(found, [later.clone()]);
+    let applied = store.apply(vec![update(Some(&new))]).await.unwrap();
+    assert_eq!(applied.fates, [Fate::Done]);
+
+    store.erase("tenant", &Selection::All).await.unwrap();
+    let applied = store.apply(vec![update(None)]).await.unwrap();
+    assert_eq!((applied.fates, applied.changed), (vec![Fate::Gone], vec![]));
+    assert_eq!(store.count().await.unwrap(), 0);
+    let remove = Change::Remove {
+        scope: scope("ann"),
+        id: old.id,
+    };
+    let changes = vec![Change::Put(old.clone()), remove, update(Some(&new))];
+    let applied = store.apply(changes).await.unwrap();
+    assert_eq!(applied.fates, [Fate::Done, Fate::Done, Fate::Otherwise]);
+    let found = store.load(&scope("ann")).await.unwrap().records;
+    assert_eq!(found, [new]);
 }

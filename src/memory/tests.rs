@@ -5,10 +5,11 @@ use proptest::prelude::*;
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
+use super::erasure::Erased;
 use super::index::Query;
 use super::scope_index::ScopeIndex;
 use super::similar::fingerprint;
-use super::store::{Backlog, Change, Changed, Elsewhere, Loaded, Pending, Position};
+use super::store::{Applied, Backlog, Change, Elsewhere, Loaded, Pending, Position};
 use super::store_tests::scope;
 use super::*;
 
@@ -50,6 +51,7 @@ pub fn turn(scope: &Scope, conversation: &str, user: &str, assistant: &str) -> T
         user_name: None,
         asked: None,
         history: History::default(),
+        began: 0,
         now: NOW,
     }
 }
@@ -286,24 +288,25 @@ async fn an_export_imported_is_the_same() {
     let mut lines = Vec::new();
     assert_eq!(memory.export(None, &mut lines).await.unwrap(), 4);
     let (other, _other_folder) = open();
-    assert_eq!(
-        other
-            .import(&mut lines.as_slice(), "unused", 0)
-            .await
-            .unwrap(),
-        4
-    );
+    assert_eq!(imported(&other, &lines).await.unwrap(), 4);
     let mut again = Vec::new();
     other.export(None, &mut again).await.unwrap();
     assert_eq!(
         String::from_utf8(again).unwrap(),
         String::from_utf8(lines).unwrap()
     );
-    let bad = other
-        .import(&mut &b"\n{\"text\":\"x\"}\n"[..], "t", 0)
-        .await
-        .unwrap_err();
+    let bad = imported(&other, b"\n{\"text\":\"x\"}\n").await.unwrap_err();
     assert!(bad.to_string().starts_with("line 2: "), "{bad}");
+}
+
+async fn imported(memory: &Memory, mut lines: &[u8]) -> Result<u64, ImportError> {
+    let how = Import {
+        tenant: "tenant",
+        from_line: 1,
+        now: NOW,
+        told: &mut |_| {},
+    };
+    Ok(memory.import(&mut lines, how).await?.records)
 }
 
 /// Answers nothing, ever.
@@ -314,7 +317,7 @@ impl MemoryStore for Hanging {
     async fn load(&self, _: &Scope) -> Result<Loaded, StoreError> {
         std::future::pending().await
     }
-    async fn apply(&self, _: Vec<Change>) -> Result<Vec<Changed>, StoreError> {
+    async fn apply(&self, _: Vec<Change>) -> Result<Applied, StoreError> {
         std::future::pending().await
     }
     async fn get(&self, _: &str, _: Uuid) -> Result<Option<Record>, StoreError> {
@@ -329,7 +332,7 @@ impl MemoryStore for Hanging {
     ) -> Result<Page, StoreError> {
         std::future::pending().await
     }
-    async fn delete(&self, _: &str, _: &Selection) -> Result<(u64, Vec<Changed>), StoreError> {
+    async fn erase(&self, _: &str, _: &Selection) -> Result<Erased, StoreError> {
         std::future::pending().await
     }
     async fn scan(
@@ -342,11 +345,7 @@ impl MemoryStore for Hanging {
     async fn claim(&self, _: i64, _: i64) -> Result<Option<Pending>, StoreError> {
         std::future::pending().await
     }
-    async fn finish(
-        &self,
-        _: &Pending,
-        _: Vec<Change>,
-    ) -> Result<Option<Vec<Changed>>, StoreError> {
+    async fn finish(&self, _: &Pending, _: Vec<Change>) -> Result<Option<Applied>, StoreError> {
         std::future::pending().await
     }
     async fn postpone(&self, _: &Pending, _: i64) -> Result<(), StoreError> {
@@ -359,6 +358,9 @@ impl MemoryStore for Hanging {
         std::future::pending().await
     }
     async fn audit(&self) -> Result<Audit, StoreError> {
+        std::future::pending().await
+    }
+    async fn scrub(&self) -> Result<(), StoreError> {
         std::future::pending().await
     }
     fn elsewhere(&self) -> broadcast::Receiver<Elsewhere> {
@@ -381,17 +383,27 @@ async fn the_deadline_holds_and_the_queue_is_bounded_while_the_store_hangs() {
         );
     }
     assert_eq!(start.elapsed().as_millis() / 3, 50);
-    // One batch is with the writer at most, and one queue behind it.
-    for n in 0..QUEUE + 3000 {
-        memory.save(turn(&scope("ann"), "c", &format!("fact {n}"), ""));
+    // As many short ones as few long ones.
+    for (long, least) in [("", 20_000), (&*"x".repeat(100_000), 500)] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Hanging(broadcast::channel(1).0));
+        let memory = Memory::with_store(store, &config(folder.path()), None).unwrap();
+        let mut taken = 0;
+        while memory.stats().overflow == 0 {
+            memory.save(turn(
+                &scope("ann"),
+                "c",
+                &format!("fact {taken} {long}"),
+                "",
+            ));
+            taken += 1;
+        }
+        let stats = memory.stats();
+        assert!(stats.queue >= least && stats.queue < taken, "{stats:?}");
+        assert!(stats.queue_bytes <= queue::BYTES as u64, "{stats:?}");
+        assert!(!memory.drain(Duration::from_millis(10)).await);
     }
-    let stats = memory.stats();
-    assert!(
-        stats.overflow > 0 && stats.queue <= QUEUE as u64,
-        "{stats:?}"
-    );
-    assert!(!memory.drain(Duration::from_millis(10)).await);
-    assert_eq!(stats.recall_timeout, 3);
+    assert_eq!(memory.stats().recall_timeout, 3);
 }
 
 #[tokio::test]
@@ -534,7 +546,7 @@ proptest! {
                 assert_eq!(recall.records[0].record.scope, *scope);
                 assert_eq!(texts(&memory, scope).await.len(), 1);
             }
-            memory.delete_all(scopes[0].tenant(), Selection::Scope(scopes[0].clone())).await.unwrap();
+            memory.erase(scopes[0].tenant(), Selection::Scope(scopes[0].clone())).await.unwrap();
             assert_eq!(memory.count().await.unwrap(), scopes.len() as u64 - 1);
         });
     }
@@ -552,9 +564,9 @@ fn bad_ids_say_what_is_wrong() {
 }
 
 /// A store that refuses writes while it is told to.
-struct Refusing {
-    store: Embedded,
-    refuses: std::sync::atomic::AtomicBool,
+pub struct Refusing {
+    pub store: Embedded,
+    pub refuses: std::sync::atomic::AtomicBool,
 }
 
 #[async_trait]
@@ -562,7 +574,7 @@ impl MemoryStore for Refusing {
     async fn load(&self, scope: &Scope) -> Result<Loaded, StoreError> {
         self.store.load(scope).await
     }
-    async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Changed>, StoreError> {
+    async fn apply(&self, changes: Vec<Change>) -> Result<Applied, StoreError> {
         if self.refuses.load(std::sync::atomic::Ordering::SeqCst) {
             return Err(StoreError::Unavailable("disk full".into()));
         }
@@ -580,12 +592,8 @@ impl MemoryStore for Refusing {
     ) -> Result<Page, StoreError> {
         self.store.list(tenant, selection, before, limit).await
     }
-    async fn delete(
-        &self,
-        tenant: &str,
-        selection: &Selection,
-    ) -> Result<(u64, Vec<Changed>), StoreError> {
-        self.store.delete(tenant, selection).await
+    async fn erase(&self, tenant: &str, selection: &Selection) -> Result<Erased, StoreError> {
+        self.store.erase(tenant, selection).await
     }
     async fn scan(
         &self,
@@ -601,7 +609,7 @@ impl MemoryStore for Refusing {
         &self,
         claimed: &Pending,
         changes: Vec<Change>,
-    ) -> Result<Option<Vec<Changed>>, StoreError> {
+    ) -> Result<Option<Applied>, StoreError> {
         self.store.finish(claimed, changes).await
     }
     async fn postpone(&self, claimed: &Pending, due: i64) -> Result<(), StoreError> {
@@ -615,6 +623,9 @@ impl MemoryStore for Refusing {
     }
     async fn audit(&self) -> Result<Audit, StoreError> {
         self.store.audit().await
+    }
+    async fn scrub(&self) -> Result<(), StoreError> {
+        self.store.scrub().await
     }
     fn elsewhere(&self) -> broadcast::Receiver<Elsewhere> {
         self.store.elsewhere()
@@ -650,12 +661,17 @@ async fn turns_that_the_store_refuses_are_held_until_it_takes_them() {
     assert_eq!(memory.stats().held, 0);
 
     refuses(true);
-    for n in 0..1500 {
-        memory.save(turn(&ann, "c2", &format!("fact {n}"), ""));
+    let megabyte = "x".repeat(1 << 20);
+    for n in 0..50 {
+        memory.save(turn(&ann, "c2", &format!("fact {n} {megabyte}"), ""));
+        if n % 10 == 9 {
+            assert!(!memory.drain(Duration::from_secs(60)).await);
+        }
     }
-    assert!(!memory.drain(Duration::from_secs(60)).await);
+    // As many as 32 MiB hold, and the record of before.
     let stats = memory.stats();
-    assert_eq!((stats.held, stats.save_failed), (1024, 476 + 1));
+    assert_eq!((stats.held, stats.save_failed), (31, 19 + 1));
+    assert_eq!(stats.overflow, 0);
 }
 
 #[tokio::test]

@@ -11,37 +11,40 @@ use uuid::Uuid;
 
 use super::cache::Scopes;
 use super::embedding::Fresh;
+use super::erasure::{Begun, Erased};
 use super::extraction::Feed;
 use super::extraction::learnt::Learnt;
 use super::kept::Turn;
+use super::plan::{Held, Plan, Reply};
+use super::queue::{BYTES, Place, Waiting};
 use super::record::{Reason, Record};
 use super::scope::Scope;
-use super::similar::fingerprint;
 use super::stats::{Counters, Extracted, Fact};
-use super::store::{Change, Changed, MemoryStore, Pending, Selection, StoreError};
+use super::store::{Applied, Change, Fate, MemoryStore, Pending, Selection, StoreError};
 use super::tries::Tries;
 
 /// Jobs that one change set takes at most.
 const BATCH: usize = 1024;
 
-/// Turns that are held at most while the store refuses writes; the oldest are given up first.
-const HELD: usize = 1024;
+/// Bytes of turns that are held at most while the store refuses writes; the oldest are given up
+/// first. It leaves room in the queue.
+const HELD: usize = BYTES / 2;
 
 /// How long a store that refused a turn is left alone before the turn is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What comes of a write that somebody waits for.
-type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
-
 pub enum Job {
     Turn(Box<Turn>),
-    /// Answers with the record, or with the one that says the very same already.
-    Create(Box<Record>, Reply<Record>),
+    /// Answers with the record, or with the one that says the very same already; `None` where its
+    /// memory was erased meanwhile.
+    Create(Box<Record>, Begun, Reply<Option<Record>>),
     /// Puts records as they are.
     Import(Vec<Record>, Reply<()>),
+    /// Puts a record in place of the one with its id, if that is still there.
+    Replace(Box<Record>, Reply<()>),
     /// Gives a record another text; `None` when there is no such record.
     Edit(Edit, Reply<Option<Record>>),
-    Delete(String, Selection, Reply<u64>),
+    Erase(String, Selection, Reply<Erased>),
     /// Removes one record; whether it was there.
     Remove(Scope, Uuid, Reply<()>),
     /// Takes an exchange out of the queue, with what it taught.
@@ -67,7 +70,7 @@ pub struct Writer {
     pub scopes: Scopes,
     pub counters: Arc<Counters>,
     /// Turns whose change set the store refused, until it takes them.
-    held: Vec<Turn>,
+    held: Vec<Held>,
     /// Told of records to be embedded.
     fresh: Option<Fresh>,
     /// Saves the turns while another process has the store.
@@ -75,59 +78,6 @@ pub struct Writer {
     /// Told of turns to be extracted.
     feed: Feed,
     pub tries: Tries,
-}
-
-type Told = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-
-/// A change set in the making.
-#[derive(Default)]
-pub struct Plan {
-    pub changes: Vec<Change>,
-    /// Where in `changes` a scope says what: role, then fingerprint.
-    said: HashMap<(Scope, Arc<str>, u64), usize>,
-    /// Whose records are among the changes.
-    turns: Vec<Turn>,
-    /// Each is told how the change set went.
-    replies: Vec<Told>,
-}
-
-impl Plan {
-    fn put(&mut self, record: Record) {
-        let said = (
-            record.scope.clone(),
-            record.role.clone(),
-            fingerprint(&record.text),
-        );
-        self.said.insert(said, self.changes.len());
-        self.changes.push(Change::Put(record));
-    }
-
-    /// What is planned of a record: that it be so, or that it be none; `None` where nothing is.
-    pub fn planned(&self, id: Uuid) -> Option<Option<&Record>> {
-        self.changes.iter().rev().find_map(|change| match change {
-            Change::Put(record) if record.id == id => Some(Some(record)),
-            Change::Remove { id: removed, .. } if *removed == id => Some(None),
-            _ => None,
-        })
-    }
-
-    /// The planned record that says the very same as `new`, whose text has this fingerprint.
-    pub fn said(&self, new: &Record, print: u64) -> Option<&Record> {
-        let said = (new.scope.clone(), new.role.clone(), print);
-        let Change::Put(planned) = self.changes.get(*self.said.get(&said)?)? else {
-            return None;
-        };
-        // It may have been changed again since.
-        let now = self.planned(planned.id)?;
-        now.filter(|now| fingerprint(&now.text) == print)
-    }
-
-    fn reply<T: Send + 'static>(&mut self, reply: Reply<T>, value: T) {
-        self.replies.push(Box::new(move |result| {
-            // Whoever asked may have gone.
-            let _ = reply.send(result.map(|()| value));
-        }));
-    }
 }
 
 impl Writer {
@@ -151,7 +101,7 @@ impl Writer {
     }
 
     /// Works until every sender of `jobs` is gone.
-    pub async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+    pub async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Waiting>) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let due = async {
@@ -169,8 +119,8 @@ impl Writer {
                 Some(0) => break,
                 Some(_) => {
                     let mut plan = Plan::default();
-                    for job in batch.drain(..) {
-                        self.plan(job, &mut plan).await;
+                    for Waiting { job, place } in batch.drain(..) {
+                        self.plan(job, place.into(), &mut plan).await;
                     }
                     self.commit(plan).await;
                 }
@@ -200,38 +150,65 @@ impl Writer {
     }
 
     /// Keeps turns that the store refused, for nobody else will send them again.
-    fn hold(&mut self, turns: Vec<Turn>) {
+    fn hold(&mut self, turns: Vec<Held>) {
         self.held.extend(turns);
-        let excess = self.held.len().saturating_sub(HELD);
+        let mut bytes: usize = self.held.iter().map(|held| held.turn.weight()).sum();
+        let mut excess = 0;
+        while bytes > HELD {
+            bytes -= self
+                .held
+                .get(excess)
+                .map_or(bytes, |held| held.turn.weight());
+            excess += 1;
+        }
         if excess > 0 {
             self.held.drain(..excess);
-            self.counters.save_failed(excess as u64);
-            tracing::error!(
-                turns = excess,
-                held = HELD,
-                "turns given up, the store still refuses"
-            );
+            self.give_up(excess, "the store still refuses, and no more can be held");
         }
         self.counters.held(self.held.len());
     }
 
-    async fn plan(&mut self, job: Job, plan: &mut Plan) {
+    fn give_up(&self, turns: usize, why: &str) {
+        self.counters.save_failed(turns as u64);
+        tracing::error!(turns, why, "turns given up");
+    }
+
+    async fn plan(&mut self, job: Job, place: Arc<Place>, plan: &mut Plan) {
+        let of_turn = |turn| Held {
+            turn,
+            place: place.clone(),
+        };
         match job {
-            Job::Turn(turn) => self.plan_turn(*turn, plan).await,
-            Job::Create(record, reply) => match self.created(*record, plan).await {
-                Ok(record) => {
-                    plan.put(record.clone());
-                    plan.reply(reply, record);
+            Job::Turn(turn) => self.plan_turn(of_turn(*turn), plan).await,
+            Job::Create(new, begun, reply) => match self.created(&new, plan).await {
+                Ok(same) => {
+                    plan.begin(Some(begun));
+                    let (record, otherwise) = match same {
+                        Some(same) => (self.updated(same, &new), Some(*new)),
+                        None => (*new, None),
+                    };
+                    plan.put(record.clone(), otherwise.clone());
+                    plan.reply(reply, |fate| match fate {
+                        Fate::Done => Some(record),
+                        Fate::Otherwise => otherwise,
+                        Fate::Gone | Fate::Erased => None,
+                    });
+                    plan.begin(None);
                 }
                 Err(e) => drop(reply.send(Err(e))),
             },
             Job::Import(records, reply) => {
-                records.into_iter().for_each(|record| plan.put(record));
-                plan.reply(reply, ());
+                let puts = records.into_iter().map(Change::Put);
+                plan.changes.extend(puts);
+                plan.reply(reply, |_| ());
+            }
+            Job::Replace(record, reply) => {
+                plan.update(*record);
+                plan.reply(reply, |_| ());
             }
             Job::Remove(scope, id, reply) => {
-                plan.changes.push(Change::Remove { scope, id });
-                plan.reply(reply, ());
+                plan.remove(scope, id);
+                plan.reply(reply, |_| ());
             }
             Job::Edit(edit, reply) => {
                 // It reads what the changes before it write.
@@ -239,23 +216,21 @@ impl Writer {
                 match self.store.get(&edit.tenant, edit.id).await {
                     Ok(Some(mut record)) => {
                         record.replace_text(edit.text, Reason::Edited, edit.now);
-                        plan.put(record.clone());
-                        plan.reply(reply, Some(record));
+                        plan.update(record.clone());
+                        plan.reply(reply, |fate| (fate == Fate::Done).then_some(record));
                     }
                     Ok(None) => drop(reply.send(Ok(None))),
                     Err(e) => drop(reply.send(Err(e))),
                 }
             }
-            Job::Delete(tenant, selection, reply) => {
+            Job::Erase(tenant, selection, reply) => {
                 self.commit(std::mem::take(plan)).await;
-                let result = self.store.delete(&tenant, &selection).await;
-                if let Ok((_, changed)) = &result {
-                    for changed in changed {
-                        self.scopes.changed(changed, None).await;
-                    }
+                let result = self.store.erase(&tenant, &selection).await;
+                for changed in result.iter().flat_map(|erased| &erased.changed) {
+                    self.scopes.changed(changed, None).await;
                 }
                 // Whoever asked may have gone.
-                let _ = reply.send(result.map(|(count, _)| count));
+                let _ = reply.send(result);
             }
             Job::Learn(learnt, reply) => {
                 self.commit(std::mem::take(plan)).await;
@@ -279,10 +254,11 @@ impl Writer {
                     self.store.reclaim().await;
                 }
                 for turn in turns {
-                    self.plan_turn(turn, plan).await;
+                    self.plan_turn(of_turn(turn), plan).await;
                 }
             }
         }
+        plan.places.push(place);
     }
 
     async fn let_go(&mut self) -> Option<mpsc::UnboundedReceiver<Turn>> {
@@ -295,93 +271,131 @@ impl Writer {
         Some(turns)
     }
 
-    async fn plan_turn(&mut self, turn: Turn, plan: &mut Plan) {
+    async fn plan_turn(&mut self, held: Held, plan: &mut Plan) {
+        let Held { turn, place } = held;
         if let Some(heir) = &self.heir {
             if let Err(returned) = heir.send(turn) {
-                self.hold(vec![returned.0]);
+                let turn = returned.0;
+                self.hold(vec![Held { turn, place }]);
             }
             return;
         }
+        plan.begin(turn.begun());
         match self.kept(&turn, plan).await {
-            Ok(records) if records.is_empty() => {}
-            Ok(records) => {
+            Ok(kept) if kept.is_empty() => {}
+            Ok(kept) => {
                 if self.feed.settings.borrow().is_some() {
                     plan.changes.push(Change::Extract(Pending {
                         scope: turn.scope.clone(),
-                        records: records.iter().map(|record| record.id).collect(),
+                        records: kept.iter().map(|(record, _)| record.id).collect(),
                         due: turn.now,
                         failures: 0,
                     }));
                 }
-                records.into_iter().for_each(|record| plan.put(record));
-                plan.turns.push(turn);
+                for (record, otherwise) in kept {
+                    plan.put(record, otherwise);
+                }
+                plan.turns.push(Held { turn, place });
             }
             Err(error) => {
                 tracing::error!(%error, "turn not saved yet");
-                self.hold(vec![turn]);
+                self.hold(vec![Held { turn, place }]);
             }
         }
+        plan.begin(None);
     }
 
-    /// The record, or the one that says the very same already in its conversation, brought up to date.
-    async fn created(&self, new: Record, plan: &mut Plan) -> Result<Record, StoreError> {
+    /// The record that says the very same already in its conversation.
+    async fn created(&self, new: &Record, plan: &mut Plan) -> Result<Option<Record>, StoreError> {
         let entry = self.scopes.get(&new.scope).await?;
-        let same = plan.same(&entry, &new);
-        let same = same.filter(|old| old.conversation == new.conversation);
-        Ok(match same {
-            Some(old) => self.updated(old, new),
-            None => new,
-        })
+        let same = plan.same(&entry, new);
+        Ok(same.filter(|old| old.conversation == new.conversation))
     }
 
-    async fn commit(&mut self, plan: Plan) {
-        let mut result = Ok(());
+    async fn commit(&mut self, mut plan: Plan) {
+        let replies = plan.replies();
+        let mut result = Ok(Vec::new());
         if !plan.changes.is_empty() {
-            match self.store.apply(plan.changes.clone()).await {
-                Ok(changed) => self.committed(plan.changes, &changed).await,
+            match self.store.apply(plan.for_store()).await {
+                Ok(applied) => {
+                    plan.wrote(true);
+                    self.committed(plan.changes, &applied).await;
+                    result = Ok(applied.fates);
+                }
                 Err(error) => {
                     tracing::error!(
-                        %error, refused = plan.replies.len(), turns_held = plan.turns.len(),
+                        %error, refused = replies.len(), turns_held = plan.turns.len(),
                         "memory not saved"
                     );
-                    self.counters.save_failed(plan.replies.len() as u64);
+                    self.counters.save_failed(replies.len() as u64);
                     // A sync that failed may have let some of it through.
                     for change in &plan.changes {
                         self.scopes.outdate(change.scope());
                     }
-                    self.hold(plan.turns);
+                    match error {
+                        StoreError::Internal(_) => self.singly(plan.turns).await,
+                        _ => {
+                            plan.wrote(false);
+                            self.hold(plan.turns);
+                        }
+                    }
                     result = Err(error);
                 }
             }
         }
-        for reply in plan.replies {
-            reply(result.clone());
+        Plan::answer(replies, &result);
+    }
+
+    /// Writes turns one by one, since there is one among them that the store fails at.
+    async fn singly(&mut self, turns: Vec<Held>) {
+        for held in turns {
+            let mut plan = Plan::default();
+            self.plan_turn(held, &mut plan).await;
+            match self.store.apply(plan.for_store()).await {
+                Ok(applied) => self.committed(plan.changes, &applied).await,
+                Err(StoreError::Internal(why)) => self.give_up(plan.turns.len(), &why),
+                Err(_) => self.hold(plan.turns),
+            }
         }
     }
 
     /// Tells all who need to know of changes that are on disk.
-    async fn committed(&self, changes: Vec<Change>, changed: &[Changed]) {
+    async fn committed(&self, changes: Vec<Change>, applied: &Applied) {
         let mut wanting = Vec::new();
         let mut queued = false;
         let mut of_scope: HashMap<Scope, Option<Vec<Record>>> = HashMap::new();
-        for change in changes {
+        for (change, fate) in changes.into_iter().zip(&applied.fates) {
             let records = of_scope
                 .entry(change.scope().clone())
                 .or_insert_with(|| Some(Vec::new()));
-            match change {
-                Change::Put(record) => {
-                    if self.fresh.is_some() {
-                        wanting.push(record.clone());
-                    }
-                    if let Some(records) = records {
-                        records.push(record);
-                    }
+            let record = match (change, fate) {
+                (_, Fate::Erased) => {
+                    self.counters.erased();
+                    continue;
                 }
-                Change::Remove { .. } => *records = None,
-                Change::Extract(_) => queued = true,
+                (_, Fate::Gone) => continue,
+                (Change::Put(record) | Change::Update { record, .. }, Fate::Done) => record,
+                (Change::Update { otherwise, .. }, _) => {
+                    let Some(record) = otherwise else { continue };
+                    record
+                }
+                (Change::Extract(_), _) => {
+                    queued = true;
+                    continue;
+                }
+                (Change::Put(_) | Change::Remove { .. } | Change::Begun(..), _) => {
+                    *records = None;
+                    continue;
+                }
+            };
+            if self.fresh.is_some() {
+                wanting.push(record.clone());
+            }
+            if let Some(records) = records {
+                records.push(record);
             }
         }
-        for changed in changed {
+        for changed in &applied.changed {
             let records = of_scope.remove(&changed.scope).flatten();
             self.counters.saved(records.as_ref().map_or(0, Vec::len));
             self.scopes.changed(changed, records).await;
@@ -403,13 +417,13 @@ impl Writer {
             .await
             // A sync that failed may have let some of it through.
             .inspect_err(|_| self.scopes.outdate(&learnt.claimed.scope))?;
-        let Some(changed) = done else {
+        let Some(applied) = done else {
             self.counters.extracted(Extracted::Gone);
             return Ok(());
         };
         found.count(&self.counters);
         self.counters.fact(Fact::Refused, learnt.verdict.refused);
-        self.committed(found.changes, &changed).await;
+        self.committed(found.changes, &applied).await;
         self.counters.extracted(Extracted::Done);
         Ok(())
     }

@@ -216,6 +216,13 @@ impl Rules {
         rules.find(|rule| rule.holds(subject, &user, &system))
     }
 
+    /// The first rule that a message of the user's holds by its words alone, whatever came with it.
+    pub fn of_words(&self, text: &str) -> Option<&Rule> {
+        let words = squeezed(text, usize::MAX);
+        let mut rules = self.rules.iter();
+        rules.find(|rule| rule.is_held_by(&words))
+    }
+
     /// All of them, in the order in which they are tried.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Rule> {
         self.rules.iter()
@@ -246,6 +253,24 @@ impl Rule {
             && (!self.transcript || subject.tells_conversation())
             && subject.user_has(&self.user_words)
             && subject.system_has(&self.system_words)
+    }
+
+    /// Whether it asks for words of the user's alone, and these are such.
+    fn is_held_by(&self, words: &str) -> bool {
+        let (begins, contains) = (&self.user_begins, &self.user_contains);
+        let asks_for_words = !begins.is_empty() || !contains.is_empty();
+        let is_said = asks_for_words
+            && (begins.is_empty() || begins.iter().any(|it| words.starts_with(it)))
+            && (contains.is_empty() || contains.iter().any(|it| words.contains(it)));
+        // Few come so far.
+        is_said && {
+            let rest = Self {
+                user_begins: Vec::new(),
+                user_contains: Vec::new(),
+                ..self.clone()
+            };
+            rest.is_empty()
+        }
     }
 
     /// Whether it has no condition, which puts it out of force.

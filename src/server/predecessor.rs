@@ -53,7 +53,7 @@ impl Predecessor {
         while self.gather(&mut batch).await {
             let count = batch.len();
             for turn in batch.drain(..) {
-                memory.save(turn);
+                memory.save_in_time(turn).await;
             }
             while !memory.drain(SAVING).await {
                 tokio::time::sleep(RETRY).await;

@@ -58,6 +58,8 @@ pub struct Metrics {
     pub memory_records: IntGauge,
     /// `yychat_memory_queue`
     pub memory_queue: IntGauge,
+    /// `yychat_memory_queue_bytes`
+    pub memory_queue_bytes: IntGauge,
     traces: IntCounterVec,
     log_dropped: IntCounter,
     /// `yychat_memory_extraction_*`, `yychat_memory_facts_total`
@@ -204,6 +206,11 @@ impl Metrics {
                 &registry,
                 "yychat_memory_queue",
                 "Turns and writes that wait for the memory store",
+            ),
+            memory_queue_bytes: gauge(
+                &registry,
+                "yychat_memory_queue_bytes",
+                "Bytes of the turns and writes that wait for the memory store",
             ),
             traces: counters(
                 &registry,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -73,6 +74,8 @@ pub struct Remembered {
     save: Option<Scope>,
     conversation: Option<String>,
     history: History,
+    /// When the request had been read.
+    began: Option<Instant>,
 }
 
 impl Remembered {
@@ -86,6 +89,7 @@ impl Remembered {
         let Some(memory) = memory.filter(|_| config.enabled) else {
             return Self::off(Off::Disabled);
         };
+        let began = Instant::now();
         let identity = &options.identity;
         let (using, scope) = match (options.memory, identity.scope(tenant)) {
             (Err(Off::Auxiliary), _) => return Self::off(Off::Auxiliary),
@@ -101,6 +105,7 @@ impl Remembered {
             save: (using == MemoryUse::Full).then(|| scope.clone()),
             conversation: options.group.clone(),
             history: query.history,
+            began: Some(began),
             ..Self::default()
         };
         if config.recall_limit == 0 {
@@ -259,6 +264,10 @@ impl Remembered {
         let answered = answer
             .filter(|answer| assistant && answer.is_complete())
             .map(|answer| answer.text.clone());
+        // By how long it took: the clock may have been set since.
+        let now = Timestamp::now();
+        let took = self.began.map_or(0, |began| began.elapsed().as_micros());
+        let took = i64::try_from(took).unwrap_or(i64::MAX);
         Some(memory::Turn {
             scope,
             conversation: self.conversation(request, answer),
@@ -270,7 +279,8 @@ impl Remembered {
             generation: snapshot.generation,
             recalled: self.injected().cloned().collect(),
             history: self.history,
-            now: Timestamp::now().as_millisecond(),
+            began: now.as_microsecond().saturating_sub(took),
+            now: now.as_millisecond(),
         })
     }
 }

@@ -96,7 +96,7 @@ fn record(n: usize, bytes: usize) -> Record {
     Record::new(&scope(), "user", text, Source::Api, n as i64)
 }
 
-async fn put(store: &Embedded, record: &Record) -> Result<Vec<Changed>, StoreError> {
+async fn put(store: &Embedded, record: &Record) -> Result<Applied, StoreError> {
     store.apply(vec![Change::Put(record.clone())]).await
 }
 

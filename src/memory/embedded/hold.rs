@@ -2,21 +2,22 @@
 //! whole where it is in doubt, left to another process, set aside.
 
 use std::fs::File;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use redb::backends::FileBackend;
-use redb::{Builder, Database, DatabaseError};
+use redb::{Builder, Database};
 use tokio::sync::broadcast;
 
+use super::about::{self, FORMAT, Kind};
+use super::disk::Disk;
 use super::failure::{Doubt, Failure, OTHER_VERSION, guarded};
 use super::file::{self, FILE, Identity};
 use super::frozen::Frozen;
-use super::tables::{self, FORMAT, Kind};
+use super::scrub;
+
 use crate::memory::store::{Elsewhere, StoreError};
 
 /// Bytes of pages that redb keeps in memory. The indexes above hold what is used often.
@@ -39,24 +40,6 @@ pub struct Hold {
     opening: Mutex<Opening>,
     corrupt: AtomicU64,
     pub elsewhere: broadcast::Sender<Elsewhere>,
-}
-
-/// How redb takes a file and how a folder is synced; tests put faults between.
-pub struct Disk {
-    pub open: Box<Open>,
-    pub sync_folder: Box<SyncFolder>,
-}
-
-type Open = dyn Fn(&Builder, File) -> Result<Database, DatabaseError> + Send + Sync;
-type SyncFolder = dyn Fn(&Path) -> io::Result<()> + Send + Sync;
-
-impl Default for Disk {
-    fn default() -> Self {
-        Self {
-            open: Box::new(|builder, file| builder.create_with_backend(FileBackend::new(file)?)),
-            sync_folder: Box::new(file::sync_folder),
-        }
-    }
 }
 
 /// What is open, and its number: another one after each opening and closing.
@@ -123,6 +106,10 @@ impl Hold {
         drop(opening);
         hold.fill(Slot::Open(database));
         Ok(hold)
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Records and files that were found damaged.
@@ -283,7 +270,7 @@ impl Hold {
                 .set_cache_size(CACHE_BYTES)
                 .set_check_integrity_on_open(verify);
             let database = (self.disk.open)(&builder, opened.file)?;
-            let kind = tables::prepare(&database)?;
+            let kind = about::prepare(&database)?;
             Ok((database, kind))
         });
         let (database, kind) = prepared.map_err(|failure| match failure {
@@ -316,6 +303,28 @@ impl Hold {
                 .set_cache_size(CACHE_BYTES)
                 .create_with_backend(Frozen::new(file)?)?)
         })
+    }
+
+    /// Writes the file anew, so that nothing is left in it of what was erased.
+    pub fn scrub(&self) -> Result<(), StoreError> {
+        let mut opening = self.opening();
+        if opening.left {
+            return Err(self.refused(&Failure::InUse(LEFT)));
+        }
+        self.fill(Slot::Closed);
+        let scrubbed = self.open_proven(&mut opening, true).and_then(|old| {
+            let file = scrub::begin(&self.folder)?;
+            let new = guarded(|| {
+                let mut builder = Builder::new();
+                builder.set_cache_size(CACHE_BYTES);
+                let new = (self.disk.open)(&builder, file)?;
+                scrub::copy(&old, &new)?;
+                Ok(new)
+            })?;
+            drop(new);
+            scrub::replace(&self.folder, || drop(old))
+        });
+        scrubbed.map_err(|failure| self.refused(&failure))
     }
 
     /// Closes the file and leaves it to another process, or takes it back, to be opened at its

@@ -11,22 +11,27 @@
 //! [`file`] knows the file and its folder, [`hold`] has it open, [`tables`], [`queue`] and
 //! [`read`] know what is in it.
 
+mod about;
 #[cfg(test)]
 mod damage_tests;
+mod disk;
+mod erasures;
 mod failure;
 #[cfg(test)]
 mod fault_tests;
 mod file;
 mod frozen;
+mod head;
 mod hold;
 mod queue;
 mod read;
+mod scrub;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod usage;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -35,16 +40,19 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use super::embedding::vector::Vector;
+use super::erasure::{self, Erased, Erasures};
 use super::record::Record;
 use super::scope::Scope;
 use super::store::{
-    Audit, Backlog, Change, Changed, Elsewhere, Loaded, MemoryStore, Page, Pending, Position,
-    Selection, StoreError,
+    Applied, Audit, Backlog, Change, Changed, Elsewhere, Fate, Loaded, MemoryStore, Page, Pending,
+    Position, Selection, StoreError,
 };
 use super::usage::{Day, Row};
 use crate::error::Fault;
+use disk::Disk;
 pub use file::FILE;
-use hold::{Access, Disk, Hold};
+use hold::{Access, Hold};
+use read::Range;
 use tables::Tables;
 
 /// The embedded store. Its clones are the same store.
@@ -134,6 +142,16 @@ fn write<T>(
     }
 }
 
+fn carry_out(tables: &mut Tables<'_>, changes: &[Change]) -> Result<Vec<Fate>, redb::Error> {
+    let begun = changes.iter().filter_map(|it| it.begun().1);
+    let erasures = match begun.map(|begun| begun.at).min() {
+        Some(since) => tables.erasures.newer(since, erasure::now(), tables.alarm)?,
+        None => Erasures::default(),
+    };
+    let carry_out = |change| tables.change(change, &erasures);
+    changes.iter().map(carry_out).collect()
+}
+
 #[async_trait]
 impl MemoryStore for Embedded {
     async fn load(&self, scope: &Scope) -> Result<Loaded, StoreError> {
@@ -142,11 +160,10 @@ impl MemoryStore for Embedded {
             .await
     }
 
-    async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Changed>, StoreError> {
-        let apply =
-            move |tables: &mut Tables<'_>| changes.iter().try_for_each(|it| tables.change(it));
-        let ((), changed) = self.write(apply).await?;
-        Ok(changed)
+    async fn apply(&self, changes: Vec<Change>) -> Result<Applied, StoreError> {
+        let apply = move |tables: &mut Tables<'_>| carry_out(tables, &changes);
+        let (fates, changed) = self.write(apply).await?;
+        Ok(Applied { changed, fates })
     }
 
     async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<Record>, StoreError> {
@@ -163,24 +180,46 @@ impl MemoryStore for Embedded {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let (tenant, selection) = (tenant.to_owned(), selection.clone());
-        self.read(move |db, alarm| read::list(db, &tenant, &selection, (before, limit), alarm))
+        let range = Range {
+            before,
+            limit,
+            counted: true,
+        };
+        self.read(move |db, alarm| read::list(db, &tenant, &selection, range, alarm))
             .await
     }
 
-    async fn delete(
+    async fn part(
         &self,
         tenant: &str,
         selection: &Selection,
-    ) -> Result<(u64, Vec<Changed>), StoreError> {
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> Result<(Vec<Record>, bool), StoreError> {
         let (tenant, selection) = (tenant.to_owned(), selection.clone());
-        self.write(move |tables| {
-            let mut removed = 0;
-            for (scope, id) in tables.selected(&tenant, &selection)? {
-                removed += u64::from(tables.remove(&scope, id)?);
-            }
-            Ok(removed)
+        let range = Range {
+            before,
+            limit,
+            counted: false,
+        };
+        let page = self.read(move |db, alarm| read::list(db, &tenant, &selection, range, alarm));
+        let page = page.await?;
+        Ok((page.records, page.more))
+    }
+
+    async fn erase(&self, tenant: &str, selection: &Selection) -> Result<Erased, StoreError> {
+        let (tenant, selection) = (tenant.to_owned(), selection.clone());
+        let erase = move |tables: &mut Tables<'_>| {
+            let at = erasure::now();
+            tables.erasures.note(&tenant, &selection, at)?;
+            Ok((tables.erase(&tenant, &selection)?, at))
+        };
+        let ((records, at), changed) = self.write(erase).await?;
+        Ok(Erased {
+            records,
+            changed,
+            at,
         })
-        .await
     }
 
     async fn scan(
@@ -226,18 +265,15 @@ impl MemoryStore for Embedded {
         &self,
         claimed: &Pending,
         changes: Vec<Change>,
-    ) -> Result<Option<Vec<Changed>>, StoreError> {
+    ) -> Result<Option<Applied>, StoreError> {
         let claimed = claimed.clone();
         let finish = move |tables: &mut Tables<'_>| {
             let holds = tables.queue.release(&claimed)?
                 && tables.has_all(&claimed.scope, &claimed.records)?;
-            if holds {
-                changes.iter().try_for_each(|it| tables.change(it))?;
-            }
-            Ok(holds)
+            holds.then(|| carry_out(tables, &changes)).transpose()
         };
-        let (done, changed) = self.write(finish).await?;
-        Ok(done.then_some(changed))
+        let (fates, changed) = self.write(finish).await?;
+        Ok(fates.map(|fates| Applied { changed, fates }))
     }
 
     async fn postpone(&self, claimed: &Pending, due: i64) -> Result<(), StoreError> {
@@ -273,6 +309,23 @@ impl MemoryStore for Embedded {
 
     async fn audit(&self) -> Result<Audit, StoreError> {
         self.read(|db, _| read::audit(db)).await
+    }
+
+    async fn scrub(&self) -> Result<(), StoreError> {
+        self.blocking(Hold::scrub).await
+    }
+
+    fn set_aside(&self) -> Vec<PathBuf> {
+        scrub::set_aside(self.hold.folder()).unwrap_or_default()
+    }
+
+    async fn destroy(&self, file: &Path) -> Result<(), StoreError> {
+        let file = file.to_owned();
+        self.blocking(move |_| {
+            scrub::destroy(&file)
+                .map_err(|error| StoreError::Unavailable(format!("{}: {error}", file.display())))
+        })
+        .await
     }
 
     fn elsewhere(&self) -> broadcast::Receiver<Elsewhere> {

@@ -6,9 +6,10 @@ use std::ops::Bound;
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableError};
 use uuid::Uuid;
 
+use super::head::{Head, head};
 use super::tables::{
-    CONVERSATIONS, Definition, Head, IDS, Listed, RECORDS, SCOPES, VECTORS, as_range, head, joined,
-    split_key, within,
+    CONVERSATIONS, Definition, IDS, Listed, RECORDS, SCOPES, VECTORS, as_range, joined, split_key,
+    within,
 };
 use crate::memory::embedding::vector::Vector;
 use crate::memory::record::{Names, Record, conversation_key};
@@ -108,11 +109,19 @@ pub fn get(
     fetch(&open(&transaction, RECORDS)?, &scope, id, alarm)
 }
 
+/// Which records of a list, and whether all are counted.
+#[derive(Clone, Copy)]
+pub struct Range {
+    pub before: Option<Uuid>,
+    pub limit: usize,
+    pub counted: bool,
+}
+
 pub fn list(
     database: &Database,
     tenant: &str,
     selection: &Selection,
-    (before, limit): (Option<Uuid>, usize),
+    listed: Range,
     alarm: Alarm<'_>,
 ) -> Result<Page, redb::Error> {
     let transaction = database.begin_read()?;
@@ -122,12 +131,12 @@ pub fn list(
         Listed::Ids(prefix) => (open(&transaction, IDS)?, prefix, None),
         Listed::Conversations(prefix, only) => (open(&transaction, CONVERSATIONS)?, prefix, only),
     };
-    let mut page = Page {
-        total: total(&transaction, &table, &prefix, (selection, only.as_ref()))?,
-        ..Page::default()
-    };
+    let mut page = Page::default();
+    if listed.counted {
+        page.total = total(&transaction, &table, &prefix, (selection, only.as_ref()))?;
+    }
     let mut range = within(&prefix);
-    if let Some(before) = before {
+    if let Some(before) = listed.before {
         range.1 = Bound::Excluded(joined(prefix, before.as_bytes()));
     }
     for entry in table.range::<&[u8]>(as_range(&range))?.rev() {
@@ -152,7 +161,7 @@ pub fn list(
             }
         };
         let Some(record) = record else { continue };
-        if page.records.len() == limit {
+        if page.records.len() == listed.limit {
             page.more = true;
             break;
         }

@@ -9,6 +9,8 @@
 //! | `vectors` | scope, id | checksum, space, hash of the text, 8 bits a dimension |
 //! | `pending` | scope, id of the first record | checksum, when due, failures, records |
 //! | `due` | when due, key of `pending` | |
+//! | `erasures` | tenant, what was erased | checksum, when |
+//! | `erased` | when, key of `erasures` | |
 //! | `about` | `format` | the oldest format that a program must know |
 //!
 //! Ids are version 7, so each table is in the order of creation within its prefix.
@@ -17,19 +19,18 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use jiff::Timestamp;
-use redb::{
-    Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableHandle,
-    WriteTransaction,
-};
+use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use uuid::Uuid;
-use xxhash_rust::xxh3::xxh3_64;
 
-use super::queue::{DUE, PENDING, Queue};
+use super::erasures::Kept;
+use super::head::{Head, head};
+use super::queue::Queue;
 use super::read::Alarm;
 use crate::memory::embedding::vector::Vector;
+use crate::memory::erasure::Erasures;
 use crate::memory::record::{Record, conversation_key};
 use crate::memory::scope::{Holder, Scope, tenant_key};
-use crate::memory::store::{Change, Changed, Selection};
+use crate::memory::store::{Change, Changed, Fate, Selection};
 
 pub type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 pub const RECORDS: Definition = TableDefinition::new("records");
@@ -37,65 +38,6 @@ pub const IDS: Definition = TableDefinition::new("ids");
 pub const CONVERSATIONS: Definition = TableDefinition::new("conversations");
 pub const SCOPES: Definition = TableDefinition::new("scopes");
 pub const VECTORS: Definition = TableDefinition::new("vectors");
-const ABOUT: Definition = TableDefinition::new("about");
-const TABLES: [Definition; 8] = [
-    RECORDS,
-    IDS,
-    CONVERSATIONS,
-    SCOPES,
-    VECTORS,
-    PENDING,
-    DUE,
-    ABOUT,
-];
-
-/// What a program must know to use the file. It rises with what one that does not know it would
-/// spoil, and not with tables that may be left alone. A file that does not say has the first.
-pub const FORMAT: u32 = 1;
-const FORMAT_KEY: &[u8] = b"format";
-
-/// Whose a redb file is.
-pub enum Kind {
-    Ours,
-    /// Of a format that is not known here.
-    Newer(u32),
-    Other,
-}
-
-/// Makes the tables that are missing, unless the file is another's.
-pub fn prepare(database: &Database) -> Result<Kind, redb::Error> {
-    let transaction = database.begin_read()?;
-    let names = transaction.list_tables()?.map(|it| it.name().to_owned());
-    let names: Vec<String> = names.collect();
-    if !names.is_empty() && !names.iter().any(|name| name == RECORDS.name()) {
-        return Ok(Kind::Other);
-    }
-    if names.iter().any(|name| name == ABOUT.name()) {
-        let format = transaction.open_table(ABOUT)?.get(FORMAT_KEY)?;
-        let format = format.and_then(|value| value.value().try_into().ok().map(u32::from_be_bytes));
-        if let Some(newer) = format.filter(|format| *format > FORMAT) {
-            return Ok(Kind::Newer(newer));
-        }
-    }
-    // A store that has its tables is opened without a write of ours.
-    if TABLES
-        .iter()
-        .all(|table| names.iter().any(|name| name == table.name()))
-    {
-        return Ok(Kind::Ours);
-    }
-    let transaction = database.begin_write()?;
-    for table in TABLES {
-        transaction.open_table(table)?;
-    }
-    let format = FORMAT.to_be_bytes();
-    transaction
-        .open_table(ABOUT)?
-        .insert(FORMAT_KEY, format.as_slice())?;
-    transaction.commit()?;
-    Ok(Kind::Ours)
-}
-
 const ID_BYTES: usize = 16;
 
 /// The keys that begin with `prefix`.
@@ -114,48 +56,6 @@ pub fn within(prefix: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
 pub fn split_key(key: &[u8]) -> Option<(&[u8], Uuid)> {
     let (prefix, id) = key.split_last_chunk::<ID_BYTES>()?;
     Some((prefix, Uuid::from_bytes(*id)))
-}
-
-/// A scope's version and number of records.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Head {
-    pub version: u64,
-    pub records: u64,
-}
-
-impl Head {
-    pub fn encode(self, key: &[u8]) -> Vec<u8> {
-        let mut content = self.version.to_be_bytes().to_vec();
-        content.extend_from_slice(&self.records.to_be_bytes());
-        let mut value = head_sum(key, &content).to_vec();
-        value.extend(content);
-        value
-    }
-
-    pub fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
-        let (sum, content) = value.split_first_chunk::<8>()?;
-        let (version, records) = content.split_first_chunk::<8>()?;
-        let records = records.try_into().ok()?;
-        (*sum == head_sum(key, content)).then(|| Self {
-            version: u64::from_be_bytes(*version),
-            records: u64::from_be_bytes(records),
-        })
-    }
-}
-
-fn head_sum(key: &[u8], content: &[u8]) -> [u8; 8] {
-    (xxh3_64(content) ^ xxh3_64(key).rotate_left(32)).to_be_bytes()
-}
-
-/// Reads a scope's head; one that is not there is all zero, one that is corrupt is `None`.
-pub fn head(
-    scopes: &impl ReadableTable<&'static [u8], &'static [u8]>,
-    key: &[u8],
-) -> Result<Option<Head>, redb::Error> {
-    Ok(match scopes.get(key)? {
-        None => Some(Head::default()),
-        Some(value) => Head::decode(key, value.value()),
-    })
 }
 
 /// Where the keys of a selection stand.
@@ -186,9 +86,10 @@ pub struct Tables<'t> {
     scopes: Table<'t, &'static [u8], &'static [u8]>,
     vectors: Table<'t, &'static [u8], &'static [u8]>,
     pub queue: Queue<'t>,
+    pub erasures: Kept<'t>,
     /// Heads of the scopes that this transaction changes.
     heads: BTreeMap<Vec<u8>, (Scope, Head)>,
-    alarm: Alarm<'t>,
+    pub alarm: Alarm<'t>,
 }
 
 impl<'t> Tables<'t> {
@@ -200,17 +101,35 @@ impl<'t> Tables<'t> {
             scopes: transaction.open_table(SCOPES)?,
             vectors: transaction.open_table(VECTORS)?,
             queue: Queue::open(transaction)?,
+            erasures: Kept::open(transaction)?,
             heads: BTreeMap::new(),
             alarm,
         })
     }
 
-    pub fn change(&mut self, change: &Change) -> Result<(), redb::Error> {
-        match change {
-            Change::Put(record) => self.put(record),
-            Change::Remove { scope, id } => self.remove(scope, *id).map(|_| ()),
-            Change::Extract(pending) => self.queue.put(pending),
+    /// Carries out a change, unless an erasure concerns it.
+    pub fn change(&mut self, change: &Change, erasures: &Erasures) -> Result<Fate, redb::Error> {
+        let (change, begun) = change.begun();
+        if begun.is_some_and(|begun| erasures.concern(change.scope(), begun)) {
+            return Ok(Fate::Erased);
         }
+        match change {
+            Change::Put(record) => self.put(record)?,
+            Change::Update { record, otherwise } => {
+                if self.has_all(&record.scope, &[record.id])? {
+                    self.put(record)?;
+                } else if let Some(record) = otherwise {
+                    self.put(record)?;
+                    return Ok(Fate::Otherwise);
+                } else {
+                    return Ok(Fate::Gone);
+                }
+            }
+            Change::Remove { scope, id } => drop(self.remove(scope, *id)?),
+            Change::Extract(pending) => self.queue.put(pending)?,
+            Change::Begun(_, change) => return self.change(change, erasures),
+        }
+        Ok(Fate::Done)
     }
 
     fn put(&mut self, record: &Record) -> Result<(), redb::Error> {
@@ -219,10 +138,10 @@ impl<'t> Tables<'t> {
         self.head(&record.scope)?;
         let value = record.encode(&key);
         let old = self.records.insert(key.as_slice(), value.as_slice())?;
-        if old.is_some() {
-            return Ok(());
+        let old = old.map(|old| Record::decode(&record.scope, &key, old.value()));
+        if let Some(old) = old {
+            return self.moved(old, record);
         }
-        drop(old);
         self.head(&record.scope)?.records += 1;
         let mut holder = Vec::new();
         record.scope.holder().append_to(&mut holder);
@@ -230,12 +149,36 @@ impl<'t> Tables<'t> {
         let tenant = record.scope.tenant();
         self.ids
             .insert(joined(tenant_key(tenant), id).as_slice(), holder.as_slice())?;
+        self.list(record, &holder)
+    }
+
+    /// Lists a record with the conversation that it is in.
+    fn list(&mut self, record: &Record, holder: &[u8]) -> Result<(), redb::Error> {
         if let Some(conversation) = &record.conversation {
-            let key = joined(conversation_key(tenant, conversation), id);
-            self.conversations
-                .insert(key.as_slice(), holder.as_slice())?;
+            let key = conversation_key(record.scope.tenant(), conversation);
+            let key = joined(key, record.id.as_bytes());
+            self.conversations.insert(key.as_slice(), holder)?;
         }
         Ok(())
+    }
+
+    /// Lists a record where it is now, in place of where the `old` one was, if that can say.
+    fn moved(&mut self, old: Option<Record>, record: &Record) -> Result<(), redb::Error> {
+        let tenant = record.scope.tenant();
+        match old {
+            Some(old) if old.conversation == record.conversation => return Ok(()),
+            Some(old) => {
+                if let Some(conversation) = old.conversation {
+                    let key = conversation_key(tenant, &conversation);
+                    let key = joined(key, record.id.as_bytes());
+                    self.conversations.remove(key.as_slice())?;
+                }
+            }
+            None => self.unlist(tenant, record.id)?,
+        }
+        let mut holder = Vec::new();
+        record.scope.holder().append_to(&mut holder);
+        self.list(record, &holder)
     }
 
     /// Whether it was there.
@@ -253,11 +196,34 @@ impl<'t> Tables<'t> {
         let tenant = scope.tenant();
         let id_key = joined(tenant_key(tenant), id.as_bytes());
         self.ids.remove(id_key.as_slice())?;
-        if let Some(conversation) = removed.and_then(|it| it.conversation) {
-            let key = joined(conversation_key(tenant, &conversation), id.as_bytes());
-            self.conversations.remove(key.as_slice())?;
+        match removed {
+            Some(removed) => {
+                if let Some(conversation) = removed.conversation {
+                    let key = joined(conversation_key(tenant, &conversation), id.as_bytes());
+                    self.conversations.remove(key.as_slice())?;
+                }
+            }
+            None => self.unlist(tenant, id)?,
         }
         Ok(true)
+    }
+
+    /// Removes a record from the conversation that it was in, which it cannot say any more.
+    fn unlist(&mut self, tenant: &str, id: Uuid) -> Result<(), redb::Error> {
+        let of_tenant = within(&tenant_key(tenant));
+        let mut entries = self.conversations.range::<&[u8]>(as_range(&of_tenant))?;
+        let found = entries.find_map(|entry| match entry {
+            Ok((key, _)) => key
+                .value()
+                .ends_with(id.as_bytes())
+                .then(|| Ok(key.value().to_vec())),
+            Err(error) => Some(Err(error)),
+        });
+        drop(entries);
+        if let Some(key) = found.transpose()? {
+            self.conversations.remove(key.as_slice())?;
+        }
+        Ok(())
     }
 
     /// Whether every one of these records is there.
@@ -286,15 +252,25 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
+    /// Removes what is selected; how many records that were.
+    pub fn erase(&mut self, tenant: &str, selection: &Selection) -> Result<u64, redb::Error> {
+        let mut removed = 0;
+        for (scope, id) in self.selected(tenant, selection)? {
+            removed += u64::from(self.remove(&scope, id)?);
+        }
+        Ok(removed)
+    }
+
     /// What a selection names, as scope and id.
-    pub fn selected(
+    fn selected(
         &self,
         tenant: &str,
         selection: &Selection,
     ) -> Result<Vec<(Scope, Uuid)>, redb::Error> {
         let mut found = Vec::new();
         match Listed::of(tenant, selection) {
-            Listed::Records(prefix) => {
+            // By the records themselves: nothing that a lookup table lost is left.
+            Listed::Records(prefix) | Listed::Ids(prefix) => {
                 for entry in self.records.range::<&[u8]>(as_range(&within(&prefix)))? {
                     let (key, _) = entry?;
                     if let Some((scope, id)) = split_key(key.value())
@@ -304,7 +280,6 @@ impl<'t> Tables<'t> {
                     }
                 }
             }
-            Listed::Ids(prefix) => collect(&self.ids, tenant, &prefix, None, &mut found)?,
             Listed::Conversations(prefix, holder) => collect(
                 &self.conversations,
                 tenant,

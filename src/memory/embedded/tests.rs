@@ -149,3 +149,76 @@ proptest! {
         check_damaged(&Embedded::open(folder.path()).unwrap(), &records);
     }
 }
+
+/// Whether any file of a folder holds these bytes.
+fn holds(folder: &Path, bytes: &[u8]) -> bool {
+    let holds = |path: &Path| {
+        let file = std::fs::read(path).unwrap();
+        memchr::memmem::find(&file, bytes).is_some()
+    };
+    let files = std::fs::read_dir(folder).unwrap();
+    let mut paths = files.map(|entry| entry.unwrap().path());
+    paths.any(|path| holds(&path))
+}
+
+#[tokio::test]
+async fn what_was_erased_is_on_the_disk_until_it_is_scrubbed_and_nothing_else_is_lost() {
+    const SECRET: &str = "xyzzy-7731-plugh";
+    let folder = tempfile::tempdir().unwrap();
+    let store = Embedded::open(folder.path()).unwrap();
+    // Damaged long ago, with the same in it.
+    let aside = folder
+        .path()
+        .join("memory.redb.corrupt-20260101T000000.000");
+    std::fs::write(&aside, format!("torn pages and {SECRET} among them")).unwrap();
+    // Enough that trees have branches, and texts of several pages.
+    let mut records: Vec<_> = (0..2000).map(|n| record("bob", n)).collect();
+    for n in 0..60 {
+        let mut secret = record("ann", n);
+        secret.text = format!("{n} {SECRET} {}", "and so on ".repeat(n * 20));
+        secret.replace_text(
+            format!("{SECRET} again"),
+            crate::memory::record::Reason::Edited,
+            5,
+        );
+        records.insert(n * 30, secret);
+    }
+    let vector = Vector::new(1, &records[0].text, &[0.5; 8]).unwrap();
+    put(&store, &records).await;
+    store
+        .put_vectors(vec![(scope("ann"), records[0].id, vector)])
+        .await
+        .unwrap();
+    let before = erasure::now();
+    let of_ann = Selection::Scope(scope("ann"));
+    assert_eq!(store.erase("tenant", &of_ann).await.unwrap().records, 60);
+    assert!(
+        holds(folder.path(), SECRET.as_bytes()),
+        "or there is nothing to scrub"
+    );
+
+    store.scrub().await.unwrap();
+    assert_eq!(store.set_aside(), [aside.clone()]);
+    store.destroy(&aside).await.unwrap();
+    assert!(!holds(folder.path(), SECRET.as_bytes()));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    // The store goes on, and mends a scrub that was broken off.
+    std::fs::write(folder.path().join("memory.redb.new"), SECRET).unwrap();
+    put(&store, &[record("eve", 1)]).await;
+    store.scrub().await.unwrap();
+    assert!(!holds(folder.path(), SECRET.as_bytes()));
+    records.retain(|it| it.scope == scope("bob"));
+    let mut loaded = store.load(&scope("bob")).await.unwrap();
+    loaded.records.sort_by_key(|it| it.id);
+    records.sort_by_key(|it| it.id);
+    assert!(loaded.records == records);
+    let audit = store.audit().await.unwrap();
+    assert_eq!((audit.records, audit.corrupt, audit.orphans), (2001, 0, 0));
+    drop(store);
+    let store = Embedded::open(folder.path()).unwrap();
+    assert_eq!((store.count().await.unwrap(), store.corrupt()), (2001, 0));
+    // What began before the erasure is still not saved.
+    let late = crate::memory::store_tests::begun(&record("ann", 1), before);
+    let fates = store.apply(vec![late]).await.unwrap().fates;
+    assert_eq!(fates, [crate::memory::store::Fate::Erased]);
+}

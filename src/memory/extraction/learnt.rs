@@ -41,6 +41,15 @@ impl Changes {
         self.facts.push(fact);
     }
 
+    /// Brings up to date what is there, unless somebody has deleted it since.
+    fn update(&mut self, record: Record, fact: Fact) {
+        self.changes.push(Change::Update {
+            record,
+            otherwise: None,
+        });
+        self.facts.push(fact);
+    }
+
     pub fn count(&self, counters: &Counters) {
         for fact in &self.facts {
             counters.fact(*fact, 1);
@@ -62,7 +71,7 @@ impl Learnt {
                 if fingerprint(&fact.text) != fingerprint(text) {
                     fact.replace_text(text.clone(), Reason::Superseded, self.said_at);
                 }
-                changes.put(self.heard_again(fact), Fact::Updated);
+                changes.update(self.heard_again(fact), Fact::Updated);
             }
         }
         for id in &self.verdict.retire {
@@ -89,7 +98,7 @@ impl Learnt {
             match known.filter(|known| !touched.contains(&known.id)) {
                 None => changes.put(self.new_fact(text.clone()), Fact::Added),
                 Some(known) if is_fact(&known) => {
-                    changes.put(self.heard_again(Record::clone(&known)), Fact::Known);
+                    changes.update(self.heard_again(Record::clone(&known)), Fact::Known);
                 }
                 Some(_) => changes.facts.push(Fact::Known),
             }

@@ -9,8 +9,7 @@ use super::worker::{Pace, Step};
 use crate::memory::Memory;
 use crate::memory::record::{Record, Source};
 use crate::memory::scope::Scope;
-use crate::memory::store::{Change, Pending, Selection};
-use crate::memory::transfer::ImportError;
+use crate::memory::store::{Change, Pending, Selection, StoreError};
 
 /// Exchanges that are queued at once.
 const CHUNK: usize = 1000;
@@ -56,13 +55,12 @@ impl Memory {
     /// # Errors
     ///
     /// The store's. What was queued before is queued.
-    pub async fn queue_again(&self, of: Option<(&str, &Selection)>) -> Result<u64, ImportError> {
+    pub async fn queue_again(&self, of: Option<(&str, &Selection)>) -> Result<u64, StoreError> {
         let mut said = Vec::new();
-        let mut visit = |records: &[Record]| -> Result<(), ImportError> {
+        let mut parts = self.parts(of);
+        while let Some(records) = self.next_part(&mut parts).await? {
             said.extend(records.iter().filter_map(Said::of));
-            Ok(())
-        };
-        self.each(of, &mut visit).await?;
+        }
         said.sort();
         let mut exchanges: Vec<Pending> = Vec::new();
         for (at, this) in said.iter().enumerate() {

@@ -85,6 +85,7 @@ async fn said(memory: &Memory, user: &str, text: &str, minutes: i64) {
         user_name: None,
         asked: None,
         history: crate::memory::History::default(),
+        began: 0,
         now: NOW + minutes * 60_000,
     });
     assert!(memory.drain(Duration::from_secs(60)).await);
@@ -381,7 +382,7 @@ async fn what_was_deleted_in_the_meantime_does_not_come_back() {
     assert_eq!(extracted(&memory, Extracted::Gone), 1);
 
     memory.queue_again(None).await.unwrap();
-    memory.delete_all("tenant", Selection::All).await.unwrap();
+    memory.erase("tenant", Selection::All).await.unwrap();
     assert_eq!(backlog(&memory).await, (0, 0));
 }
 

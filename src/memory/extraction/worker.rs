@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::learnt::{Learnt, is_fact};
@@ -12,6 +12,7 @@ use super::prompt::Asked;
 use super::{Extraction, Feed, ModelError};
 use crate::memory::cache::Scopes;
 use crate::memory::index::Query;
+use crate::memory::queue::WeakJobs;
 use crate::memory::ranking::Unwanted;
 use crate::memory::record::Record;
 use crate::memory::stats::{Counters, Extracted};
@@ -46,7 +47,7 @@ pub struct Worker {
     pub store: Arc<dyn MemoryStore>,
     pub scopes: Scopes,
     pub counters: Arc<Counters>,
-    pub jobs: mpsc::WeakSender<Job>,
+    pub jobs: WeakJobs,
 }
 
 /// What one look at the queue came to.

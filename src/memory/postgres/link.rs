@@ -1,20 +1,26 @@
 //! The one connection that is always there: it prepares the schema, hears what other gateways
 //! write, and tells whether the database can be reached.
+//!
+//! It knows whether it hears. At each beat it sends itself a notification through the server and
+//! asks the server's role; now and then it looks where a new connection leads. A server that was
+//! replaced and lives on answers as well as ever, and tells of nothing.
 
 use std::future::poll_fn;
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{AsyncMessage, Client};
+use tokio_postgres::{AsyncMessage, Client, Notification};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::failure::Failure;
 use super::schema;
+use super::server::Server;
 use super::target::{CONNECT, Target};
 use crate::memory::scope::Scope;
 use crate::memory::store::Elsewhere;
@@ -22,8 +28,11 @@ use crate::memory::store::Elsewhere;
 /// The channel of notifications.
 pub const CHANNEL: &str = "yychat_memory";
 
-/// How often the database is asked whether it is there, and how long it may take to say so.
-const PING: Duration = Duration::from_secs(5);
+/// How often the link looks whether it hears, and how long that may take.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// At every which beat it looks where a new connection leads.
+const PROBE: u32 = 3;
 
 /// How long the schema may take to be brought up to date, in a database of any size.
 const MIGRATE: Duration = Duration::from_secs(600);
@@ -50,6 +59,13 @@ pub struct Link {
     pub elsewhere: broadcast::Sender<Elsewhere>,
     /// Has the database asked at once.
     pub suspect: Notify,
+    /// The last beat that came back.
+    heard: watch::Sender<u32>,
+    /// Where the connection leads, and since when.
+    server: Mutex<Option<(Server, Instant)>>,
+    /// Why new connections cannot be made.
+    closed: Mutex<Option<String>>,
+    ahead: AtomicI64,
 }
 
 impl Link {
@@ -59,7 +75,43 @@ impl Link {
             state: watch::Sender::new(State::Down("it has not been reached yet".into())),
             elsewhere: broadcast::channel(1024).0,
             suspect: Notify::new(),
+            heard: watch::Sender::new(0),
+            server: Mutex::default(),
+            closed: Mutex::default(),
+            ahead: AtomicI64::new(0),
         }
+    }
+
+    /// Microseconds that the server's clock is ahead of this machine's.
+    pub fn clock_ahead(&self) -> i64 {
+        self.ahead.load(Ordering::Relaxed)
+    }
+
+    /// What is wrong, as far as it is known.
+    pub fn trouble(&self) -> Option<String> {
+        if let State::Down(why) = &*self.state.borrow() {
+            return Some(why.clone());
+        }
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let no_new = |why| format!("no new connection can be made: {why}");
+        closed.as_ref().map(no_new)
+    }
+
+    /// Whether a connection leads to the server that the link is with.
+    pub async fn is_with(&self, client: &Client) -> Result<bool, Failure> {
+        let (server, _) = Server::of(client).await?;
+        Ok(self.is_at(&server))
+    }
+
+    fn is_at(&self, other: &Server) -> bool {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        server.as_ref().is_some_and(|(server, _)| server == other)
+    }
+
+    /// Whether a connection of that age was made before the link was.
+    pub fn is_later_than(&self, made: Instant) -> bool {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        server.as_ref().is_none_or(|(_, since)| *since > made)
     }
 
     /// The notification of a change of this scope.
@@ -86,8 +138,24 @@ impl Link {
             .send(scope.map_or(Elsewhere::Everything, Elsewhere::Scope));
     }
 
-    /// Holds the connection for good, and makes it anew when it breaks. `first` is told how the
-    /// first try went.
+    fn notified(&self, notification: &Notification) {
+        match notification.channel() {
+            CHANNEL => self.heard(notification.payload()),
+            _ => {
+                // Whatever cannot be read is no beat of ours.
+                let beat = notification.payload().parse().unwrap_or(0);
+                self.heard.send_replace(beat);
+            }
+        }
+    }
+
+    /// The channel of this gateway's own beats, which no other hears.
+    fn own_channel(&self) -> String {
+        format!("yychat_beat_{}", self.me.simple())
+    }
+
+    /// Holds the connection for good, and makes it anew when it breaks or hears nothing any more.
+    /// `first` is told how the first try went.
     pub async fn keep(self: Arc<Self>, target: Target, first: mpsc::Sender<Result<(), Failure>>) {
         let mut first = Some(first);
         let mut last = String::new();
@@ -120,6 +188,9 @@ impl Link {
             Ok(connection) => connection,
             Err(failure) => return failure,
         };
+        if let Err(failure) = self.beat(&client, 1).await {
+            return failure;
+        }
         // It may have changed while nobody listened.
         let _ = self.elsewhere.send(Elsewhere::Everything);
         self.state.send_replace(State::Up);
@@ -127,20 +198,77 @@ impl Link {
         if let Some(first) = first.take() {
             let _ = first.send(Ok(()));
         }
-        loop {
-            tokio::select! {
+        let mut probed = Instant::now();
+        for beat in 2.. {
+            let suspected = tokio::select! {
                 why = &mut ended => {
                     return why.unwrap_or_else(|e| Failure::Unavailable(e.to_string()));
                 }
-                () = sleep(PING) => {}
-                () = self.suspect.notified() => {}
+                () = sleep(BEAT) => false,
+                () = self.suspect.notified() => true,
+            };
+            if let Err(failure) = self.beat(&client, beat).await {
+                return failure;
             }
-            match timeout(PING, client.batch_execute("")).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return error.into(),
-                Err(_) => return no_answer(),
+            let is_due = match suspected {
+                true => probed.elapsed() >= RETRY,
+                false => probed.elapsed() >= PROBE * BEAT,
+            };
+            if is_due {
+                if let Err(failure) = self.probe(target).await {
+                    return failure;
+                }
+                probed = Instant::now();
             }
         }
+        no_answer()
+    }
+
+    /// Has the server send this gateway a notification and tell its role, and waits for both.
+    async fn beat(&self, client: &Client, beat: u32) -> Result<(), Failure> {
+        let (channel, number) = (self.own_channel(), beat.to_string());
+        let asked = async {
+            let sql = "SELECT pg_notify($1, $2)";
+            client.query_one(sql, &[&channel, &number]).await?;
+            Server::of(client).await
+        };
+        let answered = timeout(BEAT, asked).await;
+        let (server, ahead) = answered.unwrap_or_else(|_| Err(no_answer()))?;
+        server.writable()?;
+        self.ahead.store(ahead, Ordering::Relaxed);
+        let mut heard = self.heard.subscribe();
+        let came = timeout(BEAT, heard.wait_for(|heard| *heard >= beat)).await;
+        came.map(|_| ()).map_err(|_| {
+            let what = "it sends no notifications: a pooler before it must leave sessions whole";
+            Failure::Unavailable(what.into())
+        })
+    }
+
+    /// Looks where a new connection leads. That none can be made is no end of this one.
+    async fn probe(&self, target: &Target) -> Result<(), Failure> {
+        let looked = async {
+            let (client, connection) = target.config.connect(target.tls.clone()).await?;
+            let _driven = AbortOnDropHandle::new(tokio::spawn(connection));
+            Server::of(&client).await
+        };
+        let looked = timeout(CONNECT, looked).await;
+        let why = match looked.unwrap_or_else(|_| Err(no_answer())) {
+            Ok((server, _)) if self.is_at(&server) => None,
+            Ok((server, _)) => {
+                server.writable()?;
+                let why = "another server has taken this one's place";
+                return Err(Failure::Unavailable(why.into()));
+            }
+            Err(failure) => Some(failure.to_string()),
+        };
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = &why
+            && closed.is_none()
+        {
+            tracing::warn!(%error, "memory store takes no new connection");
+        }
+        *closed = why;
+        Ok(())
     }
 
     async fn prepare(
@@ -154,7 +282,7 @@ impl Link {
         let ended = AbortOnDropHandle::new(tokio::spawn(async move {
             loop {
                 match poll_fn(|cx| connection.poll_message(cx)).await {
-                    Some(Ok(AsyncMessage::Notification(news))) => link.heard(news.payload()),
+                    Some(Ok(AsyncMessage::Notification(news))) => link.notified(&news),
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return error.into(),
                     None => return Failure::Unavailable("the connection was closed".into()),
@@ -162,8 +290,16 @@ impl Link {
             }
         }));
         let ready = async {
+            let (server, ahead) = Server::of(&client).await?;
+            let server = server.writable()?;
             schema::migrate(&mut client).await?;
-            client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
+            let own = self.own_channel();
+            let listen = format!("LISTEN {CHANNEL}; LISTEN {own}");
+            client.batch_execute(&listen).await?;
+            self.heard.send_replace(0);
+            self.ahead.store(ahead, Ordering::Relaxed);
+            let mut with = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+            *with = Some((server, Instant::now()));
             Ok(())
         };
         timeout(MIGRATE, ready)

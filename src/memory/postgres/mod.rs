@@ -7,14 +7,17 @@
 //! A database that cannot be reached makes every call fail at once, until the link has it back.
 
 mod audit;
+mod erasures;
 mod failure;
 mod link;
 #[cfg(test)]
 mod network_tests;
+mod pool;
 mod queue;
 mod read;
 mod row;
 mod schema;
+mod server;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -26,9 +29,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_postgres::{
-    Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime,
-};
+use deadpool_postgres::{Client, Pool};
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::Handle;
@@ -38,33 +39,26 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::embedding::vector::Vector;
+use super::erasure::Erased;
 use super::record::Record;
 use super::scope::Scope;
 use super::store::{
-    Audit, Backlog, Change, Changed, Elsewhere, Loaded, MemoryStore, Page, Pending, Position,
+    Applied, Audit, Backlog, Change, Elsewhere, Loaded, MemoryStore, Page, Pending, Position,
     Selection, StoreError,
 };
 use super::usage::{Day, Row};
 use crate::error::Fault;
 use failure::Failure;
 use link::{Link, State};
+use pool::Lease;
 use read::Selected;
 use target::{CONNECT, Target};
-
-/// Connections at most, beside the link's.
-const CONNECTIONS: usize = 8;
 
 /// How long a call may take, be it that the server is slow or that another holds a lock.
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// How long a look at everything may take.
 const AUDIT: Duration = Duration::from_secs(3600);
-
-/// Of each connection. A commit is acknowledged once it is on disk, whatever the server's default.
-const SETTINGS: &str = "SET statement_timeout = '30s'; \
-    SET idle_in_transaction_session_timeout = '30s'; \
-    SELECT set_config('synchronous_commit', 'on', false) \
-        WHERE current_setting('synchronous_commit') = 'off'";
 
 /// The store in PostgreSQL. Its clones are the same store.
 #[derive(Clone)]
@@ -91,9 +85,9 @@ impl Postgres {
     /// schema, or is not encoded in UTF-8.
     pub fn open(url: &SecretString, runtime: Handle) -> Result<Self, Fault> {
         let target = Target::parse(url.expose_secret())?;
-        let pool =
-            pool(&target).map_err(|error| Fault::new("memory", format!("no pool: {error}"), ""))?;
         let link = Arc::new(Link::new());
+        let pool = pool::pool(&target, &link)
+            .map_err(|error| Fault::new("memory", format!("no pool: {error}"), ""))?;
         let (first, reached) = mpsc::channel();
         let keeper = runtime.spawn(link.clone().keep(target, first));
         // Where it takes longer, it is out of reach for the time being.
@@ -167,16 +161,6 @@ async fn down(state: &mut watch::Receiver<State>) -> String {
     }
 }
 
-/// A connection that is closed when it is dropped: whoever had it did not come to an end with it.
-/// Taken out, it goes back to the pool.
-struct Lease(Option<Client>);
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.take().map(Client::take);
-    }
-}
-
 /// Counts what is found corrupt.
 #[derive(Debug, Default)]
 struct Alarm(AtomicU64);
@@ -191,29 +175,6 @@ impl Alarm {
     }
 }
 
-fn pool(target: &Target) -> Result<Pool, deadpool_postgres::BuildError> {
-    let recycling_method = RecyclingMethod::Fast;
-    let manager = Manager::from_config(
-        target.config.clone(),
-        target.tls.clone(),
-        ManagerConfig { recycling_method },
-    );
-    let settings = Hook::async_fn(|client, _| {
-        Box::pin(async move {
-            let set = client.batch_execute(SETTINGS).await;
-            set.map_err(HookError::Backend)
-        })
-    });
-    Pool::builder(manager)
-        .max_size(CONNECTIONS)
-        .runtime(Runtime::Tokio1)
-        .wait_timeout(Some(CONNECT))
-        .create_timeout(Some(CONNECT))
-        .recycle_timeout(Some(CONNECT))
-        .post_create(settings)
-        .build()
-}
-
 #[async_trait]
 impl MemoryStore for Postgres {
     async fn load(&self, scope: &Scope) -> Result<Loaded, StoreError> {
@@ -224,7 +185,7 @@ impl MemoryStore for Postgres {
         .await
     }
 
-    async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Changed>, StoreError> {
+    async fn apply(&self, changes: Vec<Change>) -> Result<Applied, StoreError> {
         let link = self.inner.link.clone();
         self.run(ANSWER, move |client, _| {
             Box::pin(async move { write::apply(client, &link, &changes).await })
@@ -236,6 +197,18 @@ impl MemoryStore for Postgres {
         let tenant = tenant.to_owned();
         self.run(ANSWER, move |client, alarm| {
             Box::pin(async move { read::get(client, &tenant, id, alarm).await })
+        })
+        .await
+    }
+
+    async fn holders(
+        &self,
+        tenant: &str,
+        ids: Vec<Uuid>,
+    ) -> Result<Vec<(Uuid, Scope)>, StoreError> {
+        let tenant = tenant.to_owned();
+        self.run(ANSWER, move |client, _| {
+            Box::pin(async move { read::holders(client, &tenant, &ids).await })
         })
         .await
     }
@@ -254,15 +227,28 @@ impl MemoryStore for Postgres {
         .await
     }
 
-    async fn delete(
+    async fn part(
         &self,
         tenant: &str,
         selection: &Selection,
-    ) -> Result<(u64, Vec<Changed>), StoreError> {
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> Result<(Vec<Record>, bool), StoreError> {
         let selected = Selected::new(tenant, selection);
+        self.run(ANSWER, move |client, alarm| {
+            Box::pin(async move {
+                let page = read::listed(client, &selected, (before, limit), alarm).await?;
+                Ok((page.records, page.more))
+            })
+        })
+        .await
+    }
+
+    async fn erase(&self, tenant: &str, selection: &Selection) -> Result<Erased, StoreError> {
+        let (tenant, selection) = (tenant.to_owned(), selection.clone());
         let link = self.inner.link.clone();
         self.run(ANSWER, move |client, _| {
-            Box::pin(async move { write::delete(client, &link, &selected).await })
+            Box::pin(async move { erasures::erase(client, &link, (&tenant, &selection)).await })
         })
         .await
     }
@@ -309,7 +295,7 @@ impl MemoryStore for Postgres {
         &self,
         claimed: &Pending,
         changes: Vec<Change>,
-    ) -> Result<Option<Vec<Changed>>, StoreError> {
+    ) -> Result<Option<Applied>, StoreError> {
         let (link, claimed) = (self.inner.link.clone(), claimed.clone());
         self.run(ANSWER, move |client, _| {
             Box::pin(async move { queue::finish(client, &link, &claimed, &changes).await })
@@ -355,6 +341,11 @@ impl MemoryStore for Postgres {
             .await
     }
 
+    async fn scrub(&self) -> Result<(), StoreError> {
+        self.run(AUDIT, |client, _| Box::pin(erasures::scrub(client)))
+            .await
+    }
+
     fn elsewhere(&self) -> broadcast::Receiver<Elsewhere> {
         self.inner.link.elsewhere.subscribe()
     }
@@ -364,9 +355,6 @@ impl MemoryStore for Postgres {
     }
 
     fn trouble(&self) -> Option<String> {
-        match &*self.inner.link.state.borrow() {
-            State::Up => None,
-            State::Down(why) => Some(why.clone()),
-        }
+        self.inner.link.trouble()
     }
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::tests::{Alive, until};
+use super::tests::{Alive, Server, until};
 use super::*;
 use crate::memory::store_tests::{put, record, scope};
 use crate::memory::{Memory, Outcome, RecallQuery};
@@ -20,11 +20,15 @@ use crate::memory::{Memory, Outcome, RecallQuery};
 /// What a client sends before anything else where it wants TLS: eight bytes, big endian.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// A TCP port that leads to the server's socket.
+/// A TCP port that leads to a server's socket.
 struct Front {
     address: SocketAddr,
     /// Nothing more goes through: neither bytes nor the end of them.
     hangs: watch::Sender<bool>,
+    /// Where new connections lead to; nowhere, if to nothing.
+    leads_to: watch::Sender<Option<PathBuf>>,
+    /// No notification comes through.
+    deaf: watch::Sender<bool>,
 }
 
 impl Front {
@@ -32,14 +36,19 @@ impl Front {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let hangs = watch::Sender::new(false);
-        let hang = hangs.subscribe();
+        let leads_to = watch::Sender::new(Some(socket));
+        let deaf = watch::Sender::new(false);
+        let (hang, lead, is_deaf) = (hangs.subscribe(), leads_to.subscribe(), deaf.subscribe());
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                let (socket, tls, mut hang) = (socket.clone(), tls.clone(), hang.clone());
+                let (tls, is_deaf, mut hang) = (tls.clone(), is_deaf.clone(), hang.clone());
+                let Some(socket) = lead.borrow().clone() else {
+                    continue;
+                };
                 tokio::spawn(async move {
                     // Held on to while it hangs, so that nobody sees its end.
-                    let mut serving = Box::pin(serve(client, socket, tls));
+                    let mut serving = Box::pin(serve(client, socket, (tls, is_deaf)));
                     let hung = async { drop(hang.wait_for(|hangs| *hangs).await) };
                     tokio::select! {
                         () = hung => pending().await,
@@ -48,7 +57,12 @@ impl Front {
                 });
             }
         });
-        Self { address, hangs }
+        Self {
+            address,
+            hangs,
+            leads_to,
+            deaf,
+        }
     }
 
     fn url(&self, host: &str, options: &str) -> String {
@@ -57,10 +71,14 @@ impl Front {
     }
 }
 
-async fn serve(mut client: TcpStream, socket: PathBuf, tls: Option<TlsAcceptor>) {
+async fn serve(
+    mut client: TcpStream,
+    socket: PathBuf,
+    (tls, deaf): (Option<TlsAcceptor>, watch::Receiver<bool>),
+) {
     let server = UnixStream::connect(socket).await.unwrap();
     let Some(tls) = tls else {
-        return forward(client, server).await;
+        return forward(client, server, deaf).await;
     };
     let mut request = [0; 8];
     client.read_exact(&mut request).await.unwrap();
@@ -68,13 +86,43 @@ async fn serve(mut client: TcpStream, socket: PathBuf, tls: Option<TlsAcceptor>)
     client.write_all(b"S").await.unwrap();
     // A client that does not trust it leaves.
     if let Ok(client) = tls.accept(client).await {
-        forward(client, server).await;
+        forward(client, server, deaf).await;
     }
 }
 
-async fn forward(mut client: impl AsyncRead + AsyncWrite + Unpin, mut server: UnixStream) {
-    // Whichever side breaks off.
-    let _ = copy_bidirectional(&mut client, &mut server).await;
+/// Until either side breaks off.
+async fn forward(
+    client: impl AsyncRead + AsyncWrite + Unpin,
+    server: UnixStream,
+    deaf: watch::Receiver<bool>,
+) {
+    let (mut from_client, mut to_client) = tokio::io::split(client);
+    let (mut from_server, mut to_server) = tokio::io::split(server);
+    let asked = tokio::io::copy(&mut from_client, &mut to_server);
+    tokio::select! {
+        _ = asked => {}
+        _ = answer(&mut from_server, &mut to_client, deaf) => {}
+    }
+}
+
+/// Passes the server's messages on: a letter, the length of the rest, and the rest.
+async fn answer(
+    server: &mut (impl AsyncRead + Unpin),
+    client: &mut (impl AsyncWrite + Unpin),
+    deaf: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    loop {
+        let mut message = vec![0; 5];
+        server.read_exact(&mut message).await?;
+        let length = u32::from_be_bytes(message[1..].try_into().unwrap());
+        message.resize(length as usize + 1, 0);
+        server.read_exact(&mut message[5..]).await?;
+        if message[0] == b'A' && *deaf.borrow() {
+            continue;
+        }
+        client.write_all(&message).await?;
+        client.flush().await?;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,6 +159,172 @@ async fn a_database_that_hangs_holds_up_neither_recall_nor_its_recovery() {
     front.hangs.send_replace(false);
     until(&store, true).await;
     put(&store, &[record("ann", 3)]).await;
+}
+
+/// A memory over a store, and what it answers to a question about what [`record`] says.
+async fn recalls(memory: &Memory, user: &str) -> Outcome {
+    let query = RecallQuery {
+        question: Arc::new("record".into()),
+        limit: 5,
+        deadline: Duration::from_secs(10),
+        ..RecallQuery::default()
+    };
+    memory.recall(&scope(user), &query).await.outcome
+}
+
+fn over(store: &Postgres) -> Memory {
+    let config = crate::memory::tests::config(std::path::Path::new("unused"));
+    Memory::with_store(Arc::new(store.clone()), &config, None).unwrap()
+}
+
+/// Does it again until it succeeds.
+async fn at_last<T>(mut work: impl AsyncFnMut() -> Result<T, StoreError>) -> T {
+    loop {
+        match work().await {
+            Ok(value) => return value,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}
+
+/// Another server that follows this one.
+fn follower(of: &Server) -> Server {
+    let follower = Server::bare();
+    let copied = follower.run("pg_basebackup", |command| {
+        let socket = of.socket();
+        command.arg("-h").arg(socket.parent().unwrap());
+        command.args(["-U", "yychat", "-X", "stream", "-c", "fast", "-R"]);
+        command.arg("-D").arg(follower.data());
+    });
+    assert!(copied, "pg_basebackup failed");
+    follower.start_again();
+    follower
+}
+
+/// Has a follower take writes from now on.
+fn promote(follower: &Server) {
+    assert!(follower.pg_ctl(&["promote"]), "it follows");
+}
+
+/// Two gateways at a server whose place another takes, while it lives on as `demote` leaves it.
+async fn switched_over(demote: &[&str]) {
+    let mut alive = Alive::start();
+    let front = Front::start(alive.server.socket(), None).await;
+    let (one, two) = (
+        alive.open_at(&front.url("127.0.0.1", "")).unwrap(),
+        alive.open_at(&front.url("127.0.0.1", "")).unwrap(),
+    );
+    let records = [record("ann", 1), record("bob", 2)];
+    put(&one, &records).await;
+    let memory = over(&two);
+    assert_eq!(recalls(&memory, "ann").await, Outcome::Hit);
+
+    let follower = follower(&alive.server);
+    promote(&follower);
+    front.leads_to.send_replace(Some(follower.socket()));
+    for demote in demote {
+        alive.client().await.batch_execute(demote).await.unwrap();
+    }
+    let mut heard = two.elsewhere();
+    // Who erases may be told no first, since his connections lead to the old one still.
+    one.inner.link.suspect.notify_one();
+    let url = follower.url("postgres");
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let all = Selection::Scope(scope("ann"));
+    loop {
+        at_last(async || one.erase("tenant", &all).await).await;
+        let left = "SELECT count(*) FROM yychat.records";
+        let left: i64 = client.query_one(left, &[]).await.unwrap().get(0);
+        if left == 1 {
+            break;
+        }
+        // The old one took it, which nobody here can know yet.
+        one.inner.link.suspect.notify_one();
+    }
+    // Nobody tells the other, whose connection is as good as ever: it finds out by itself.
+    while !matches!(heard.recv().await, Ok(Elsewhere::Everything)) {}
+    until(&two, true).await;
+    while recalls(&memory, "ann").await != Outcome::Miss {}
+    assert_eq!(recalls(&memory, "bob").await, Outcome::Hit);
+    put(&two, &[record("eve", 3)]).await;
+    assert_eq!(two.trouble(), None);
+    // What is written through one is heard through the other again.
+    let mut heard = one.elsewhere();
+    put(&two, &[record("ann", 4)]).await;
+    while !matches!(heard.recv().await, Ok(Elsewhere::Scope(of)) if of == scope("ann")) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_replaced_and_lives_on_read_only_is_left() {
+    let set = "ALTER SYSTEM SET default_transaction_read_only = on";
+    switched_over(&[set, "SELECT pg_reload_conf()"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_replaced_and_still_takes_writes_is_left() {
+    switched_over(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_is_no_store_until_it_is_promoted() {
+    let mut alive = Alive::start();
+    let first = alive.open_at(&alive.server.url("postgres")).unwrap();
+    put(&first, &[record("ann", 1)]).await;
+    let follower = follower(&alive.server);
+    let store = alive.open_at(&follower.url("postgres")).unwrap();
+    let trouble = store.trouble().unwrap();
+    assert!(trouble.contains("standby"), "{trouble}");
+    promote(&follower);
+    until(&store, true).await;
+    put(&store, &[record("bob", 2)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_can_no_more_be_made_are_shown_while_those_that_are_there_serve() {
+    let mut alive = Alive::start();
+    let front = Front::start(alive.server.socket(), None).await;
+    let store = alive.open_at(&front.url("127.0.0.1", "")).unwrap();
+    put(&store, &[record("ann", 1)]).await;
+    front.leads_to.send_replace(None);
+    while store.trouble().is_none() {
+        store.inner.link.suspect.notify_one();
+        tokio::task::yield_now().await;
+    }
+    let trouble = store.trouble().unwrap();
+    assert!(trouble.contains("no new connection"), "{trouble}");
+    put(&store, &[record("ann", 2)]).await;
+    front.leads_to.send_replace(Some(alive.server.socket()));
+    while store.trouble().is_some() {
+        store.inner.link.suspect.notify_one();
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_is_told_nothing_knows_it() {
+    let mut alive = Alive::start();
+    let front = Front::start(alive.server.socket(), None).await;
+    let store = alive.open_at(&front.url("127.0.0.1", "")).unwrap();
+    let memory = over(&store);
+    put(&store, &[record("ann", 1)]).await;
+    assert_eq!(recalls(&memory, "ann").await, Outcome::Hit);
+    // It answers whatever it is asked, and tells of nothing.
+    front.deaf.send_replace(true);
+    until(&store, false).await;
+    let trouble = store.trouble().unwrap();
+    assert!(trouble.contains("no notifications"), "{trouble}");
+    let other = alive.open_at(&alive.server.url("postgres")).unwrap();
+    let all = Selection::Scope(scope("ann"));
+    other.erase("tenant", &all).await.unwrap();
+    let mut heard = store.elsewhere();
+    front.deaf.send_replace(false);
+    while !matches!(heard.recv().await, Ok(Elsewhere::Everything)) {}
+    until(&store, true).await;
+    // The indexes hear of it at the same time as the test.
+    while recalls(&memory, "ann").await != Outcome::Miss {}
 }
 
 /// An authority's certificate in a file, and a server that has one of it, made out to `name`.

@@ -10,7 +10,8 @@ use super::link::Link;
 use super::read::query;
 use super::row::{self, Name};
 use super::write;
-use crate::memory::store::{Backlog, Change, Changed, Pending, SET_ASIDE};
+use crate::memory::erasure::Erasures;
+use crate::memory::store::{Applied, Backlog, Change, Pending, SET_ASIDE};
 
 /// Queues exchanges of scopes that are locked.
 pub async fn put(
@@ -68,7 +69,7 @@ pub async fn finish(
     link: &Link,
     claimed: &Pending,
     changes: &[Change],
-) -> Result<Option<Vec<Changed>>, Failure> {
+) -> Result<Option<Applied>, Failure> {
     let transaction = client.transaction().await?;
     let mut names: BTreeSet<Name> = changes.iter().map(|it| Name::of(it.scope())).collect();
     names.insert(Name::of(&claimed.scope));
@@ -90,9 +91,10 @@ pub async fn finish(
     let there = query(&transaction, sql, &[&scope, records]).await?.len();
     let whole = there == records.iter().collect::<BTreeSet<_>>().len();
     let changes = if whole { changes } else { &[] };
-    let changed = write::carry_out(&transaction, link, (locked, changes)).await?;
+    let erasures = Erasures::default();
+    let applied = write::carry_out(&transaction, link, (locked, changes, &erasures)).await?;
     transaction.commit().await?;
-    Ok(whole.then_some(changed))
+    Ok(whole.then_some(applied))
 }
 
 pub async fn postpone(client: &Client, claimed: &Pending, due: i64) -> Result<(), Failure> {

@@ -91,6 +91,23 @@ pub async fn get(
     Ok(found.pop())
 }
 
+/// Whose the records of these ids are.
+pub async fn holders(
+    client: &Client,
+    tenant: &str,
+    ids: &[Uuid],
+) -> Result<Vec<(Uuid, Scope)>, Failure> {
+    let sql = "SELECT DISTINCT ON (r.id) r.id, s.tenant, s.kind, s.holder
+         FROM yychat.records r JOIN yychat.scopes s ON s.id = r.scope
+         WHERE r.tenant = $1 AND s.tenant = $1 AND r.id = ANY($2)
+         ORDER BY r.id, r.scope";
+    let rows = query(client, sql, &[&escape(tenant), &ids]).await?;
+    let holder = |row: &Row| -> Result<(Uuid, Scope), Failure> {
+        Ok((row.try_get("id")?, row::scope(row)?))
+    };
+    rows.iter().map(holder).collect()
+}
+
 /// The sound records of rows that name their scopes.
 fn records(rows: &[Row], alarm: &Alarm) -> Result<Vec<Record>, Failure> {
     let mut names = Names::default();
@@ -170,7 +187,7 @@ impl Selected {
 pub async fn list(
     client: &Client,
     selected: &Selected,
-    (mut before, limit): (Option<Uuid>, usize),
+    range: (Option<Uuid>, usize),
     alarm: &Alarm,
 ) -> Result<Page, Failure> {
     let parameters = selected.parameters();
@@ -184,10 +201,20 @@ pub async fn list(
             selected.records
         ),
     };
-    let mut page = Page {
+    Ok(Page {
         total: number(client, &total, &parameters).await?,
-        ..Page::default()
-    };
+        ..listed(client, selected, range, alarm).await?
+    })
+}
+
+/// A list, without counting.
+pub async fn listed(
+    client: &Client,
+    selected: &Selected,
+    (mut before, limit): (Option<Uuid>, usize),
+    alarm: &Alarm,
+) -> Result<Page, Failure> {
+    let mut page = Page::default();
     // Once, unless a record is corrupt and another takes its place.
     loop {
         let wanted = (limit - page.records.len()).saturating_add(1);

@@ -59,13 +59,18 @@ impl Name {
 
 /// The scope that the columns `tenant`, `kind` and `holder` name.
 pub fn scope(row: &Row) -> Result<Scope, Error> {
-    let id = unescape(row.try_get("holder")?).as_ref().into();
-    let holder = match row.try_get("kind")? {
-        "user" => Holder::User(id),
-        _ => Holder::Conversation(id),
-    };
+    let holder = holder(row.try_get("kind")?, row.try_get("holder")?);
     let tenant = unescape(row.try_get("tenant")?).as_ref().into();
     Ok(Scope::new(tenant, holder))
+}
+
+/// Whom the columns `kind` and `holder` name.
+pub fn holder(kind: &str, holder: &str) -> Holder {
+    let id = unescape(holder).as_ref().into();
+    match kind {
+        "user" => Holder::User(id),
+        _ => Holder::Conversation(id),
+    }
 }
 
 /// The record in a row; `None` if its checksum is not that of its columns.

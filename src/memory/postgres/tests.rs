@@ -2,11 +2,15 @@ use tokio::runtime::{Builder, Runtime as Tokio};
 use tokio_postgres::{Client, NoTls};
 
 use super::*;
-use crate::memory::store_tests::{first_version, is_carried_over, put, record, scope, store_tests};
+use crate::memory::erasure;
+use crate::memory::store::Fate;
+use crate::memory::store_tests::{
+    begun, first_version, is_carried_over, put, record, scope, store_tests,
+};
 
 #[path = "../../../tests/it/support/postgres.rs"]
 mod server;
-use server::Server;
+pub use server::Server;
 
 fn runtime() -> Tokio {
     Builder::new_multi_thread()
@@ -45,7 +49,7 @@ impl Alive {
     }
 
     /// A connection of the test's own.
-    async fn client(&self) -> Client {
+    pub async fn client(&self) -> Client {
         let url = self.server.url("postgres");
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
         tokio::spawn(connection);
@@ -96,7 +100,7 @@ async fn a_gateway_hears_what_another_writes_and_not_what_it_writes_itself() {
     put(&one, &[record("bob", 2)]).await;
     assert!(is_scope(&heard.recv().await.unwrap(), &scope("bob")));
     let all = Selection::Scope(scope("ann"));
-    assert_eq!(one.delete("tenant", &all).await.unwrap().0, 1);
+    assert_eq!(one.erase("tenant", &all).await.unwrap().records, 1);
     assert!(is_scope(&heard.recv().await.unwrap(), &scope("ann")));
     assert_eq!(two.load(&scope("ann")).await.unwrap().version, 2);
 
@@ -246,7 +250,7 @@ async fn writers_that_meet_in_many_scopes_all_come_through() {
                     id: "c1".into(),
                     user: None,
                 };
-                store.delete("tenant", &selection).await.unwrap();
+                store.erase("tenant", &selection).await.unwrap();
             }
         }));
     }
@@ -257,6 +261,108 @@ async fn writers_that_meet_in_many_scopes_all_come_through() {
     assert_eq!((audit.corrupt, audit.orphans, audit.miscounted), (0, 0, 0));
     let kept = (0..ROUNDS).filter(|n| n % 3 != 1).count() as u64;
     assert_eq!(audit.records, 4 * 10 * kept);
+}
+
+#[tokio::test]
+async fn a_turn_is_saved_before_an_erasure_or_not_at_all() {
+    let mut alive = Alive::start();
+    let (one, two) = (alive.open(), alive.open());
+    for round in 0..40 {
+        // Of whom nothing is known yet: there is no row that either could wait for.
+        let user = format!("user {round}");
+        let late = record(&user, 1);
+        let selection = match round % 3 {
+            0 => Selection::All,
+            1 => Selection::Scope(scope(&user)),
+            _ => Selection::Conversation {
+                id: "c1".into(),
+                user: None,
+            },
+        };
+        let saving = one.apply(vec![begun(&late, erasure::now())]);
+        let (saved, erased) = tokio::join!(saving, two.erase("tenant", &selection));
+        let (fates, erased) = (saved.unwrap().fates, erased.unwrap());
+        let is_erased = fates == [Fate::Erased];
+        assert_eq!(u64::from(!is_erased), erased.records, "{round}");
+        assert_eq!(one.get("tenant", late.id).await.unwrap(), None, "{round}");
+        let new = one.apply(vec![begun(&late, erasure::now())]).await.unwrap();
+        assert_eq!(new.fates, [Fate::Done], "{round}");
+        two.erase("tenant", &Selection::All).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_of_the_first_version_goes_on_beside_a_later_one() {
+    let mut alive = Alive::start();
+    let dump = std::fs::read_to_string(first_version("first.sql")).unwrap();
+    let client = alive.client().await;
+    client.batch_execute(&dump).await.unwrap();
+    put(&alive.open(), &[record("ann", 1)]).await;
+    // All that it looks at is this, and all that it writes is by these names.
+    let version = client.query_one("SELECT version FROM yychat.schema", &[]);
+    assert_eq!(version.await.unwrap().get::<_, i32>(0), 1);
+    let sql = "INSERT INTO yychat.records (scope, id, tenant, conversation, role, text, created_at,
+            updated_at, source, request_id, generation, history, derived_from, checksum)
+        SELECT scope, gen_random_uuid(), tenant, conversation, role, text, created_at,
+            updated_at, source, request_id, generation, history, derived_from, checksum
+        FROM yychat.records LIMIT 1";
+    client.batch_execute(sql).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_called_version_2_between_releases_is_taken_for_what_it_is() {
+    let (store, mut alive) = open();
+    put(&store, &[record("ann", 1)]).await;
+    drop(store);
+    let client = alive.client().await;
+    let back = "ALTER TABLE yychat.schema DROP COLUMN additions;
+        UPDATE yychat.schema SET version = 2;
+        DROP TABLE yychat.erasures";
+    client.batch_execute(back).await.unwrap();
+    let store = alive.open();
+    assert_eq!(store.count().await.unwrap(), 1);
+    let all = Selection::Scope(scope("ann"));
+    assert_eq!(store.erase("tenant", &all).await.unwrap().records, 1);
+    let sql = "SELECT version, additions FROM yychat.schema";
+    let row = client.query_one(sql, &[]).await.unwrap();
+    assert_eq!((row.get::<_, i32>(0), row.get::<_, i32>(1)), (1, 2));
+}
+
+#[tokio::test]
+async fn a_dump_is_restored_into_an_empty_database() {
+    let (store, mut alive) = open();
+    let records = [record("ann", 1), record("bob", 2)];
+    put(&store, &records).await;
+    let of_eve = Selection::Scope(scope("eve"));
+    store.erase("tenant", &of_eve).await.unwrap();
+    let socket = alive.server.socket();
+    let run = |program: &str, arguments: &[&str]| {
+        let done = alive.server.run(program, |command| {
+            command.arg("-h").arg(socket.parent().unwrap());
+            command.args(["-U", "yychat", "-f", "dump.sql"]);
+            command.args(arguments);
+        });
+        assert!(done, "{program}");
+    };
+    run("pg_dump", &["--schema=yychat", "postgres"]);
+    let client = alive.client().await;
+    let create = "CREATE DATABASE restored ENCODING 'UTF8' TEMPLATE template0";
+    client.batch_execute(create).await.unwrap();
+    run("psql", &["-q", "-v", "ON_ERROR_STOP=1", "restored"]);
+
+    let restored = alive.open_at(&alive.server.url("restored")).unwrap();
+    assert_eq!(restored.trouble(), None);
+    for record in &records {
+        let loaded = restored.load(&record.scope).await.unwrap();
+        assert_eq!(loaded.records, std::slice::from_ref(record));
+    }
+    let audit = restored.audit().await.unwrap();
+    assert_eq!((audit.records, audit.corrupt, audit.orphans), (2, 0, 0));
+    // What was erased is still known, and new scopes get numbers of their own.
+    let late = begun(&record("eve", 3), erasure::now() - 60_000_000);
+    let fates = restored.apply(vec![late]).await.unwrap().fates;
+    assert_eq!(fates, [Fate::Erased]);
+    put(&restored, &[record("eve", 4)]).await;
 }
 
 #[tokio::test]
@@ -289,4 +395,65 @@ async fn a_row_that_was_changed_by_hand_is_never_shown_and_is_found() {
         assert_eq!(found, None, "neither tenant is trusted");
     }
     assert!(store.corrupt() > 0);
+}
+
+/// Whether any table's file holds these bytes.
+async fn holds(alive: &Alive, bytes: &str) -> bool {
+    alive
+        .client()
+        .await
+        .batch_execute("CHECKPOINT")
+        .await
+        .unwrap();
+    let mut folders = vec![alive.server.data().join("base")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            // It may have gone since.
+            let file = std::fs::read(&path).unwrap_or_default();
+            if memchr::memmem::find(&file, bytes.as_bytes()).is_some() {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn what_was_erased_is_in_the_tables_files_until_they_are_scrubbed() {
+    let (store, alive) = open();
+    let mut secret = record("ann", 1);
+    secret.text = "xyzzy-7731-plugh".into();
+    let records = [secret.clone(), record("bob", 2)];
+    put(&store, &records).await;
+    let client = alive.client().await;
+    client
+        .batch_execute("ANALYZE yychat.records")
+        .await
+        .unwrap();
+    let all = Selection::Scope(scope("ann"));
+    store.erase("tenant", &all).await.unwrap();
+    assert!(
+        holds(&alive, &secret.text).await,
+        "or there is nothing to scrub"
+    );
+    store.scrub().await.unwrap();
+    assert!(!holds(&alive, &secret.text).await);
+    let found = store.load(&scope("bob")).await.unwrap().records;
+    assert_eq!(found, records[1..]);
+
+    let stranger = "CREATE ROLE stranger LOGIN;
+        GRANT USAGE ON SCHEMA yychat TO stranger;
+        GRANT ALL ON ALL TABLES IN SCHEMA yychat TO stranger";
+    client.batch_execute(stranger).await.unwrap();
+    let mut alive = alive;
+    let url = alive.server.url("postgres").replace("yychat@", "stranger@");
+    let store = alive.open_at(&url).unwrap();
+    put(&store, &[record("eve", 1)]).await;
+    let refused = store.scrub().await.unwrap_err();
+    assert!(refused.to_string().contains("own"), "{refused}");
 }

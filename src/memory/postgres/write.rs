@@ -3,20 +3,22 @@
 //! A transaction first locks the rows of its scopes in the order of their names, so that two never
 //! wait for each other, and what it reads of a scope holds until its end.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use deadpool_postgres::{Client, Transaction};
 use uuid::Uuid;
 
+use super::erasures;
 use super::failure::Failure;
 use super::link::{CHANNEL, Link};
 use super::queue;
-use super::read::{Selected, query};
+use super::read::query;
 use super::row::{self, Columns, Name};
 use crate::memory::embedding::vector::Vector;
+use crate::memory::erasure::Erasures;
 use crate::memory::record::Record;
 use crate::memory::scope::Scope;
-use crate::memory::store::{Change, Changed};
+use crate::memory::store::{Applied, Change, Changed, Fate, Pending};
 
 /// A scope that is locked, and what a transaction makes of it.
 struct Touched {
@@ -40,7 +42,17 @@ impl Locked {
         self.ids.get(scope).copied()
     }
 
-    fn insert(&mut self, id: i64, scope: Scope, version: i64) {
+    /// The numbers of all.
+    pub fn ids(&self) -> Vec<i64> {
+        self.scopes.keys().copied().collect()
+    }
+
+    /// Leaves alone those in which nothing has changed.
+    pub fn keep_changed(&mut self) {
+        self.scopes.retain(|_, scope| scope.changed);
+    }
+
+    pub fn insert(&mut self, id: i64, scope: Scope, version: i64) {
         self.ids.insert(scope.clone(), id);
         let touched = Touched {
             scope,
@@ -51,7 +63,7 @@ impl Locked {
         self.scopes.insert(id, touched);
     }
 
-    fn change(&mut self, id: i64, records: i64) {
+    pub fn change(&mut self, id: i64, records: i64) {
         if let Some(scope) = self.scopes.get_mut(&id) {
             scope.records += records;
             scope.changed = true;
@@ -63,44 +75,106 @@ pub async fn apply(
     client: &mut Client,
     link: &Link,
     changes: &[Change],
-) -> Result<Vec<Changed>, Failure> {
+) -> Result<Applied, Failure> {
     if changes.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Applied::default());
     }
     let transaction = client.transaction().await?;
+    let erasures = erasures::newer(&transaction, link, changes).await?;
     let names = changes.iter().map(|it| Name::of(it.scope())).collect();
     let locked = lock(&transaction, names).await?;
-    let changed = carry_out(&transaction, link, (locked, changes)).await?;
+    let applied = carry_out(&transaction, link, (locked, changes, &erasures)).await?;
     transaction.commit().await?;
-    Ok(changed)
+    Ok(applied)
+}
+
+/// What a set of changes leaves of each record and exchange: the last of several.
+#[derive(Default)]
+struct Last<'c> {
+    records: BTreeMap<(i64, Uuid), Option<&'c Record>>,
+    exchanges: BTreeMap<(i64, Uuid), &'c Pending>,
+}
+
+impl<'c> Last<'c> {
+    /// Adds a change of a scope; `there` are records that are to be updated, and are there.
+    fn add(&mut self, scope: i64, change: &'c Change, there: &HashSet<(i64, Uuid)>) -> Fate {
+        match change {
+            Change::Put(record) => drop(self.records.insert((scope, record.id), Some(record))),
+            Change::Update { record, otherwise } => {
+                let key = (scope, record.id);
+                let is_there = match self.records.get(&key) {
+                    Some(last) => last.is_some(),
+                    None => there.contains(&key),
+                };
+                match (is_there, otherwise) {
+                    (true, _) => drop(self.records.insert(key, Some(record))),
+                    (false, Some(other)) => {
+                        self.records.insert((scope, other.id), Some(other));
+                        return Fate::Otherwise;
+                    }
+                    (false, None) => return Fate::Gone,
+                }
+            }
+            Change::Remove { id, .. } => {
+                self.records.insert((scope, *id), None);
+                self.exchanges.remove(&(scope, *id));
+            }
+            Change::Extract(pending) => {
+                self.exchanges.insert((scope, pending.id()), pending);
+            }
+            Change::Begun(_, change) => return self.add(scope, change, there),
+        }
+        Fate::Done
+    }
 }
 
 /// Makes changes of scopes that are locked.
 pub async fn carry_out(
     transaction: &Transaction<'_>,
     link: &Link,
-    (mut locked, changes): (Locked, &[Change]),
-) -> Result<Vec<Changed>, Failure> {
-    // Of several changes of one record, the last is what is left.
-    let mut last: BTreeMap<(i64, Uuid), Option<&Record>> = BTreeMap::new();
-    let mut exchanges = BTreeMap::new();
+    (mut locked, changes, erasures): (Locked, &[Change], &Erasures),
+) -> Result<Applied, Failure> {
+    let there = updated(transaction, &locked, changes).await?;
+    let mut last = Last::default();
+    let mut fates = Vec::with_capacity(changes.len());
     for change in changes {
-        let Some(scope) = locked.id(change.scope()) else {
-            continue;
-        };
-        match change {
-            Change::Put(record) => drop(last.insert((scope, record.id), Some(record))),
-            Change::Remove { id, .. } => {
-                last.insert((scope, *id), None);
-                exchanges.remove(&(scope, *id));
-            }
-            Change::Extract(pending) => drop(exchanges.insert((scope, pending.id()), pending)),
+        let (change, begun) = change.begun();
+        let scope = change.scope();
+        let erased = begun.is_some_and(|begun| erasures.concern(scope, begun));
+        fates.push(match locked.id(scope) {
+            _ if erased => Fate::Erased,
+            Some(scope) => last.add(scope, change, &there),
+            None => Fate::Done,
+        });
+    }
+    put(transaction, &last.records, &mut locked).await?;
+    remove(transaction, &last.records, &mut locked).await?;
+    queue::put(transaction, &last.exchanges).await?;
+    let changed = finish(transaction, link, locked).await?;
+    Ok(Applied { changed, fates })
+}
+
+/// The records that are to be updated and are there.
+async fn updated(
+    transaction: &Transaction<'_>,
+    locked: &Locked,
+    changes: &[Change],
+) -> Result<HashSet<(i64, Uuid)>, Failure> {
+    let wanted = changes.iter().filter_map(|change| match change.begun().0 {
+        Change::Update { record, .. } => Some((locked.id(&record.scope)?, record.id)),
+        _ => None,
+    });
+    let (scopes, ids): (Vec<i64>, Vec<Uuid>) = wanted.unzip();
+    let mut there = HashSet::new();
+    if !ids.is_empty() {
+        let sql = "SELECT r.scope, r.id FROM yychat.records r
+            JOIN unnest($1::bigint[], $2::uuid[]) AS given (scope, id)
+                ON given.scope = r.scope AND given.id = r.id";
+        for row in query(transaction, sql, &[&scopes, &ids]).await? {
+            there.insert((row.try_get("scope")?, row.try_get("id")?));
         }
     }
-    put(transaction, &last, &mut locked).await?;
-    remove(transaction, &last, &mut locked).await?;
-    queue::put(transaction, &exchanges).await?;
-    finish(transaction, link, locked).await
+    Ok(there)
 }
 
 /// Locks scopes, and makes those that are new.
@@ -234,7 +308,7 @@ async fn remove(
 }
 
 /// Writes counts and versions, and tells other gateways.
-async fn finish(
+pub async fn finish(
     transaction: &Transaction<'_>,
     link: &Link,
     locked: Locked,
@@ -269,50 +343,6 @@ async fn finish(
     )
     .await?;
     Ok(changed)
-}
-
-pub async fn delete(
-    client: &mut Client,
-    link: &Link,
-    selected: &Selected,
-) -> Result<(u64, Vec<Changed>), Failure> {
-    let transaction = client.transaction().await?;
-    let mut parameters = selected.parameters();
-    let sql = format!(
-        "SELECT s.id, s.tenant, s.kind, s.holder, s.version FROM yychat.scopes s WHERE {}
-         ORDER BY s.tenant, s.kind, s.holder FOR UPDATE",
-        selected.scopes
-    );
-    let mut locked = Locked::default();
-    for row in query(&transaction, &sql, &parameters).await? {
-        let version: i64 = row.try_get("version")?;
-        locked.insert(row.try_get("id")?, row::scope(&row)?, version + 1);
-    }
-    // A scope that is new since is not among those that are locked.
-    let ids: Vec<i64> = locked.scopes.keys().copied().collect();
-    parameters.push(&ids);
-    let sql = format!(
-        "WITH gone AS (
-             DELETE FROM yychat.records r USING yychat.scopes s
-             WHERE s.id = r.scope AND {} AND r.scope = ANY (${}::bigint[])
-             RETURNING r.scope, r.id
-         ), unqueued AS (
-             DELETE FROM yychat.pending p USING gone WHERE p.scope = gone.scope AND p.id = gone.id
-         )
-         SELECT scope, count(*) AS removed FROM gone GROUP BY scope",
-        selected.records,
-        parameters.len()
-    );
-    let mut total = 0;
-    for row in query(&transaction, &sql, &parameters).await? {
-        let removed: i64 = row.try_get("removed")?;
-        total += removed.cast_unsigned();
-        locked.change(row.try_get("scope")?, -removed);
-    }
-    locked.scopes.retain(|_, scope| scope.changed);
-    let changed = finish(&transaction, link, locked).await?;
-    transaction.commit().await?;
-    Ok((total, changed))
 }
 
 pub async fn put_vectors(

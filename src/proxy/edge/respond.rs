@@ -1,5 +1,6 @@
 //! Answers that the gateway itself writes, and the headers that it adds to others' answers.
 
+use axum::body::HttpBody;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{Method, StatusCode, header};
@@ -102,21 +103,26 @@ pub async fn local(
     for (name, value) in &parts.headers {
         header.append_header(name, value)?;
     }
-    if !is_event_stream(&header) {
+    if HttpBody::size_hint(&body).exact().is_some() {
         // A body out of memory cannot fail.
         let body = body.collect().await.map(|body| body.to_bytes());
         return whole(session, context, header, body.unwrap_or_default()).await;
     }
     frame(&mut header, session);
     context.status = parts.status.as_u16();
-    context.streamed = true;
+    context.streamed = is_event_stream(&header);
     head(session, context, header).await?;
     let mut chunks = BodyDataStream::new(body);
     loop {
         tokio::select! {
             chunk = chunks.next() => match chunk {
                 Some(Ok(chunk)) => session.write_response_body(chunk, false).await?,
-                _ => return session.write_response_body(Bytes::new(), true).await,
+                // Cut off, or the client would take a part for the whole.
+                Some(Err(error)) => {
+                    let kind = pingora::ErrorType::InternalError;
+                    return pingora::Error::e_because(kind, "an answer broke off", error);
+                }
+                None => return session.write_response_body(Bytes::new(), true).await,
             },
             gone = session.read_body_or_idle(true) => return gone.map(drop),
         }

@@ -101,7 +101,7 @@ pub async fn run(
         relay::run(chat.exchange(), session, context, connection, read).await
     };
     if answered {
-        remember(gateway, context, &turn);
+        remember(gateway, context, &turn).await;
     }
     relayed
 }
@@ -124,9 +124,10 @@ fn origin(gateway: &Gateway, body: &[u8]) -> Option<Arc<str>> {
     gateway.origins.of(look.texts().iter())
 }
 
-/// Hands what is to be kept to memory, off the request's path. An answer that broke off has left
+/// Hands what is to be kept to memory, off the request's path: the client has its answer, and waits only
+/// where memory has no room for more. An answer that broke off has left
 /// none in the context, so that only what the user said is kept.
-fn remember(gateway: &Gateway, context: &Context, turn: &Prepared) {
+async fn remember(gateway: &Gateway, context: &Context, turn: &Prepared) {
     let Some(memory) = &gateway.shared.memory else {
         return;
     };
@@ -135,7 +136,7 @@ fn remember(gateway: &Gateway, context: &Context, turn: &Prepared) {
     }
     let id = context.request_id.to_string();
     if let Some(exchange) = turn.exchange(&context.snapshot, id, context.answer.as_ref()) {
-        memory.save(exchange);
+        memory.save_in_time(exchange).await;
     }
 }
 

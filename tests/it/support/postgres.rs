@@ -18,13 +18,7 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Self {
-        let server = Self {
-            programs: programs(),
-            folder: tempfile::tempdir().expect("a temporary folder"),
-        };
-        if is_root() {
-            chown(server.folder.path(), Some(NOBODY), Some(NOBODY)).expect("root may");
-        }
+        let server = Self::bare();
         let options = "--no-sync --auth=trust --username=yychat --encoding=UTF8 --locale=C";
         let initdb = server.run("initdb", |command| {
             command.arg("-D").arg(server.data());
@@ -32,6 +26,18 @@ impl Server {
         });
         assert!(initdb, "initdb failed");
         server.start_again();
+        server
+    }
+
+    /// One that has no files yet, and does not run.
+    pub fn bare() -> Self {
+        let server = Self {
+            programs: programs(),
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
+        if is_root() {
+            chown(server.folder.path(), Some(NOBODY), Some(NOBODY)).expect("root may");
+        }
         server
     }
 
@@ -67,18 +73,21 @@ impl Server {
         format!("postgres://yychat@{folder}/{database}")
     }
 
-    fn data(&self) -> PathBuf {
+    /// The folder of its files.
+    pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    fn pg_ctl(&self, arguments: &[&str]) -> bool {
+    /// Tells the server something; whether it came to be.
+    pub fn pg_ctl(&self, arguments: &[&str]) -> bool {
         self.run("pg_ctl", |command| {
             command.arg("-D").arg(self.data());
             command.args(["-s", "-w"]).args(arguments);
         })
     }
 
-    fn run(&self, program: &str, arguments: impl FnOnce(&mut Command)) -> bool {
+    /// Runs one of PostgreSQL's programs; whether it succeeded.
+    pub fn run(&self, program: &str, arguments: impl FnOnce(&mut Command)) -> bool {
         let mut command = Command::new(self.programs.join(program));
         command.current_dir(self.folder.path());
         // What it prints would go on being written by the server.

@@ -1,11 +1,11 @@
 //! The program itself, as a process of its own that signals reach.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 
 use serde_json::Value;
@@ -176,4 +176,30 @@ impl Setup {
         }
         arguments
     }
+}
+
+/// `yychat memory …` on what the setup configures.
+pub fn command(setup: &Setup, arguments: &[&str]) -> Command {
+    drop(setup.open().unwrap_or_else(|faults| panic!("{faults}")));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_yychat"));
+    command.arg("--config").arg(setup.path("conf/yychat.toml"));
+    for (key, value) in setup.settings() {
+        command.arg(format!("--set={key}={value}"));
+    }
+    command.arg("memory").args(arguments);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Runs it to its end with that on its standard input.
+pub fn ran(mut command: Command, input: &[u8]) -> Output {
+    let mut child = command.spawn().expect("the program that was just built");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // It may stop at a line that it cannot read.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    child.wait_with_output().expect("it ends")
 }

@@ -1,8 +1,11 @@
-//! `yychat memory list|export|import|delete|extract|audit`: works on the store itself, with the gateway
-//! stopped where the store is embedded.
+//! `yychat memory list|export|import|delete|erase|extract|audit|doctor`: works on the store itself, with the
+//! gateway stopped where the store is embedded.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+mod doctor;
+mod erase;
+mod transfer;
+
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -10,6 +13,7 @@ use clap::{Args, Subcommand};
 use crate::error::{ApiError, Fault, Faults};
 use crate::memory::extraction::{self, Extraction};
 use crate::memory::{Extracted, Fact, Memory, Scope, Selection};
+use crate::purpose::Rules;
 use crate::snapshot::Store;
 
 /// What to do with the store.
@@ -38,6 +42,9 @@ pub enum Command {
         /// The tenant of lines that name none
         #[arg(long, default_value = "default")]
         tenant: String,
+        /// The first line to read, to go on where an import stopped
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+        from_line: usize,
     },
     /// Deletes the records of a user or a conversation
     Delete {
@@ -46,6 +53,24 @@ pub enum Command {
         /// Deletes a whole tenant's, where neither user nor conversation is named
         #[arg(long)]
         all: bool,
+        /// Asks nothing
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Deletes the same, or nothing more than was deleted before, and rewrites the store without it;
+    /// files that were set aside as damaged are destroyed
+    Erase {
+        #[command(flatten)]
+        whose: Whose,
+        /// Erases a whole tenant's, where neither user nor conversation is named
+        #[arg(long)]
+        all: bool,
+        /// Asks nothing
+        #[arg(long)]
+        yes: bool,
+        /// Leaves files that were set aside as damaged, and what is in them
+        #[arg(long)]
+        keep_set_aside: bool,
     },
     /// Extracts facts from stored turns, as memory.extraction says: a user's, a conversation's, or
     /// all; without any of them from what is queued
@@ -61,6 +86,18 @@ pub enum Command {
     },
     /// Verifies every record, checksum and count, and says what it found
     Audit,
+    /// Lists what earlier versions stored and nobody said: errands of front ends with their answers,
+    /// what templates put around the user's words, a model's thinking
+    Doctor {
+        #[command(flatten)]
+        whose: Whose,
+        /// Takes it out
+        #[arg(long)]
+        remove: bool,
+        /// Asks nothing
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// Which records.
@@ -117,20 +154,37 @@ pub fn run(configuration: &Store, command: Command) -> Result<(), Faults> {
         .enable_all()
         .build()
         .map_err(|error| Fault::new("memory", error.to_string(), ""))?;
-    runtime.block_on(act(&memory, extraction, command))?;
+    runtime.block_on(act(&memory, (extraction, &snapshot.purposes), command))?;
     Ok(())
 }
 
 async fn act(
     memory: &Memory,
-    extraction: Option<Extraction>,
+    (extraction, rules): (Option<Extraction>, &Rules),
     command: Command,
 ) -> Result<(), Fault> {
     match command {
         Command::List { whose, limit } => list(memory, &whose, limit).await,
-        Command::Export { whose, output } => export(memory, &whose, output).await,
-        Command::Import { file, tenant } => import(memory, file, &tenant).await,
-        Command::Delete { whose, all } => delete(memory, &whose, all).await,
+        Command::Export { whose, output } => transfer::export(memory, &whose, output).await,
+        Command::Import {
+            file,
+            tenant,
+            from_line: line,
+        } => transfer::import(memory, transfer::From { file, tenant, line }).await,
+        Command::Delete { whose, all, yes } => erase::delete(memory, &whose, (all, yes)).await,
+        Command::Erase {
+            whose,
+            all,
+            yes,
+            keep_set_aside: set_aside,
+        } => {
+            let leaving = erase::Leaving {
+                all,
+                yes,
+                set_aside,
+            };
+            erase::erase(memory, &whose, leaving).await
+        }
         Command::Extract { whose, all, .. } => {
             if all || !whose.is_everything() {
                 queue(memory, &whose).await?;
@@ -141,6 +195,9 @@ async fn act(
             }
         }
         Command::Audit => audit(memory).await,
+        Command::Doctor { whose, remove, yes } => {
+            doctor::doctor(memory, rules, &whose, (remove, yes)).await
+        }
     }
 }
 
@@ -171,14 +228,14 @@ async fn extract(memory: &Memory, extraction: &Extraction) -> Result<(), Fault> 
         .zip(stats.extracted);
     let facts = Fact::ALL.map(Fact::name).into_iter().zip(stats.facts);
     let show = |(name, count): (&str, u64)| format!("{count} {name}");
-    println!(
-        "exchanges: {}\nfacts: {}",
+    say(&format!(
+        "exchanges: {}\nfacts: {}\n",
         exchanges.map(show).collect::<Vec<_>>().join(", "),
         facts.map(show).collect::<Vec<_>>().join(", ")
-    );
+    ))?;
     let backlog = memory.backlog().await.map_err(of_store)?;
     if backlog.waiting > 0 {
-        println!("still queued: {}", backlog.waiting);
+        say(&format!("still queued: {}\n", backlog.waiting))?;
     }
     done.map_err(|why| {
         let mend = "see to the upstream and run it again, or leave the rest to the gateway";
@@ -191,73 +248,14 @@ async fn list(memory: &Memory, whose: &Whose, limit: usize) -> Result<(), Fault>
         .list(whose.tenant(), &whose.selection(), None, limit)
         .await
         .map_err(of_store)?;
-    for record in &page.records {
+    let lines = page.records.iter().map(|record| {
         let at = jiff::Timestamp::from_millisecond(record.created_at).unwrap_or_default();
         let user = record.scope.user().map_or("-", |user| user);
-        println!(
-            "{}  {at:.0}  {user}  {}: {}",
-            record.id, record.role, record.text
-        );
-    }
+        let (id, role, text) = (record.id, &record.role, &record.text);
+        format!("{id}  {at:.0}  {user}  {role}: {text}\n")
+    });
+    say(&lines.collect::<String>())?;
     eprintln!("{} of {} records", page.records.len(), page.total);
-    Ok(())
-}
-
-async fn export(memory: &Memory, whose: &Whose, output: Option<PathBuf>) -> Result<(), Fault> {
-    let mut out: Box<dyn Write + Send> = match &output {
-        Some(path) => Box::new(File::create(path).map_err(|error| of_file(path, &error))?),
-        None => Box::new(io::stdout()),
-    };
-    let mut buffered = BufWriter::new(&mut out);
-    let selection = whose.selection();
-    let of = (!whose.is_everything()).then(|| (whose.tenant(), &selection));
-    let written = memory.export(of, &mut buffered).await;
-    let count = written.map_err(|error| Fault::new("memory export", error.to_string(), ""))?;
-    buffered.flush().map_err(|error| {
-        of_file(
-            output.as_deref().unwrap_or("standard output".as_ref()),
-            &error,
-        )
-    })?;
-    eprintln!("{count} records exported");
-    Ok(())
-}
-
-async fn import(memory: &Memory, file: Option<PathBuf>, tenant: &str) -> Result<(), Fault> {
-    let mut lines: Box<dyn BufRead + Send> = match &file {
-        Some(path) => {
-            let opened = File::open(path).map_err(|error| of_file(path, &error))?;
-            Box::new(BufReader::new(opened))
-        }
-        None => Box::new(BufReader::new(io::stdin())),
-    };
-    let origin = file.unwrap_or_else(|| "standard input".into());
-    let now = jiff::Timestamp::now().as_millisecond();
-    let count = memory
-        .import(&mut *lines, tenant, now)
-        .await
-        .map_err(|error| {
-            let mend = "mend that line and import again: what was read before it is stored";
-            Fault::new(origin, error.to_string(), mend)
-        })?;
-    eprintln!("{count} records imported");
-    Ok(())
-}
-
-async fn delete(memory: &Memory, whose: &Whose, all: bool) -> Result<(), Fault> {
-    let selection = whose.selection();
-    if selection == Selection::All && !all {
-        return Err(Fault::new(
-            "command line",
-            "memory delete names neither a user nor a conversation",
-            "add --user or --conversation, or --all for a whole tenant",
-        ));
-    }
-    let count = memory
-        .delete_all(whose.tenant(), selection)
-        .await
-        .map_err(of_store)?;
-    eprintln!("{count} records deleted");
     Ok(())
 }
 
@@ -266,8 +264,8 @@ async fn audit(memory: &Memory) -> Result<(), Fault> {
         .audit()
         .await
         .map_err(|error| Fault::new("memory audit", error.to_string(), ""))?;
-    println!(
-        "records {}\nscopes {}\ntenants {}\ntext_bytes {}\ncorrupt {}\norphans {}\nmiscounted {}\nduplicates {}",
+    say(&format!(
+        "records {}\nscopes {}\ntenants {}\ntext_bytes {}\ncorrupt {}\norphans {}\nmiscounted {}\nduplicates {}\n",
         audit.records,
         audit.scopes,
         audit.tenants,
@@ -276,7 +274,7 @@ async fn audit(memory: &Memory) -> Result<(), Fault> {
         audit.orphans,
         audit.miscounted,
         audit.duplicates
-    );
+    ))?;
     if audit.corrupt + audit.orphans + audit.miscounted == 0 {
         Ok(())
     } else {
@@ -288,10 +286,16 @@ async fn audit(memory: &Memory) -> Result<(), Fault> {
     }
 }
 
-fn of_store(error: ApiError) -> Fault {
-    Fault::new("memory", error.message, "")
+/// Writes to standard output. Whoever reads it may have seen enough.
+fn say(text: &str) -> Result<(), Fault> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Fault::new("standard output", error.to_string(), ""))
+        }
+        _ => Ok(()),
+    }
 }
 
-fn of_file(path: &std::path::Path, error: &io::Error) -> Fault {
-    Fault::new(path, error.to_string(), "name a file that can be opened")
+fn of_store(error: ApiError) -> Fault {
+    Fault::new("memory", error.message, "")
 }
