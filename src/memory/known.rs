@@ -8,7 +8,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::block::{self, Block};
+use super::block::{self, Block, Room};
 use super::question::Question;
 use super::recall::Recalled;
 use super::similar::fingerprint;
@@ -80,12 +80,14 @@ impl Known {
     pub fn block<'a>(
         &self,
         found: impl Iterator<Item = &'a Recalled> + Clone,
-        query: &str,
-        max_bytes: usize,
+        question: &Question,
+        room: &Room,
     ) -> Arc<Block> {
         let mut hash = Xxh3::with_seed(self.seed);
-        part(&mut hash, query.as_bytes());
-        hash.update(&max_bytes.to_le_bytes());
+        part(&mut hash, question.text().as_bytes());
+        hash.update(&question.print().to_le_bytes());
+        hash.update(&room.bytes.to_le_bytes());
+        part(&mut hash, room.zone_name().as_bytes());
         // Who reads the block asks its records only for what is hashed here.
         for Recalled { record, .. } in found.clone() {
             part(&mut hash, &record.scope.key());
@@ -94,7 +96,7 @@ impl Known {
             part(&mut hash, record.role.as_bytes());
             part(&mut hash, record.text.as_bytes());
         }
-        let render = || block::render(found, query, max_bytes).into();
+        let render = || block::render(found, question, room).into();
         self.blocks.get_with(hash.digest128(), render)
     }
 }

@@ -34,6 +34,10 @@ impl Question {
         &self.context
     }
 
+    pub(super) fn print(&self) -> u128 {
+        self.print
+    }
+
     pub(super) fn analysed(&self) -> &Query {
         &self.analysed
     }

@@ -507,14 +507,18 @@ proptest! {
                 meaning: 0.0,
             })
             .collect();
-        let block = block::render(&recalled, "hi", cap);
+        let block = block::render(&recalled, &"hi".into(), &block::tests::room(cap));
         prop_assert!(block.text.len() <= cap || block.records.is_empty());
         if !block.records.is_empty() {
             let text = block.plain();
             prop_assert_eq!(text.len(), block.bytes);
-            prop_assert_eq!(text.matches('<').count(), 2);
-            prop_assert_eq!(text.lines().count(), block.records.len() + 3);
-            prop_assert!(text.ends_with("\n</memory>"));
+            let within = text.strip_prefix("<memory>\n").unwrap();
+            let within = within.strip_suffix("\n</memory>").unwrap();
+            // Before white space, a bracket begins nothing.
+            prop_assert!(within.split('<').skip(1).all(|it| it.starts_with([' ', '\n', '…']) || it.is_empty()), "{}", text);
+            let heads = within.lines().filter(|line| line.starts_with("- ["));
+            prop_assert_eq!(heads.count(), block.records.len());
+            prop_assert!(within.lines().skip(1).all(|line| line.is_empty() || line.starts_with("- [") || line.starts_with("  ")));
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::config::model;
 use crate::dialect::{
     Answer, Dialect, Injection, MemoryText, MemoryUse, Message, Placement, Request, Role,
 };
-use crate::memory::block::Block;
+use crate::memory::block::{Block, Room};
 use crate::memory::{
     self, History, Memory, Outcome, Place, Question, RecallQuery, Recalled, Record, Scope,
 };
@@ -136,9 +136,11 @@ impl Remembered {
             let known: HashSet<Uuid> = remembered.injected().map(|record| record.id).collect();
             let fresh = recall.records.iter();
             let fresh = fresh.filter(|found| !known.contains(&found.record.id));
-            remembered.block = memory
-                .known()
-                .block(fresh, query.question.text(), config.max_bytes);
+            let room = Room {
+                bytes: config.max_bytes,
+                zone: config.time_zone.clone(),
+            };
+            remembered.block = memory.known().block(fresh, &query.question, &room);
             remembered.place = last.map(|(_, place)| place);
         }
         remembered.recalled = recall.records;

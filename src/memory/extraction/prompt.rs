@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::ModelError;
-use crate::memory::block::quote;
+use crate::memory::block::{Style, quote};
 use crate::memory::index::is_ideographic;
 use crate::memory::record::Record;
 use crate::memory::similar::fingerprint;
@@ -99,7 +99,7 @@ impl Asked<'_> {
             data.push_str("<notes>\n");
             for (at, fact) in self.known.iter().enumerate() {
                 let _ = write!(data, "{}. ", at + 1);
-                quote(&fact.text, &mut data);
+                quote(&fact.text, Style::Flowing, &mut data);
                 data.push('\n');
             }
             data.push_str("</notes>\n");
@@ -108,10 +108,10 @@ impl Asked<'_> {
         let day = Timestamp::from_millisecond(day).unwrap_or_default();
         let _ = writeln!(data, "<exchange date=\"{}\">", day.strftime("%Y-%m-%d"));
         for record in self.exchange {
-            quote(&record.role, &mut data);
+            quote(&record.role, Style::Flowing, &mut data);
             data.push_str(": ");
             let shown = record.text.floor_char_boundary(MAX_SIDE_BYTES);
-            quote(&record.text[..shown], &mut data);
+            quote(&record.text[..shown], Style::Flowing, &mut data);
             data.push('\n');
         }
         data.push_str("</exchange>");

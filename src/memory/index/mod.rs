@@ -112,6 +112,43 @@ impl Query {
     }
 }
 
+/// Tells which of a query's terms a text has.
+pub struct Matcher {
+    analyzer: Analyzer,
+    bits: TermMap<u8>,
+    weights: Vec<f32>,
+    found: Vec<(u32, Kind)>,
+}
+
+impl Matcher {
+    /// Of the 64 terms that weigh most.
+    pub fn new(query: &Query) -> Self {
+        let mut terms = query.terms.clone();
+        terms.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+        terms.truncate(64);
+        Self {
+            analyzer: Analyzer::default(),
+            bits: terms.iter().map(|(term, _)| *term).zip(0..).collect(),
+            weights: terms.iter().map(|(_, weight)| *weight).collect(),
+            found: Vec::new(),
+        }
+    }
+
+    /// What each term weighs.
+    pub fn weights(&self) -> &[f32] {
+        &self.weights
+    }
+
+    /// The terms that a text has, as bits.
+    pub fn matches(&mut self, text: &str) -> u64 {
+        self.analyzer.analyze(text, &mut self.found);
+        let terms = self.found.drain(..);
+        let terms = terms.map(|(number, _)| self.analyzer.terms()[number as usize]);
+        let bits = terms.filter_map(|term| self.bits.get(&term));
+        bits.fold(0, |bits, bit| bits | 1 << bit)
+    }
+}
+
 /// A document with its score, in parts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scored {
