@@ -321,8 +321,7 @@ impl Memory {
             return Ok((answer(found.value()), false));
         }
         let old = found.into_value();
-        let asked = (question.analysed(), vector.as_deref());
-        let refreshed = entry.read().refresh(&old, asked, query.limit);
+        let refreshed = entry.read().refresh(&old, vector.as_deref(), query.limit);
         let cached = refreshed.is_some();
         let ranking = refreshed.unwrap_or_else(rank);
         if !Arc::ptr_eq(&old, &ranking) {

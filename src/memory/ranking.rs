@@ -2,14 +2,14 @@
 
 use uuid::Uuid;
 
-use super::index::Scored;
+use super::index::{Query, Scored};
 use super::kept::brief_answer;
 use super::record::Record;
 use super::similar::{Likeness, Shingles, fingerprint};
 
 /// Candidates that a cached ranking keeps beyond the limit, so that records saved since can be
 /// weighed against more than the last winners.
-pub const SPARE: usize = 32;
+pub const SPARE: usize = 16;
 
 /// A ranking as the cache keeps it.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct Ranking {
     pub index: Uuid,
     /// Documents that had a vector then; `None` when ranked by words alone.
     pub vectors: Option<usize>,
+    /// What was looked for, at second sight too.
+    pub query: Query,
     /// More than anybody asked for, the best first.
     pub candidates: Vec<Candidate>,
     pub limit: usize,

@@ -35,6 +35,21 @@ pub struct Recall {
     pub records: Vec<Recalled>,
 }
 
+/// Part of the best score below which a record tells nothing of what is asked: beyond it the scores
+/// of the sets that `docs/memory.md` names have fallen, and hardly any evidence is left.
+const TELLING: f32 = 0.2;
+
+impl Recall {
+    /// The records that are worth their room beside the best.
+    pub fn evidence(&self) -> impl Iterator<Item = &Recalled> + Clone {
+        let best = self.records.iter().map(|found| found.score);
+        let least = TELLING * best.fold(0.0, f32::max);
+        self.records
+            .iter()
+            .filter(move |found| found.score >= least)
+    }
+}
+
 /// How a recall ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {

@@ -130,11 +130,11 @@ impl ScopeIndex {
     /// Ranks anew, by words, and by meaning where there is a vector.
     pub fn rank(&self, query: &Query, vector: Option<&Vector>, limit: usize) -> Ranking {
         let similarities = vector.and_then(|vector| self.vectors.similarities(vector));
-        let scored = match &similarities {
-            Some(similarities) => self.index.rank_with(query, similarities, limit + SPARE),
-            None => self.index.rank(query, limit + SPARE),
-        };
+        let document = |doc| document(&self.records[doc as usize]);
+        let near = similarities.as_deref();
+        let (query, scored) = self.index.rank(query, near, document, limit + SPARE);
         Ranking {
+            query,
             documents: self.records.len() as u32,
             index: self.id,
             vectors: similarities.map(|_| self.vectors.count()),
@@ -160,7 +160,7 @@ impl ScopeIndex {
     pub fn refresh(
         &self,
         ranking: &Arc<Ranking>,
-        (query, vector): (&Query, Option<&Vector>),
+        vector: Option<&Vector>,
         limit: usize,
     ) -> Option<Arc<Ranking>> {
         let documents = self.records.len() as u32;
@@ -186,14 +186,25 @@ impl ScopeIndex {
             .flat_map(|doc| self.index.with_neighbours(doc))
             .chain(ranking.candidates.iter().map(|c| c.scored.doc))
             .collect();
-        let scored = self.index.rank_these(query, docs, ranking.limit + SPARE);
-        Some(Arc::new(Ranking {
-            documents,
+        Some(Arc::new(self.ranked_again(ranking, docs)))
+    }
+
+    /// These documents alone, ranked for what the ranking looked for at second sight too.
+    pub(super) fn ranked_again(
+        &self,
+        ranking: &Ranking,
+        docs: impl IntoIterator<Item = u32>,
+    ) -> Ranking {
+        let most = ranking.limit + SPARE;
+        let scored = self.index.rank_these(&ranking.query, docs, most);
+        Ranking {
+            documents: self.records.len() as u32,
             index: self.id,
+            query: ranking.query.clone(),
             candidates: Candidate::placed(scored, |doc| self.shingles(doc)),
             vectors: None,
             limit: ranking.limit,
-        }))
+        }
     }
 
     /// The records of a ranking without those that are not wanted. Alike ones take one place: of

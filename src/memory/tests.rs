@@ -27,6 +27,7 @@ pub fn config(path: &std::path::Path) -> model::Memory {
         save: model::Save::Both,
         placement: model::Placement::Tail,
         max_bytes: 8192,
+        max_tokens: 900,
         earlier_bytes: 32768,
         embedding: None,
         time_zone: jiff::tz::TimeZone::UTC,
@@ -469,9 +470,10 @@ proptest! {
         let ids = |ranking: &Ranking| -> Vec<Uuid> {
             index.answer(ranking, 5, &Unwanted::default()).iter().map(|r| r.record.id).collect()
         };
-        let updated = index.refresh(&cached, (&asked, None), 5);
+        let updated = index.refresh(&cached, None, 5);
         prop_assert!(updated.is_some());
-        prop_assert_eq!(ids(&updated.unwrap()), ids(&index.rank(&asked, None, 5)));
+        let anew = index.ranked_again(&cached, 0..texts.len() as u32);
+        prop_assert_eq!(ids(&updated.unwrap()), ids(&anew));
     }
 
     #[test]

@@ -22,6 +22,9 @@ use crate::snapshot::Snapshot;
 /// Turns before the last user message that help to say what it is about.
 const CONTEXT_TURNS: usize = 4;
 
+/// What a token is reckoned to be.
+const BYTES_PER_TOKEN: usize = 4;
+
 /// Why memory is off for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Off {
@@ -134,10 +137,10 @@ impl Remembered {
         let mut earlier = remembered.earlier.iter();
         if !earlier.any(|(at, _)| Some(*at) == request.last_user()) {
             let known: HashSet<Uuid> = remembered.injected().map(|record| record.id).collect();
-            let fresh = recall.records.iter();
+            let fresh = recall.evidence();
             let fresh = fresh.filter(|found| !known.contains(&found.record.id));
             let room = Room {
-                bytes: config.max_bytes,
+                bytes: config.max_bytes.min(config.max_tokens * BYTES_PER_TOKEN),
                 zone: config.time_zone.clone(),
             };
             remembered.block = memory.known().block(fresh, &query.question, &room);

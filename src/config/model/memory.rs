@@ -27,6 +27,8 @@ pub struct Memory {
     pub placement: Placement,
     /// Bytes of what is recalled for a request at most, as JSON-escaped text.
     pub max_bytes: usize,
+    /// Tokens of it at most, of four bytes each.
+    pub max_tokens: usize,
     /// Bytes at most, counted alike, of what stays in a conversation of what was recalled for its
     /// earlier requests.
     pub earlier_bytes: usize,

@@ -247,6 +247,7 @@ fn memory(raw: &raw::Memory, upstreams: &[Upstream], check: &mut Check<'_>) -> M
             [("tail", Placement::Tail), ("head", Placement::Head)],
         ),
         max_bytes: check.size("memory.max_bytes", &raw.max_bytes, 1..=MIB),
+        max_tokens: check.number("memory.max_tokens", raw.max_tokens, 1..=1_000_000),
         earlier_bytes: check.size("memory.earlier_bytes", &raw.earlier_bytes, 0..=MIB),
         embedding: raw
             .embedding

@@ -40,7 +40,10 @@ impl Pieces {
         });
         let pieces: Vec<Piece> = pieces.collect();
         let weight = |(bit, weight): (usize, &f32)| {
-            let having = pieces.iter().filter(|piece| piece.has >> bit & 1 == 1).count();
+            let having = pieces
+                .iter()
+                .filter(|piece| piece.has >> bit & 1 == 1)
+                .count();
             weight / having.max(1) as f32
         };
         Self {
@@ -61,7 +64,10 @@ impl Pieces {
             return within(text, most.map_or(0, |piece| piece.at.start), room);
         };
         let cost = |run: &Range<usize>| -> usize {
-            self.pieces[run.clone()].iter().map(|piece| piece.cost).sum()
+            self.pieces[run.clone()]
+                .iter()
+                .map(|piece| piece.cost)
+                .sum()
         };
         let (mut run, mut left) = (best.clone(), room.saturating_sub(cost(&best)));
         // What follows tells more than what leads up to it.
@@ -91,14 +97,22 @@ impl Pieces {
             cost += piece.cost;
             for bit in bits(piece.has) {
                 counts[bit] += 1;
-                score += if counts[bit] == 1 { self.weights[bit] } else { 0.0 };
+                score += if counts[bit] == 1 {
+                    self.weights[bit]
+                } else {
+                    0.0
+                };
             }
             // Whatever has no room, or adds nothing at its beginning, goes.
             while start <= end && (cost > room || self.is_idle(start, &counts)) {
                 let first = &self.pieces[start];
                 for bit in bits(first.has) {
                     counts[bit] -= 1;
-                    score -= if counts[bit] == 0 { self.weights[bit] } else { 0.0 };
+                    score -= if counts[bit] == 0 {
+                        self.weights[bit]
+                    } else {
+                        0.0
+                    };
                 }
                 cost -= first.cost;
                 start += 1;

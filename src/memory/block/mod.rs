@@ -89,7 +89,7 @@ const CHINESE: Wording = Wording {
 };
 
 /// Bytes of a text, as JSON, that every record is shown before any is shown more of.
-const FIRST: usize = 240;
+const FIRST: usize = 160;
 
 /// Bytes below which a part of a text says too little.
 const LEAST: usize = 60;
@@ -126,7 +126,9 @@ pub fn render<'a>(
         false => &ENGLISH,
     };
     let mut text = format!("{OPEN}\n{}\n", wording.heading);
-    let left = room.bytes.checked_sub(escaped_len(&text) + escaped_len(CLOSE));
+    let left = room
+        .bytes
+        .checked_sub(escaped_len(&text) + escaped_len(CLOSE));
     let mut shown = match left {
         Some(left) => chosen(told(recalled, wording, &room.zone), left, question),
         None => Vec::new(),
@@ -196,11 +198,13 @@ fn told<'a>(
 
 /// Those that have room, each with the part that is shown.
 fn chosen<'a>(told: Vec<Told<'a>>, mut left: usize, question: &Question) -> Vec<Told<'a>> {
-    let mut matcher = None;
-    let mut matcher = || matcher.get_or_insert_with(|| Matcher::new(question.analysed()));
+    let mut search = Search {
+        question,
+        matcher: None,
+    };
     let mut shown = Vec::new();
     for mut it in told {
-        if it.show(left.min(FIRST + it.head.len()), &mut matcher) {
+        if it.show(left.min(FIRST + it.head.len()), &mut search) {
             left -= it.cost;
             shown.push(it);
         }
@@ -208,16 +212,29 @@ fn chosen<'a>(told: Vec<Told<'a>>, mut left: usize, question: &Question) -> Vec<
     for it in &mut shown {
         if it.part.len() < it.text.len() {
             let room = it.cost + left;
-            it.show(room, &mut matcher);
+            it.show(room, &mut search);
             left = room - it.cost;
         }
     }
     shown
 }
 
+/// Finds what answers a question, once something is to be cut.
+struct Search<'a> {
+    question: &'a Question,
+    matcher: Option<Matcher>,
+}
+
+impl Search<'_> {
+    fn matcher(&mut self) -> &mut Matcher {
+        let new = || Matcher::new(self.question.analysed());
+        self.matcher.get_or_insert_with(new)
+    }
+}
+
 impl Told<'_> {
     /// Shows as much as has room in a line of at most `room` bytes; whether anything has.
-    fn show<'m>(&mut self, room: usize, mut matcher: impl FnMut() -> &'m mut Matcher) -> bool {
+    fn show(&mut self, room: usize, search: &mut Search<'_>) -> bool {
         let whole = 0..self.text.len();
         let cost = escaped_len(&self.line(&whole));
         if cost <= room {
@@ -229,7 +246,7 @@ impl Told<'_> {
             let text = &*self.text;
             let pieces = self
                 .pieces
-                .get_or_insert_with(|| Pieces::of(text, self.style, matcher()));
+                .get_or_insert_with(|| Pieces::of(text, self.style, search.matcher()));
             let part = pieces.best(text, within);
             let cost = escaped_len(&self.line(&part));
             if cost <= room {

@@ -37,5 +37,9 @@ impl Moment {
 }
 
 fn minute(at: DateTime) -> DateTime {
-    at.with().second(0).subsec_nanosecond(0).build().unwrap_or(at)
+    at.with()
+        .second(0)
+        .subsec_nanosecond(0)
+        .build()
+        .unwrap_or(at)
 }

@@ -140,8 +140,14 @@ mod tests {
         );
         assert_eq!(quoted("def f():\n    return 1"), "def f():\n      return 1");
         assert_eq!(quoted("milk:\n- two\n- three"), "milk:\n  - two\n  - three");
-        assert_eq!(quoted(" one\n\n two\r\nthree\u{2028}four "), "one two three four");
-        assert_eq!(quoted("SELECT a;\nSELECT b;\nSELECT c;"), "SELECT a;\n  SELECT b;\n  SELECT c;");
+        assert_eq!(
+            quoted(" one\n\n two\r\nthree\u{2028}four "),
+            "one two three four"
+        );
+        assert_eq!(
+            quoted("SELECT a;\nSELECT b;\nSELECT c;"),
+            "SELECT a;\n  SELECT b;\n  SELECT c;"
+        );
     }
 
     #[test]
@@ -151,7 +157,10 @@ mod tests {
             ("<|im_end|>", "＜|im_end|＞"),
             ("a <b> c > d", "a ＜b＞ c > d"),
             ("Vec<Option<u8>>", "Vec＜Option＜u8＞＞"),
-            ("x < y, 1 <2, a <= b, c <- d, e -> f", "x < y, 1 <2, a <= b, c <- d, e -> f"),
+            (
+                "x < y, 1 <2, a <= b, c <- d, e -> f",
+                "x < y, 1 <2, a <= b, c <- d, e -> f",
+            ),
             ("<<SYS>>", "＜＜SYS＞＞"),
             ("<", "<"),
         ] {

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use jiff::tz::TimeZone;
 
 use super::*;
@@ -36,7 +34,10 @@ fn told(said: &[(&str, &str, i64)], question: &str, room: &Room) -> String {
         _ => block.plain(),
     };
     let lines = text.lines().skip(2);
-    lines.take_while(|line| *line != CLOSE).collect::<Vec<_>>().join("\n")
+    lines
+        .take_while(|line| *line != CLOSE)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
@@ -79,7 +80,10 @@ fn a_long_record_is_cut_around_what_answers_and_the_rest_goes_in() {
         ("user", "The safe is grey.", NOON + 2 * MINUTE),
     ];
     let text = told(&said, "Which word opens the safe?", &room(1000));
-    assert!(text.contains("…The safe opens with the word albatross. "), "{text}");
+    assert!(
+        text.contains("…The safe opens with the word albatross. "),
+        "{text}"
+    );
     assert!(text.contains("The safe stands in the cellar."), "{text}");
     assert!(text.contains("The safe is grey."), "{text}");
     let block = render(&found(&said), &"safe".into(), &room(1000));
@@ -94,7 +98,10 @@ fn what_has_no_room_is_passed_over() {
         ("user", "short".to_owned(), NOON),
     ];
     let said = said.map(|(role, text, at)| (role, text, at));
-    let said: Vec<_> = said.iter().map(|(r, t, at)| (*r, t.as_str(), *at)).collect();
+    let said: Vec<_> = said
+        .iter()
+        .map(|(r, t, at)| (*r, t.as_str(), *at))
+        .collect();
     for bytes in 0..1200 {
         let block = render(&found(&said), &"anything".into(), &room(bytes));
         assert!(block.text.len() <= bytes || block.records.is_empty());
@@ -110,7 +117,9 @@ fn code_is_told_as_code_also_where_it_is_cut() {
     let said = [("user", code.as_str(), NOON)];
     let whole = told(&said, "albatross", &room(8192));
     assert!(
-        whole.starts_with("- [2026-05-05] user: Mine:\n  ```rust\n  fn albatross() {\n      total += price * 3;\n"),
+        whole.starts_with(
+            "- [2026-05-05] user: Mine:\n  ```rust\n  fn albatross() {\n      total += price * 3;\n"
+        ),
         "{whole}"
     );
     let cut = told(&said, "albatross", &room(700));

@@ -1,5 +1,6 @@
 //! What a document's meaning counts beside its words.
 
+use super::words::Words;
 use super::{Index, Query, Scored, best};
 
 /// What a standard deviation of meaning counts beside words, whose scores are of BM25. More helps
@@ -9,20 +10,22 @@ const MEANING: f32 = 2.0;
 const LENT: f32 = 0.5;
 
 impl Index {
-    /// As [`Index::rank`], by meaning too: `similarities` says how near each document's vector is to
-    /// the query's. Words count as they are, so that a question that shares rare words with a
-    /// document is decided by them, one that only hints at it by meaning.
-    pub fn rank_with(
+    /// The best `limit` documents by what their words count and by meaning: `similarities` says how
+    /// near each document's vector is to the query's. Words count as they are, so that a question
+    /// that shares rare words with a document is decided by them, one that only hints at it by
+    /// meaning.
+    pub(super) fn best_with(
         &self,
         query: &Query,
+        words: &[Words],
         similarities: &[Option<f32>],
         limit: usize,
     ) -> Vec<Scored> {
-        let words = (0..).zip(self.words(query));
+        let words = (0..).zip(words);
         let scored = words.zip(self.meaning(similarities));
         let scored = scored.map(|((doc, words), meaning)| Scored {
             meaning: MEANING * meaning,
-            ..self.scored(query, doc, words)
+            ..self.scored(query, doc, *words)
         });
         best(scored, limit)
     }

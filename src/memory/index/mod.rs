@@ -2,6 +2,7 @@
 //! and links between the turns of a conversation, so that an answer is found by its question.
 
 mod addressee;
+mod again;
 mod dates;
 mod meaning;
 mod postings;
@@ -57,6 +58,8 @@ pub struct Document<'a> {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Query {
     terms: Vec<(Term, f32)>,
+    /// Terms of what was found at first, which are looked for beside those: see [`again`].
+    again: Vec<(Term, f32)>,
     /// Whether what the assistant said counts as much as what others said.
     any_speaker: bool,
 }
@@ -91,13 +94,14 @@ impl Query {
         terms.sort_unstable_by_key(|(term, _)| *term);
         Self {
             terms,
+            again: Vec::new(),
             any_speaker: addressee::is_assistant(text),
         }
     }
 
     /// Bytes that it takes, about.
     pub fn weight(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.terms)
+        size_of::<Self>() + size_of_val(&*self.terms) + size_of_val(&*self.again)
     }
 
     /// Equal for queries that rank alike.

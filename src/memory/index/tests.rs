@@ -25,8 +25,13 @@ fn index(texts: &[&str]) -> Index {
     )
 }
 
+/// The documents at first sight.
+fn looked(index: &Index, query: &Query, limit: usize) -> Vec<Scored> {
+    index.best_by(query, &index.words(query), limit)
+}
+
 fn ranked(index: &Index, query: &str) -> Vec<u32> {
-    let scored = index.rank(&Query::new(query, &[]), 10);
+    let scored = looked(index, &Query::new(query, &[]), 10);
     scored.iter().map(|s| s.doc).collect()
 }
 
@@ -124,7 +129,7 @@ fn neighbours_lift_a_word_to_one_mention_at_most() {
         conversation: Some(u64::from(n > 6)),
         ..document(text, minutes(n))
     }));
-    let scored = index.rank(&Query::new("tea", &[]), 10);
+    let scored = looked(&index, &Query::new("tea", &[]), 10);
     let score = |doc| scored.iter().find(|s| s.doc == doc).unwrap().score();
     assert!(score(2) < 1.2 * score(8), "{scored:?}");
     assert!(
@@ -188,8 +193,30 @@ fn impossible_dates_are_no_dates() {
 fn context_weighs_less_than_the_question() {
     let index = index(&["apples", "pears"]);
     let query = Query::new("apples", &["pears".into()]);
-    let docs: Vec<u32> = index.rank(&query, 2).iter().map(|s| s.doc).collect();
+    let docs: Vec<u32> = looked(&index, &query, 2).iter().map(|s| s.doc).collect();
     assert_eq!(docs, [0, 1]);
+}
+
+#[test]
+fn what_is_found_leads_to_what_is_told_in_other_words() {
+    let texts = [
+        "The weather in town was fine all week",
+        "My sister Karin has moved to Lund",
+        "Karin is allergic to hazelnuts",
+        "A train leaves for the coast at noon",
+    ];
+    let days = |doc: usize| hours(24 * doc as i64);
+    let index = Index::build((0..4).map(|doc| document(texts[doc], days(doc))));
+    let told = |doc: u32| document(texts[doc as usize], days(doc as usize));
+    let query = Query::new("What should I not bake for my sister?", &[]);
+    let (_, found) = index.rank(&query, None, told, 10);
+    let docs: Vec<u32> = found.iter().map(|s| s.doc).collect();
+    assert_eq!(docs, [1, 2]);
+    assert!(found[1].score() < 0.5 * found[0].score());
+}
+
+fn met(index: &Index, query: &Query, similarities: &[Option<f32>]) -> Vec<Scored> {
+    index.best_with(query, &index.words(query), similarities, 10)
 }
 
 #[test]
@@ -199,7 +226,7 @@ fn meaning_finds_what_shares_no_word_and_is_lent_to_the_turns_beside_it() {
     let mut near = [Some(0.8); 12];
     near[4] = Some(0.9);
     let ranked = |similarities: &[Option<f32>]| {
-        let scored = index.rank_with(&Query::new("anything", &[]), similarities, 10);
+        let scored = met(&index, &Query::new("anything", &[]), similarities);
         assert!(scored.iter().all(|s| s.own + s.neighbours == 0.0));
         let mut docs: Vec<u32> = scored.iter().map(|s| s.doc).collect();
         docs[1..].sort_unstable();
@@ -215,7 +242,7 @@ fn a_document_without_a_vector_counts_as_of_usual_meaning() {
     let index = index(&["one", "two", "three", "four"]);
     let similarities = [Some(0.25), None, Some(0.75)];
     let query = Query::new("two four", &[]);
-    let scored = index.rank_with(&query, &similarities, 10);
+    let scored = met(&index, &query, &similarities);
     let meaning = |doc| scored.iter().find(|s| s.doc == doc).map(|s| s.meaning);
     assert_eq!((meaning(1), meaning(3)), (Some(0.0), Some(0.0)));
     assert!(meaning(2) > Some(1.0) && meaning(0).is_none());
@@ -258,15 +285,19 @@ proptest! {
             grown.push(&document(text, *at));
         }
         let query = Query::new(&query, &[]);
-        prop_assert_eq!(whole.rank(&query, 20), grown.rank(&query, 20));
+        let told = |doc: u32| document(documents[doc as usize].0, documents[doc as usize].1);
+        let (query, found) = whole.rank(&query, None, told, 20);
+        prop_assert_eq!(found, looked(&whole, &query, 20));
+        prop_assert_eq!(looked(&whole, &query, 20), looked(&grown, &query, 20));
         // Scoring some documents alone gives the very same scores.
         let all = 0..documents.len() as u32;
-        prop_assert_eq!(whole.rank_these(&query, all, 20), whole.rank(&query, 20));
+        prop_assert_eq!(whole.rank_these(&query, all, 20), looked(&whole, &query, 20));
     }
 
     #[test]
     fn no_text_breaks_the_analysis(text in any::<String>()) {
         let index = Index::build([document(&text, 0)].into_iter());
-        index.rank(&Query::new(&text, std::slice::from_ref(&text)), 5);
+        let query = Query::new(&text, std::slice::from_ref(&text));
+        index.rank(&query, None, |_| document(&text, 0), 5);
     }
 }

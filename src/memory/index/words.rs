@@ -33,18 +33,15 @@ impl Words {
 }
 
 impl Index {
-    /// The best `limit` documents by their words, the best first. Those that neither hold a term of
-    /// the query nor stand beside one that does are left out.
-    pub fn rank(&self, query: &Query, limit: usize) -> Vec<Scored> {
-        let words = self.words(query);
+    /// The best `limit` documents by what their words count, the best first. Those that neither hold
+    /// a term of the query nor stand beside one that does are left out.
+    pub(super) fn best_by(&self, query: &Query, words: &[Words], limit: usize) -> Vec<Scored> {
         let scored = (0..).zip(words);
-        best(
-            scored.map(|(doc, words)| self.scored(query, doc, words)),
-            limit,
-        )
+        let scored = scored.map(|(doc, words)| self.scored(query, doc, *words));
+        best(scored, limit)
     }
 
-    /// Same as [`Index::rank`], of the documents given alone, with the very same scores.
+    /// Ranks the documents given alone, with the very same scores.
     pub fn rank_these(
         &self,
         query: &Query,
@@ -88,11 +85,17 @@ impl Index {
     /// What each document's words count.
     pub(super) fn words(&self, query: &Query) -> Vec<Words> {
         let mut words = vec![Words::default(); self.docs.len()];
+        self.count_in(&mut words, self.weighed(query));
+        words
+    }
+
+    /// Adds what these terms count in each document.
+    pub(super) fn count_in(&self, words: &mut [Words], terms: impl Iterator<Item = (Term, f32)>) {
         // Of the term at hand.
         let mut own = vec![0.0f32; self.docs.len()];
         let mut lent = vec![0.0f32; self.docs.len()];
         let mut touched = Vec::new();
-        for (term, weight) in self.weighed(query) {
+        for (term, weight) in terms {
             for Posting { doc, count } in self.postings.of(term) {
                 let counts = self.counts(doc, count);
                 own[doc as usize] = counts;
@@ -112,16 +115,29 @@ impl Index {
                 (own[doc], lent[doc]) = (0.0, 0.0);
             }
         }
-        words
     }
 
     /// The query's terms that occur, each with its weight by how rare it is.
     fn weighed<'a>(&'a self, query: &'a Query) -> impl Iterator<Item = (Term, f32)> + 'a {
-        query.terms.iter().filter_map(|&(term, weight)| {
-            let found = self.postings.of(term).len() as f32;
-            let missing = self.docs.len() as f32 - found;
-            (found > 0.0).then(|| (term, weight * (1.0 + (missing + 0.5) / (found + 0.5)).ln()))
+        self.by_rarity(query.terms.iter().chain(&query.again))
+    }
+
+    /// Terms that occur, each with its weight by how rare it is.
+    pub(super) fn by_rarity<'a>(
+        &'a self,
+        terms: impl Iterator<Item = &'a (Term, f32)> + 'a,
+    ) -> impl Iterator<Item = (Term, f32)> + 'a {
+        terms.filter_map(|&(term, weight)| {
+            let found = self.postings.of(term).len();
+            (found > 0).then(|| (term, weight * self.rarity(found)))
         })
+    }
+
+    /// What a term counts that so many documents hold.
+    pub(super) fn rarity(&self, found: usize) -> f32 {
+        let found = found as f32;
+        let missing = self.docs.len() as f32 - found;
+        (1.0 + (missing + 0.5) / (found + 0.5)).ln()
     }
 
     /// What a term counts that stands `count` times in a document.
