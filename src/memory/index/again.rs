@@ -21,9 +21,12 @@ impl Index {
         limit: usize,
     ) -> (Query, Vec<Scored>) {
         let mut words = self.words(query);
-        let best = self.best_by(query, &words, DOCS);
-        let again = self.told_by(query, &best, document);
+        let mut again = self.near(query);
         self.count_in(&mut words, self.by_rarity(again.iter()));
+        let best = self.best_by(query, &words, DOCS);
+        let told = self.told_by(query, &best, document);
+        self.count_in(&mut words, self.by_rarity(told.iter()));
+        again.extend(told);
         let query = Query {
             again,
             ..query.clone()

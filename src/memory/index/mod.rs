@@ -4,8 +4,14 @@
 mod addressee;
 mod again;
 mod dates;
+mod fold;
+mod grammar;
+#[cfg(test)]
+mod language_tests;
 mod meaning;
+mod near;
 mod postings;
+mod script;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -14,8 +20,9 @@ mod words;
 use xxhash_rust::xxh3::xxh3_128;
 
 use postings::{Postings, TermMap};
+pub use script::is_ideographic;
+pub use terms::nfkc;
 use terms::{Analyzer, Kind, Term};
-pub use terms::{is_ideographic, nfkc};
 
 // How scores are made: chosen on public sets of long chats in English and Chinese, whose figures
 // `docs/memory.md` gives.
@@ -37,6 +44,9 @@ const CONTEXT: [f32; 4] = [0.5, 0.35, 0.25, 0.18];
 const DAY: f32 = 2.5;
 /// Weight of a single ideograph beside that of a pair.
 const CHARACTER: f32 = 0.5;
+
+/// Weight of a part of a word beside that of the word.
+const PART: f32 = 0.5;
 
 /// No document.
 const NONE: u32 = u32::MAX;
@@ -60,6 +70,8 @@ pub struct Query {
     terms: Vec<(Term, f32)>,
     /// Terms of what was found at first, which are looked for beside those: see [`again`].
     again: Vec<(Term, f32)>,
+    /// Its long words, which may be written otherwise: see [`near`].
+    long: Vec<(Box<str>, Term)>,
     /// Whether what the assistant said counts as much as what others said.
     any_speaker: bool,
 }
@@ -77,6 +89,7 @@ impl Query {
                 *weights.entry(term).or_default() += match kind {
                     Kind::Character => weight * CHARACTER,
                     Kind::Word | Kind::Pair => weight,
+                    Kind::Part => weight * PART,
                 };
             }
         };
@@ -95,6 +108,7 @@ impl Query {
         Self {
             terms,
             again: Vec::new(),
+            long: analyzer.long_words(text),
             any_speaker: addressee::is_assistant(text),
         }
     }
@@ -242,7 +256,8 @@ impl Index {
             analyzer.analyze(speaker, found);
         }
         analyzer.analyze(document.text, found);
-        let length = found.len() as u32;
+        let is_whole = |(_, kind): &&(u32, Kind)| *kind != Kind::Part;
+        let length = found.iter().filter(is_whole).count() as u32;
         found.extend(
             analyzer
                 .date(document.at)

@@ -1,16 +1,20 @@
 //! Text into terms: what BM25 counts.
 //!
-//! Words of alphabetic scripts become lower-case English stems without stop words; Han, kana and
-//! hangul become single characters and pairs of neighbours, which needs no dictionary.
+//! Letters are folded first: see [`fold`]. Words of scripts that part them become stems without
+//! English stop words; Thai, Lao, Khmer and Burmese are parted by the dictionaries of ICU; Han, kana
+//! and hangul become single characters and pairs of neighbours, which needs no dictionary.
 
 use std::borrow::Cow;
 
-use rust_stemmers::{Algorithm, Stemmer};
+use icu_segmenter::{WordSegmenter, WordSegmenterBorrowed, options::WordBreakInvariantOptions};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::dates;
+use super::fold::fold;
+use super::grammar::{is_english_stop, is_foreign, is_ideographic_stop, tells_english};
 use super::postings::TermMap;
+use super::script::{Script, Stemmers, is_ideographic, is_in_word, is_unparted};
 
 /// A term by its 64-bit hash: a scope has at most some 10⁵ of them, so two share one with a
 /// chance below 10⁻⁹, and the dictionary is four times smaller than one of strings.
@@ -27,28 +31,52 @@ pub enum Kind {
     Character,
     /// Two ideographs in a row.
     Pair,
+    /// A part of a word: it counts beside the word, and not for the length of a text.
+    Part,
 }
 
 /// Turns texts into terms, and numbers them from 0 as it meets them. It remembers each word's term,
 /// since words repeat far more often than they are new; keep one for a whole index, or make one
 /// for a query.
 pub struct Analyzer {
-    stemmer: Stemmer,
-    /// By the hash of the word as it is written; none for a stop word.
-    words: TermMap<Option<u32>>,
+    stemmers: Stemmers,
+    segmenter: WordSegmenterBorrowed<'static>,
+    /// By the hash of the word as it is written.
+    words: TermMap<Known>,
     numbers: TermMap<u32>,
     terms: Vec<Term>,
+    /// Of the text at hand: parts of its words, how many there are, and how many an English text with
+    /// as many English words has.
+    parts: Vec<Term>,
+    count: usize,
+    english: usize,
     /// The last day that was asked for, with its terms.
     day: Option<(i64, [u32; 4])>,
+}
+
+/// A word's terms.
+#[derive(Clone, Copy)]
+struct Known {
+    /// None for a stop word.
+    word: Option<u32>,
+    /// Its beginnings, and what is left without a particle that clings to it.
+    parts: [Option<Term>; 3],
+    english: usize,
+    /// Whether it carries grammar in a language that is not English.
+    is_function: bool,
 }
 
 impl Default for Analyzer {
     fn default() -> Self {
         Self {
-            stemmer: Stemmer::create(Algorithm::English),
+            stemmers: Stemmers::default(),
+            segmenter: WordSegmenter::new_dictionary(WordBreakInvariantOptions::default()),
             words: TermMap::default(),
             numbers: TermMap::default(),
             terms: Vec::new(),
+            parts: Vec::new(),
+            count: 0,
+            english: 0,
             day: None,
         }
     }
@@ -57,14 +85,43 @@ impl Default for Analyzer {
 impl Analyzer {
     /// Appends the numbers of the terms of `text`, in order, to `found`.
     pub fn analyze(&mut self, text: &str, found: &mut Vec<(u32, Kind)>) {
+        let begun = found.len();
+        self.parts.clear();
+        (self.count, self.english) = (0, 0);
         if text.is_ascii() {
             let text = text.to_ascii_lowercase();
             for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '\'') {
-                self.word(word.trim_start_matches('\''), found);
+                self.word(word, found);
             }
+            self.figures(&text, found);
         } else {
-            self.scan(nfkc(text).chars(), found);
+            let text = fold(text);
+            self.scan(&text, found);
+            self.figures(&text, found);
         }
+        // What English words are parts of, their stems tell.
+        if self.english < self.count {
+            let parts = std::mem::take(&mut self.parts);
+            found.extend(parts.iter().map(|part| (self.number(*part), Kind::Part)));
+            self.parts = parts;
+            return;
+        }
+        for (_, kind) in &mut found[begun..] {
+            if *kind == Kind::Part {
+                *kind = Kind::Word;
+            }
+        }
+    }
+
+    /// The words of at least six letters of a text, as stems, each with its term.
+    pub fn long_words(&self, text: &str) -> Vec<(Box<str>, Term)> {
+        let folded = fold(text);
+        let words = folded.split(|c| !is_in_word(c) || is_ideographic(c) || is_unparted(c));
+        let words = words.map(|word| self.stemmers.stem(word));
+        let words = words.filter(|stem| stem.chars().count() >= LONG);
+        words
+            .map(|stem| (stem.as_ref().into(), xxh3_64(stem.as_bytes())))
+            .collect()
     }
 
     /// The numbers of the terms of a moment's date, in Unix milliseconds.
@@ -93,62 +150,165 @@ impl Analyzer {
         &self.terms
     }
 
-    fn scan(&mut self, chars: impl Iterator<Item = char>, found: &mut Vec<(u32, Kind)>) {
-        let mut before: Option<char> = None;
-        let mut word = String::new();
-        for c in chars {
-            if is_ideographic(c) {
-                self.word(&word, found);
-                word.clear();
-                if !is_cjk_stop(c) {
-                    found.push((self.number(cjk_term(&[c])), Kind::Character));
-                }
-                if let Some(b) = before {
-                    found.push((self.number(cjk_term(&[b, c])), Kind::Pair));
-                }
-                before = Some(c);
-                continue;
-            }
-            before = None;
-            if c.is_alphanumeric() {
-                word.extend(c.to_lowercase());
-            } else if !matches!(c, '\'' | '’') {
-                self.word(&word, found);
-                word.clear();
-            } else if !word.is_empty() {
-                word.push('\'');
+    fn scan(&mut self, text: &str, found: &mut Vec<(u32, Kind)>) {
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let is_alike: fn(char) -> bool = match first {
+                c if is_ideographic(c) => is_ideographic,
+                c if is_unparted(c) => is_unparted,
+                c if is_in_word(c) => is_in_spaced_word,
+                _ => |c| !is_in_word(c) && !is_unparted(c) && !is_ideographic(c),
+            };
+            let end = rest.find(|c| !is_alike(c)).unwrap_or(rest.len());
+            let (run, behind) = rest.split_at(end);
+            rest = behind;
+            if is_ideographic(first) {
+                self.ideographs(run, found);
+            } else if is_unparted(first) {
+                self.unparted(run, found);
+            } else if is_in_word(first) {
+                self.word(run, found);
             }
         }
-        self.word(&word, found);
     }
 
-    /// `word` is in lower case, and may be empty.
+    /// Characters of a run, and its pairs.
+    fn ideographs(&mut self, run: &str, found: &mut Vec<(u32, Kind)>) {
+        let mut before: Option<char> = None;
+        for c in run.chars() {
+            if !is_ideographic_stop(c) {
+                found.push((self.number(cjk_term(&[c])), Kind::Character));
+            }
+            if let Some(b) = before.replace(c) {
+                found.push((self.number(cjk_term(&[b, c])), Kind::Pair));
+            }
+        }
+    }
+
+    /// Words of a run that only a dictionary parts. Names that it does not know are parted otherwise
+    /// from one text to the next, so that pairs of characters count beside them.
+    fn unparted(&mut self, run: &str, found: &mut Vec<(u32, Kind)>) {
+        let mut begin = 0;
+        for end in self.segmenter.segment_str(run).skip(1) {
+            self.word(&run[begin..end], found);
+            begin = end;
+        }
+        let mut before: Option<char> = None;
+        for c in run.chars().filter(|c| c.is_alphabetic()) {
+            if let Some(b) = before.replace(c) {
+                self.parts.push(cjk_term(&[b, c]));
+            }
+        }
+    }
+
+    /// Numbers as they are written without what parts their digits: 1,250,000 as 1250000.
+    fn figures(&mut self, text: &str, found: &mut Vec<(u32, Kind)>) {
+        let bytes = text.as_bytes();
+        let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+        let mut at = 0;
+        while let Some(next) = bytes[at..].iter().position(u8::is_ascii_digit) {
+            let begin = at + next;
+            let mut end = begin;
+            let mut parts = 1;
+            loop {
+                while is_digit(end) {
+                    end += 1;
+                }
+                if !text[end..].starts_with(PARTS_DIGITS) {
+                    break;
+                }
+                let parted = text[end..].chars().next().map_or(1, char::len_utf8);
+                // White space parts digits by threes alone.
+                let by_three =
+                    (1..=3).all(|n| is_digit(end + parted + n - 1)) && !is_digit(end + parted + 3);
+                let is_space = text[end..].starts_with(char::is_whitespace);
+                if !is_digit(end + parted) || is_space && !by_three {
+                    break;
+                }
+                (end, parts) = (end + parted, parts + 1);
+            }
+            at = end;
+            if parts > 1 {
+                let digits: String = text[begin..end]
+                    .chars()
+                    .filter(char::is_ascii_digit)
+                    .collect();
+                self.word(&digits, found);
+            }
+        }
+    }
+
+    /// `word` is folded, and may be empty.
     fn word(&mut self, word: &str, found: &mut Vec<(u32, Kind)>) {
         if word.is_empty() {
             return;
         }
         let hash = xxh3_64(word.as_bytes());
-        let number = match self.words.get(&hash) {
+        let known = match self.words.get(&hash) {
             Some(known) => *known,
             None => {
-                let number = word_term(&self.stemmer, word).map(|term| self.number(term));
-                self.words.insert(hash, number);
-                number
+                let known = self.learn(word);
+                self.words.insert(hash, known);
+                known
             }
         };
-        found.extend(number.map(|number| (number, Kind::Word)));
+        self.count += 1;
+        self.english += known.english;
+        let kind = match known.is_function {
+            true => Kind::Part,
+            false => Kind::Word,
+        };
+        found.extend(known.word.map(|number| (number, kind)));
+        self.parts.extend(known.parts.into_iter().flatten());
+    }
+
+    /// The terms of a word, which may hold apostrophes: "didn't", "maria's".
+    fn learn(&mut self, word: &str) -> Known {
+        let word = word.trim_matches('\'');
+        let bare = word.split('\'').next().unwrap_or(word);
+        let mut known = Known {
+            word: None,
+            parts: [None; 3],
+            english: tells_english(word),
+            is_function: is_foreign(word),
+        };
+        if bare.is_empty() || is_english_stop(word) || is_english_stop(bare) {
+            return known;
+        }
+        let term = xxh3_64(self.stemmers.stem(bare).as_bytes());
+        known.word = Some(self.number(term));
+        if bare.starts_with(|c: char| c.is_ascii_digit() || is_unparted(c)) {
+            return known;
+        }
+        for (part, length) in known.parts.iter_mut().zip(BEGINNINGS) {
+            if let Some((end, c)) = bare.char_indices().nth(length - 1) {
+                let beginning = &bare.as_bytes()[..end + c.len_utf8()];
+                *part = Some(xxh3_64_with_seed(beginning, 1));
+            }
+        }
+        if Script::of(bare) == Script::Hebrew
+            && bare.chars().count() > 3
+            && let Some(rest) = bare.strip_prefix(['ו', 'ה', 'ב', 'ל', 'מ', 'ש', 'כ'])
+        {
+            known.parts[2] = Some(xxh3_64(rest.as_bytes()));
+        }
+        known
     }
 }
 
-/// `None` for a stop word. `word` is in lower case and may hold apostrophes: "didn't", "maria's".
-fn word_term(stemmer: &Stemmer, word: &str) -> Option<Term> {
-    let word = word.trim_end_matches('\'');
-    let stem = word.split('\'').next().unwrap_or(word);
-    if stem.is_empty() || is_english_stop(word) || is_english_stop(stem) {
-        return None;
-    }
-    Some(xxh3_64(stemmer.stem(stem).as_bytes()))
+/// Whether a character belongs to a word of a script that parts them.
+fn is_in_spaced_word(c: char) -> bool {
+    c == '\'' || is_in_word(c) && !is_ideographic(c) && !is_unparted(c)
 }
+
+/// Letters of what a word begins with.
+const BEGINNINGS: [usize; 2] = [3, 5];
+
+/// Letters of a word that is looked for with one of them changed.
+const LONG: usize = 6;
+
+/// What parts the digits of one number.
+const PARTS_DIGITS: [char; 9] = [',', '.', '\'', '-', '_', ' ', '\u{a0}', '\u{202f}', '٬'];
 
 fn cjk_term(chars: &[char]) -> Term {
     let mut bytes = [0; 8];
@@ -166,41 +326,3 @@ pub fn nfkc(text: &str) -> Cow<'_, str> {
         IsNormalized::No | IsNormalized::Maybe => Cow::Owned(text.nfkc().collect()),
     }
 }
-
-/// Whether words of this character's script are not parted by spaces: Han, kana, and hangul,
-/// whose particles cling to the word.
-pub fn is_ideographic(c: char) -> bool {
-    c >= '\u{1100}'
-        && matches!(u32::from(c),
-        0x3040..=0x30FF | 0x31F0..=0x31FF          // kana
-        | 0x3400..=0x4DBF | 0x4E00..=0x9FFF        // Han
-        | 0xF900..=0xFAFF | 0x20000..=0x3FFFF      // Han, compatibility and supplementary
-        | 0x3005..=0x3007                          // iteration mark, zero
-        | 0x1100..=0x11FF | 0x3130..=0x318F | 0xAC00..=0xD7AF) // hangul
-}
-
-/// Characters that only carry grammar. They still take part in pairs.
-fn is_cjk_stop(c: char) -> bool {
-    "的了呢吗嘛啊呀吧着过是在有和与也都就还很这那哪个们我你您他她它么什谁之其于被把对给从到"
-        .contains(c)
-}
-
-fn is_english_stop(word: &str) -> bool {
-    STOP_WORDS.binary_search(&word).is_ok()
-}
-
-/// English words that carry grammar rather than content, sorted.
-const STOP_WORDS: &[&str] = &[
-    "a", "about", "after", "again", "all", "also", "am", "an", "and", "any", "are", "aren't", "as",
-    "at", "be", "because", "been", "before", "being", "between", "both", "but", "by", "can",
-    "can't", "could", "couldn't", "did", "didn't", "do", "does", "doesn't", "doing", "don't",
-    "during", "each", "for", "from", "further", "had", "hadn't", "has", "hasn't", "have",
-    "haven't", "having", "he", "he's", "her", "here", "hers", "him", "his", "how", "i", "i'd",
-    "i'll", "i'm", "i've", "if", "in", "into", "is", "isn't", "it", "it's", "its", "just", "let's",
-    "me", "more", "most", "my", "no", "nor", "not", "of", "off", "on", "once", "only", "or",
-    "other", "our", "out", "over", "own", "same", "she", "she's", "should", "so", "some", "such",
-    "than", "that", "that's", "the", "their", "them", "then", "there", "these", "they", "this",
-    "those", "through", "to", "too", "under", "until", "up", "us", "very", "was", "wasn't", "we",
-    "were", "weren't", "what", "what's", "when", "where", "which", "while", "who", "whom", "why",
-    "will", "with", "won't", "would", "wouldn't", "yeah", "you", "you're", "your", "yours",
-];

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn document(text: &str, at: i64) -> Document<'_> {
+pub fn document(text: &str, at: i64) -> Document<'_> {
     Document {
         text,
         speaker: None,
@@ -12,7 +12,7 @@ fn document(text: &str, at: i64) -> Document<'_> {
     }
 }
 
-fn hours(n: i64) -> i64 {
+pub fn hours(n: i64) -> i64 {
     n * 3_600_000
 }
 
@@ -115,21 +115,21 @@ fn neighbours_lift_a_word_to_one_mention_at_most() {
     let minutes = |n: usize| n as i64 * 60_000;
     // Among turns that all speak of it there is no more of it than in one that names it alone.
     let texts = [
-        "tea",
-        "tea",
+        "the tea",
+        "the tea",
         "so it goes",
-        "tea",
-        "tea",
+        "the tea",
+        "the tea",
         "",
         "",
         "",
-        "tea so it goes",
+        "the tea so it goes",
     ];
     let index = Index::build(texts.iter().enumerate().map(|(n, text)| Document {
         conversation: Some(u64::from(n > 6)),
         ..document(text, minutes(n))
     }));
-    let scored = looked(&index, &Query::new("tea", &[]), 10);
+    let scored = looked(&index, &Query::new("the tea", &[]), 10);
     let score = |doc| scored.iter().find(|s| s.doc == doc).unwrap().score();
     assert!(score(2) < 1.2 * score(8), "{scored:?}");
     assert!(
@@ -195,6 +195,34 @@ fn context_weighs_less_than_the_question() {
     let query = Query::new("apples", &["pears".into()]);
     let docs: Vec<u32> = looked(&index, &query, 2).iter().map(|s| s.doc).collect();
     assert_eq!(docs, [0, 1]);
+}
+
+#[test]
+fn numbers_addresses_and_misspelt_words_are_found() {
+    let index = index(&[
+        "The house was sold for 1,250,000 euros, said the agent",
+        "You can write to ann.lee@example.com about the boat",
+        "The manual is at https://docs.example.org/engine/start?page=2",
+        "My favourite restaurant in the old town is the Lantern",
+        "The meter of the flat reads 4 711 000 today",
+        "رقم الهاتف هو ٠١٢-٣٤٥٦",
+    ]);
+    for (question, expected) in [
+        ("What was sold for 1250000?", 0),
+        ("who paid 1.250.000", 0),
+        ("1 250 000", 0),
+        ("What is ann's address at example.com?", 1),
+        ("Where is the engine documented, at example.org?", 2),
+        ("Which restuarant do I like?", 3),
+        ("Which resturant do I like?", 3),
+        ("Which restaurrant do I like?", 3),
+        ("4711000", 4),
+        ("0123456", 5),
+    ] {
+        let told = |_| document("", 0);
+        let (_, found) = index.rank(&Query::new(question, &[]), None, told, 1);
+        assert_eq!(found.first().map(|it| it.doc), Some(expected), "{question}");
+    }
 }
 
 #[test]
