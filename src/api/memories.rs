@@ -12,7 +12,8 @@ use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use http::request;
-use http::{HeaderMap, StatusCode, header};
+use http::{Extensions, HeaderMap, StatusCode, header};
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -20,9 +21,11 @@ use super::reply::body;
 use super::{Generation, Who};
 use crate::error::ApiError;
 use crate::memory::{
-    Beside, Line, Memory, Page, Parts, Question, RecallQuery, Record, Scope, Selection, Source,
+    Beside, Clock, Line, Memory, Page, Parts, Question, RecallQuery, Record, Scope, Selection, Source,
     lines, valid_id,
 };
+use crate::snapshot::Snapshot;
+use crate::turn::time_zone;
 
 /// Records on a page where the caller does not say.
 const PAGE: usize = 50;
@@ -221,17 +224,25 @@ struct Search {
 pub async fn search(
     State(memory): Remembering,
     who: Who,
-    headers: HeaderMap,
+    (headers, extensions): (HeaderMap, Extensions),
     bytes: Bytes,
 ) -> Result<Json<Value>, ApiError> {
     let search: Search = body(&bytes)?;
     let user = named_user(&headers)?.or(search.user_id);
     let scope = scope(&who, user.as_deref(), search.conversation_id.as_deref())?;
+    let configured = || {
+        let snapshot = extensions.get::<Arc<Snapshot>>();
+        snapshot.map(|it| it.config.memory.time_zone.clone())
+    };
+    let zone = time_zone(&headers)?.or_else(configured);
     let query = RecallQuery {
         question: Question::new(search.query, search.context).into(),
         limit: search.limit.unwrap_or(10).clamp(1, PAGE_MOST),
         deadline: std::time::Duration::from_secs(10),
-        now: now(),
+        clock: Clock {
+            now: now(),
+            zone: zone.unwrap_or(TimeZone::UTC),
+        },
         ..RecallQuery::default()
     };
     let recall = on(&memory)?.recall(&scope, &query).await;

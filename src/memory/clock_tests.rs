@@ -35,7 +35,10 @@ async fn find(memory: &Memory, scope: &Scope, number: usize, now: i64) -> Vec<Re
         ),
         limit: 5,
         deadline: Duration::from_secs(60),
-        now,
+        clock: Clock {
+            now,
+            ..Clock::default()
+        },
         ..RecallQuery::default()
     };
     memory.recall(scope, &query).await.records

@@ -80,6 +80,7 @@ pub use doctor::{Doctor, Finding, Ill};
 pub use embedded::Embedded;
 pub use export::{ExportError, Parts, lines};
 pub use import::{Import, ImportError, Imported};
+pub use index::Clock;
 pub use kept::Turn;
 pub use known::Known;
 pub use line::Line;
@@ -294,13 +295,8 @@ impl Memory {
             }
             None => None,
         };
-        let rank = || {
-            Arc::new(
-                entry
-                    .read()
-                    .rank(question.analysed(), vector.as_deref(), query.limit),
-            )
-        };
+        let asked = (question.analysed(), &query.clock);
+        let rank = || Arc::new(entry.read().rank(asked, vector.as_deref(), query.limit));
         let conversation = query.conversation.as_deref();
         let withdrawn = self.tries.replaced(scope, conversation, &query.history);
         let unwanted = Unwanted {
@@ -312,7 +308,7 @@ impl Memory {
         let Some(rankings) = &self.rankings else {
             return Ok((answer(&rank()), false));
         };
-        let key = CacheKey::new(scope, question);
+        let key = CacheKey::new(scope, question, &query.clock);
         let found = rankings
             .entry(key.clone())
             .or_insert_with(async { rank() })

@@ -1,6 +1,6 @@
 //! What is looked for, and what a ranking for it is kept by.
 
-use super::index::Query;
+use super::index::{Clock, Query};
 use super::scope::Scope;
 
 /// What a conversation is about, as it is looked for.
@@ -61,11 +61,18 @@ impl From<&str> for Question {
 pub struct CacheKey {
     scope: Scope,
     query: u128,
+    /// The day and the zone, of what names a time.
+    day: Option<(i64, Box<str>)>,
 }
 
 impl CacheKey {
-    pub fn new(scope: &Scope, question: &Question) -> Self {
+    pub fn new(scope: &Scope, question: &Question, clock: &Clock) -> Self {
+        let day = || {
+            let (day, zone) = clock.day();
+            (day, zone.into())
+        };
         Self {
+            day: question.analysed.is_timed().then(day),
             scope: scope.clone(),
             query: question.print,
         }

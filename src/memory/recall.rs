@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::index::Clock;
 use super::question::Question;
 use super::record::Record;
 use super::tries::History;
@@ -21,8 +22,8 @@ pub struct RecallQuery {
     pub limit: usize,
     /// Time that recall may take.
     pub deadline: Duration,
-    /// Unix milliseconds.
-    pub now: i64,
+    /// When it is asked, and whose days are meant.
+    pub clock: Clock,
 }
 
 /// What recall gave.

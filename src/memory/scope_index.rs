@@ -7,7 +7,7 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::embedding::vector::{Vector, Vectors};
-use super::index::{Document, Index, Query};
+use super::index::{Clock, Document, Index, Query};
 use super::ranking::{Candidate, Ranking, SPARE, Unwanted};
 use super::recall::Recalled;
 use super::record::{Record, Source};
@@ -128,11 +128,16 @@ impl ScopeIndex {
     }
 
     /// Ranks anew, by words, and by meaning where there is a vector.
-    pub fn rank(&self, query: &Query, vector: Option<&Vector>, limit: usize) -> Ranking {
+    pub fn rank(
+        &self,
+        (query, clock): (&Query, &Clock),
+        vector: Option<&Vector>,
+        limit: usize,
+    ) -> Ranking {
         let similarities = vector.and_then(|vector| self.vectors.similarities(vector));
         let document = |doc| document(&self.records[doc as usize]);
-        let near = similarities.as_deref();
-        let (query, scored) = self.index.rank(query, near, document, limit + SPARE);
+        let sight = (similarities.as_deref(), clock);
+        let (query, scored) = self.index.rank(query, sight, document, limit + SPARE);
         Ranking {
             query,
             documents: self.records.len() as u32,

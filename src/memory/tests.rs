@@ -463,7 +463,7 @@ proptest! {
         let loaded = Loaded { version: 1, records: records(&texts[..old], 0), vectors: Vec::new() };
         let mut index = ScopeIndex::build(loaded);
         let asked = Query::new(&asked, &[]);
-        let cached = Arc::new(index.rank(&asked, None, 5));
+        let cached = Arc::new(index.rank((&asked, &Clock::default()), None, 5));
         for (n, record) in records(&texts, old).into_iter().enumerate() {
             prop_assert!(index.put(2 + n as u64, vec![record]));
         }

@@ -17,11 +17,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::Value;
 
 pub use self::hidden_rounds::{HiddenPlace, HiddenRound, HiddenRounds, Whose};
 use self::options::Options;
+pub use self::options::time_zone;
 pub use self::purpose::Purpose;
 use self::remember::Off;
 pub use self::remember::Remembered;
@@ -114,7 +116,12 @@ pub async fn prepare(
         ..Injection::default()
     };
     if let Some(persona) = &persona {
-        apply(&mut injection, persona, &snapshot.config, &request);
+        apply(
+            &mut injection,
+            persona,
+            (&snapshot.config, &options.zone),
+            &request,
+        );
     }
     ledger.enter(Phase::Memory);
     let config = &snapshot.config.memory;
@@ -311,10 +318,15 @@ fn choose(snapshot: &Snapshot, id: Option<&str>) -> Result<Option<Arc<Persona>>,
     snapshot.personalities.find(id).map(Some)
 }
 
-fn apply(injection: &mut Injection, persona: &Persona, config: &model::Config, request: &Request) {
+fn apply(
+    injection: &mut Injection,
+    persona: &Persona,
+    (config, zone): (&model::Config, &TimeZone),
+    request: &Request,
+) {
     let assembled = persona.assemble(&AssembleContext {
         user_name: None,
-        now: Timestamp::now().to_zoned(config.memory.time_zone.clone()),
+        now: Timestamp::now().to_zoned(zone.clone()),
         history: request,
     });
     injection.persona = Some(dialect::Persona {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::PrepareContext;
 use super::identity::{Identity, Sources, Trust};
@@ -35,12 +36,15 @@ pub struct Options {
     pub memory: Result<MemoryUse, Off>,
     /// Whether the gateway's tools may be offered.
     pub use_tools: bool,
+    /// Whose days are meant.
+    pub zone: TimeZone,
 }
 
 // Names and not texts, which would be parsed each time.
 static PERSONALITY: HeaderName = HeaderName::from_static("x-yychat-personality");
 static MEMORY: HeaderName = HeaderName::from_static("x-yychat-memory");
 static USE_TOOLS: HeaderName = HeaderName::from_static("x-yychat-use-tools");
+static TIME_ZONE: HeaderName = HeaderName::from_static("x-yychat-time-zone");
 
 impl Options {
     /// Reads the extensions. An empty value counts as absent.
@@ -80,6 +84,7 @@ impl Options {
             personality: None,
             memory: memory(headers, request, caller)?,
             use_tools: use_tools.unwrap_or(snapshot.config.tools.enabled),
+            zone: time_zone(headers)?.unwrap_or_else(|| snapshot.config.memory.time_zone.clone()),
         };
         let by_model = options.split_model(request, &snapshot.personalities);
         let personality = match header(headers, &PERSONALITY)? {
@@ -130,6 +135,24 @@ fn memory(
         (None, MemoryMode::Full) => Ok(MemoryUse::Full),
         (None, MemoryMode::Readonly) => Ok(MemoryUse::Readonly),
         (None, MemoryMode::Off) => Err(Off::Disabled),
+    })
+}
+
+/// The zone that a request names.
+///
+/// # Errors
+///
+/// 400 for a name that IANA does not have.
+pub fn time_zone(headers: &HeaderMap) -> Result<Option<TimeZone>, ApiError> {
+    let Some(name) = header(headers, &TIME_ZONE)? else {
+        return Ok(None);
+    };
+    TimeZone::get(&name).map(Some).map_err(|_| {
+        ApiError::bad_request(format!(
+            "X-YYChat-Time-Zone is `{name}`, which is no time zone of IANA's. Send one such as \
+             `Asia/Shanghai`."
+        ))
+        .param("X-YYChat-Time-Zone")
     })
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use super::options::Options;
@@ -15,7 +16,7 @@ use crate::dialect::{
 };
 use crate::memory::block::{Block, Room};
 use crate::memory::{
-    self, History, Memory, Outcome, Place, Question, RecallQuery, Recalled, Record, Scope,
+    self, Clock, History, Memory, Outcome, Place, Question, RecallQuery, Recalled, Record, Scope,
 };
 use crate::snapshot::Snapshot;
 
@@ -103,7 +104,7 @@ impl Remembered {
             (Ok(using), Some(scope)) => (using, scope),
         };
         let conversation = options.group.as_deref();
-        let query = query(memory, config, (request, conversation));
+        let query = query((memory, config), (request, conversation), &options.zone);
         let saving = Self {
             save: (using == MemoryUse::Full).then(|| scope.clone()),
             conversation: options.group.clone(),
@@ -141,7 +142,7 @@ impl Remembered {
             let fresh = fresh.filter(|found| !known.contains(&found.record.id));
             let room = Room {
                 bytes: config.max_bytes.min(config.max_tokens * BYTES_PER_TOKEN),
-                zone: config.time_zone.clone(),
+                zone: options.zone.clone(),
             };
             remembered.block = memory.known().block(fresh, &query.question, &room);
             remembered.place = last.map(|(_, place)| place);
@@ -291,9 +292,9 @@ impl Remembered {
 }
 
 fn query(
-    memory: &Memory,
-    config: &model::Memory,
+    (memory, config): (&Memory, &model::Memory),
     (request, conversation): (&Request, Option<&str>),
+    zone: &TimeZone,
 ) -> RecallQuery {
     let known = memory.known();
     let messages = request.messages();
@@ -327,7 +328,10 @@ fn query(
         conversation: conversation.map(Into::into),
         limit: config.recall_limit,
         deadline: config.recall_deadline,
-        now: Timestamp::now().as_millisecond(),
+        clock: Clock {
+            now: Timestamp::now().as_millisecond(),
+            zone: zone.clone(),
+        },
     }
 }
 

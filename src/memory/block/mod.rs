@@ -91,6 +91,10 @@ const CHINESE: Wording = Wording {
 /// Bytes of a text, as JSON, that every record is shown before any is shown more of.
 const FIRST: usize = 160;
 
+/// Bytes that are shown of a record beyond those, but for the best: of a long one most is about
+/// something else.
+const MORE: usize = 480;
+
 /// Bytes below which a part of a text says too little.
 const LEAST: usize = 60;
 
@@ -209,11 +213,12 @@ fn chosen<'a>(told: Vec<Told<'a>>, mut left: usize, question: &Question) -> Vec<
             shown.push(it);
         }
     }
-    for it in &mut shown {
+    for (nth, it) in shown.iter_mut().enumerate() {
         if it.part.len() < it.text.len() {
-            let room = it.cost + left;
-            it.show(room, &mut search);
-            left = room - it.cost;
+            let most = if nth == 0 { left } else { left.min(MORE) };
+            let before = it.cost;
+            it.show(before + most, &mut search);
+            left = (left + before).saturating_sub(it.cost);
         }
     }
     shown

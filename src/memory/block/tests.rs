@@ -81,9 +81,10 @@ fn a_long_record_is_cut_around_what_answers_and_the_rest_goes_in() {
     ];
     let text = told(&said, "Which word opens the safe?", &room(1000));
     assert!(
-        text.contains("…The safe opens with the word albatross. "),
+        text.contains("The safe opens with the word albatross. "),
         "{text}"
     );
+    assert!(text.starts_with("- [2026-05-05 14:30] user: …"), "{text}");
     assert!(text.contains("The safe stands in the cellar."), "{text}");
     assert!(text.contains("The safe is grey."), "{text}");
     let block = render(&found(&said), &"safe".into(), &room(1000));

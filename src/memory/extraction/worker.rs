@@ -11,7 +11,7 @@ use super::learnt::{Learnt, is_fact};
 use super::prompt::Asked;
 use super::{Extraction, Feed, ModelError};
 use crate::memory::cache::Scopes;
-use crate::memory::index::Query;
+use crate::memory::index::{Clock, Query};
 use crate::memory::queue::WeakJobs;
 use crate::memory::ranking::Unwanted;
 use crate::memory::record::Record;
@@ -206,7 +206,7 @@ impl Worker {
         let query = Query::new(&text.join("\n"), &[]);
         let entry = self.scopes.get(&claimed.scope).await?;
         let index = entry.read();
-        let ranking = index.rank(&query, None, LOOKED_AT);
+        let ranking = index.rank((&query, &Clock::default()), None, LOOKED_AT);
         let found = index.answer(&ranking, LOOKED_AT, &Unwanted::default());
         let latest = index.records().iter().rev().cloned();
         let mut known: Vec<Arc<Record>> = Vec::new();

@@ -1,7 +1,7 @@
 //! A second look: the words of what was found best are looked for too, as an answer is often told in
 //! words that its question does not have and another record has.
 
-use super::{Analyzer, Document, Index, Query, Scored, Term, TermMap, dates};
+use super::{Analyzer, Clock, Document, Index, Query, Scored, Term, TermMap, Times};
 
 /// How many documents of the first look are taken at their word.
 const DOCS: usize = 2;
@@ -11,26 +11,28 @@ const TERMS: usize = 10;
 const WEIGHT: f32 = 0.2;
 
 impl Index {
-    /// The best `limit` documents, and the query with what the second look looked for; `document`
-    /// gives a document as it was taken up. With `similarities` they are ranked by meaning too.
+    /// The best `limit` documents, and the query with what the second look looked for and the times
+    /// that it names by this clock; `document` gives a document as it was taken up. With similarities
+    /// they are ranked by meaning too.
     pub fn rank<'a>(
         &self,
         query: &Query,
-        similarities: Option<&[Option<f32>]>,
+        (similarities, clock): (Option<&[Option<f32>]>, &Clock),
         document: impl Fn(u32) -> Document<'a>,
         limit: usize,
     ) -> (Query, Vec<Scored>) {
-        let mut words = self.words(query);
-        let mut again = self.near(query);
-        self.count_in(&mut words, self.by_rarity(again.iter()));
-        let best = self.best_by(query, &words, DOCS);
-        let told = self.told_by(query, &best, document);
-        self.count_in(&mut words, self.by_rarity(told.iter()));
-        again.extend(told);
-        let query = Query {
-            again,
+        let mut query = Query {
+            times: self.times(&query.named, clock),
+            again: self.near(query),
             ..query.clone()
         };
+        let mut words = self.words(&query);
+        let best = self.best_by(&query, &words, DOCS);
+        let (terms, days) = self.told_by(&query, &best, |doc| (document(doc), clock));
+        self.count_in(&mut words, self.by_rarity(terms.iter()));
+        self.count_times(&mut words, &days);
+        query.again.extend(terms);
+        query.times.extend(days);
         let best = match similarities {
             Some(similarities) => self.best_with(&query, &words, similarities, limit),
             None => self.best_by(&query, &words, limit),
@@ -38,23 +40,35 @@ impl Index {
         (query, best)
     }
 
-    /// What these documents have that tells them from others and others share, with its weights.
+    /// What these documents have that tells them from others and others share, with its weights: terms,
+    /// and their days, as what was told of a day belongs together.
     fn told_by<'a>(
         &self,
         query: &Query,
         best: &[Scored],
-        document: impl Fn(u32) -> Document<'a>,
-    ) -> Vec<(Term, f32)> {
+        document: impl Fn(u32) -> (Document<'a>, &'a Clock),
+    ) -> (Vec<(Term, f32)>, Vec<Times>) {
         let mut told: TermMap<f32> = TermMap::default();
+        let mut days: Vec<Times> = Vec::new();
         let most = best.first().map_or(1.0, Scored::score);
         for scored in best {
-            let terms = terms(&document(scored.doc));
-            let part = scored.score() / most / (terms.len() as f32).sqrt();
+            let (document, clock) = document(scored.doc);
+            let terms = terms(&document);
+            let part = scored.score() / most / (terms.len() as f32 + 1.0).sqrt();
             for term in terms {
                 let found = self.postings.of(term).len();
                 // What stands nowhere else leads nowhere.
                 if found > 1 {
                     *told.entry(term).or_default() += part * self.rarity(found);
+                }
+            }
+            let mut day = Times::new(clock.day_of(document.at), 1.0);
+            let found = self.during(&day).count();
+            if found > 1 {
+                day.weight = part * self.rarity(found);
+                match days.iter_mut().find(|other| other.has(document.at)) {
+                    Some(other) => other.weight += day.weight,
+                    None => days.push(day),
                 }
             }
         }
@@ -64,15 +78,27 @@ impl Index {
         let mut told: Vec<(Term, f32)> = told.into_iter().collect();
         told.sort_unstable_by(|one, other| other.1.total_cmp(&one.1).then(one.0.cmp(&other.0)));
         told.truncate(TERMS);
-        let most = told.first().map_or(1.0, |(_, weight)| *weight);
+        let least = if told.len() < TERMS {
+            0.0
+        } else {
+            told[TERMS - 1].1
+        };
+        days.retain(|day| day.weight > least);
+        let weights = told.iter().map(|(_, weight)| *weight);
+        let most = weights
+            .chain(days.iter().map(|day| day.weight))
+            .fold(0.0, f32::max);
         for (_, weight) in &mut told {
             *weight *= WEIGHT / most;
         }
-        told
+        for day in &mut days {
+            day.weight *= WEIGHT / most;
+        }
+        (told, days)
     }
 }
 
-/// The terms of a document, each once, and that of its day: what was told that day belongs together.
+/// The terms of a document, each once.
 fn terms(document: &Document<'_>) -> Vec<Term> {
     let mut analyzer = Analyzer::default();
     let mut found = Vec::new();
@@ -80,7 +106,5 @@ fn terms(document: &Document<'_>) -> Vec<Term> {
         analyzer.analyze(speaker, &mut found);
     }
     analyzer.analyze(document.text, &mut found);
-    let mut terms = analyzer.terms().to_vec();
-    terms.push(dates::record_terms(document.at)[0]);
-    terms
+    analyzer.terms().to_vec()
 }

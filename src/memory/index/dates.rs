@@ -1,82 +1,12 @@
-//! Dates as terms: a record carries those of its day, a query those that it names, and BM25 then
-//! weighs a matched date like a rare word.
-
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use xxhash_rust::xxh3::xxh3_64;
-
-use super::terms::Term;
+//! Dates as people write them, in English ("May 3, 2023", "3rd of May", "May 2023", "2023-05-03",
+//! "5/3/2023") and Chinese ("2023年5月3日", "5月3号", "5月").
 
 /// A date as far as a text names it; at least one part is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct PartialDate {
+pub struct PartialDate {
     pub year: Option<u16>,
     pub month: Option<u8>,
     pub day: Option<u8>,
-}
-
-impl PartialDate {
-    fn term(self) -> Term {
-        let [y1, y2] = self.year.unwrap_or(0).to_be_bytes();
-        xxh3_64(&[
-            b'\0',
-            y1,
-            y2,
-            self.month.unwrap_or(0),
-            self.day.unwrap_or(0),
-        ])
-    }
-}
-
-/// The terms under which a record of this moment (Unix milliseconds, taken in UTC) is found by
-/// date: day, day without year, month, month without year.
-pub fn record_terms(unix_ms: i64) -> [Term; 4] {
-    let date = Timestamp::from_millisecond(unix_ms)
-        .unwrap_or_default()
-        .to_zoned(TimeZone::UTC)
-        .date();
-    let year = Some(date.year().unsigned_abs());
-    let month = Some(date.month().unsigned_abs());
-    let day = Some(date.day().unsigned_abs());
-    [
-        PartialDate { year, month, day }.term(),
-        PartialDate {
-            year: None,
-            month,
-            day,
-        }
-        .term(),
-        PartialDate {
-            year,
-            month,
-            day: None,
-        }
-        .term(),
-        PartialDate {
-            year: None,
-            month,
-            day: None,
-        }
-        .term(),
-    ]
-}
-
-/// The terms of the dates that `text` names, in English ("May 3, 2023", "3rd of May", "May 2023",
-/// "2023-05-03") or Chinese ("2023年5月3日", "5月3号", "5月").
-pub fn query_terms(text: &str) -> Vec<(Term, Kind)> {
-    let kind = |date: &PartialDate| match date.day {
-        Some(_) => Kind::Day,
-        None => Kind::Month,
-    };
-    let dates = dates_in(text).into_iter();
-    dates.map(|date| (date.term(), kind(&date))).collect()
-}
-
-/// How much of a date is named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Day,
-    Month,
 }
 
 /// A piece of a text that may belong to a date.
@@ -92,7 +22,8 @@ enum Piece {
     Other,
 }
 
-pub(super) fn dates_in(text: &str) -> Vec<PartialDate> {
+/// The dates that a text names.
+pub fn dates_in(text: &str) -> Vec<PartialDate> {
     let pieces = pieces(text);
     let mut dates = Vec::new();
     let mut at = 0;
@@ -100,12 +31,24 @@ pub(super) fn dates_in(text: &str) -> Vec<PartialDate> {
         match date_at(&pieces[at..]) {
             Some((date, taken)) => {
                 dates.push(date);
+                dates.extend(turned(date, &pieces[at..at + taken]));
                 at += taken;
             }
             None => at += 1,
         }
     }
     dates
+}
+
+/// The same date with day and month the other way round, where it may be meant so.
+fn turned(date: PartialDate, pieces: &[Piece]) -> Option<PartialDate> {
+    let (day, month) = (date.day?, date.month?);
+    let is_turned = matches!(pieces, [Piece::Number(..=31), Piece::Mark('/' | '.'), ..]);
+    (is_turned && day <= 12 && day != month).then_some(PartialDate {
+        day: Some(month),
+        month: Some(day),
+        ..date
+    })
 }
 
 fn date_at(p: &[Piece]) -> Option<(PartialDate, usize)> {
@@ -138,6 +81,11 @@ fn date_at(p: &[Piece]) -> Option<(PartialDate, usize)> {
         [Number(m), Mark('月'), ..] => found(None, m, None, 2),
         [Number(y), Mark(a), Number(m), Mark(b), Number(d), ..] if a == b && y >= 1000 => {
             found(Some(y), m, Some(d), 5)
+        }
+        // Half of the world writes the month first, so that both are meant where both may be.
+        [Number(a), Mark(x), Number(b), Mark(z), Number(y), ..] if x == z && y >= 1000 => {
+            let (day, month) = if b > 12 { (b, a) } else { (a, b) };
+            found(Some(y), month, Some(day), 5)
         }
         [Month(m), Number(d), Number(y), ..] if valid_year(y).is_some() => {
             found(Some(y), m.into(), Some(d), 3)

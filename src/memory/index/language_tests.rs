@@ -20,7 +20,12 @@ fn every_language_is_read() {
         );
         let first = |question: &str| {
             let told = |doc: u32| document(facts[doc as usize].0, hours(i64::from(doc)));
-            let (_, found) = index.rank(&Query::new(question, &[]), None, told, 1);
+            let (_, found) = index.rank(
+                &Query::new(question, &[]),
+                (None, &Clock::default()),
+                told,
+                1,
+            );
             found.first().map(|found| found.doc as usize)
         };
         let wrong = facts.iter().enumerate();

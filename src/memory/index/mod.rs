@@ -9,8 +9,11 @@ mod grammar;
 #[cfg(test)]
 mod language_tests;
 mod meaning;
+mod moments;
 mod near;
+mod oneself;
 mod postings;
+mod relative;
 mod script;
 mod terms;
 #[cfg(test)]
@@ -19,6 +22,8 @@ mod words;
 
 use xxhash_rust::xxh3::xxh3_128;
 
+pub use moments::Clock;
+use moments::{Named, Times};
 use postings::{Postings, TermMap};
 pub use script::is_ideographic;
 pub use terms::nfkc;
@@ -39,9 +44,6 @@ const ASKED: [f32; 2] = [0.7, 0.3];
 const WINDOW_MS: i64 = 600_000;
 /// Weights of the turns of the running conversation before the question, the latest first.
 const CONTEXT: [f32; 4] = [0.5, 0.35, 0.25, 0.18];
-/// Weight of a day that the question names. A month weighs as much as a word: what is told of it is
-/// often told later.
-const DAY: f32 = 2.5;
 /// Weight of a single ideograph beside that of a pair.
 const CHARACTER: f32 = 0.5;
 
@@ -68,6 +70,10 @@ pub struct Document<'a> {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Query {
     terms: Vec<(Term, f32)>,
+    /// The times that it names.
+    named: Vec<Named>,
+    /// What these are to an index, and the days of what was found at first.
+    times: Vec<Times>,
     /// Terms of what was found at first, which are looked for beside those: see [`again`].
     again: Vec<(Term, f32)>,
     /// Its long words, which may be written otherwise: see [`near`].
@@ -83,7 +89,7 @@ impl Query {
         let mut weights: TermMap<f32> = TermMap::default();
         let mut found = Vec::new();
         let mut add = |text: &str, weight: f32| {
-            analyzer.analyze(text, &mut found);
+            let folded = analyzer.analyze(text, &mut found);
             for (number, kind) in found.drain(..) {
                 let term = analyzer.terms()[number as usize];
                 *weights.entry(term).or_default() += match kind {
@@ -92,21 +98,23 @@ impl Query {
                     Kind::Part => weight * PART,
                 };
             }
+            folded
         };
-        add(text, 1.0);
+        let folded = add(text, 1.0);
         for (text, weight) in context.iter().zip(CONTEXT) {
             add(text, weight);
         }
-        for (term, kind) in dates::query_terms(text) {
-            *weights.entry(term).or_default() += match kind {
-                dates::Kind::Day => DAY,
-                dates::Kind::Month => 1.0,
-            };
+        if oneself::is_asked(&folded) {
+            weights.insert(oneself::ONESELF, oneself::WEIGHT);
         }
+        let dated = dates::dates_in(text).into_iter().map(Named::Date);
+        let named = dated.chain(relative::named_in(&folded));
         let mut terms: Vec<_> = weights.into_iter().collect();
         terms.sort_unstable_by_key(|(term, _)| *term);
         Self {
             terms,
+            named: named.collect(),
+            times: Vec::new(),
             again: Vec::new(),
             long: analyzer.long_words(text),
             any_speaker: addressee::is_assistant(text),
@@ -118,10 +126,16 @@ impl Query {
         size_of::<Self>() + size_of_val(&*self.terms) + size_of_val(&*self.again)
     }
 
+    /// Whether what it looks for depends on when and where it is asked.
+    pub fn is_timed(&self) -> bool {
+        !self.named.is_empty()
+    }
+
     /// Equal for queries that rank alike.
     pub fn fingerprint(&self) -> u128 {
         let mut bytes = Vec::with_capacity(self.terms.len() * 12 + 1);
         bytes.push(u8::from(self.any_speaker));
+        bytes.extend_from_slice(format!("{:?}", self.named).as_bytes());
         for (term, weight) in &self.terms {
             bytes.extend_from_slice(&term.to_be_bytes());
             bytes.extend_from_slice(&weight.to_be_bytes());
@@ -255,14 +269,12 @@ impl Index {
         if let Some(speaker) = document.speaker {
             analyzer.analyze(speaker, found);
         }
-        analyzer.analyze(document.text, found);
+        match document.by_assistant {
+            true => drop(analyzer.analyze(document.text, found)),
+            false => analyzer.said(document.text, found),
+        }
         let is_whole = |(_, kind): &&(u32, Kind)| *kind != Kind::Part;
         let length = found.iter().filter(is_whole).count() as u32;
-        found.extend(
-            analyzer
-                .date(document.at)
-                .map(|number| (number, Kind::Word)),
-        );
         let before = document
             .conversation
             .and_then(|conversation| self.latest.insert(conversation, doc))

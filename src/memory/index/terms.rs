@@ -10,18 +10,15 @@ use icu_segmenter::{WordSegmenter, WordSegmenterBorrowed, options::WordBreakInva
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::dates;
 use super::fold::fold;
 use super::grammar::{is_english_stop, is_foreign, is_ideographic_stop, tells_english};
+use super::oneself;
 use super::postings::TermMap;
 use super::script::{Script, Stemmers, is_ideographic, is_in_word, is_unparted};
 
 /// A term by its 64-bit hash: a scope has at most some 10⁵ of them, so two share one with a
 /// chance below 10⁻⁹, and the dictionary is four times smaller than one of strings.
 pub type Term = u64;
-
-/// Milliseconds of a day.
-const DAY_MS: i64 = 86_400_000;
 
 /// What a term stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +47,6 @@ pub struct Analyzer {
     parts: Vec<Term>,
     count: usize,
     english: usize,
-    /// The last day that was asked for, with its terms.
-    day: Option<(i64, [u32; 4])>,
 }
 
 /// A word's terms.
@@ -77,40 +72,49 @@ impl Default for Analyzer {
             parts: Vec::new(),
             count: 0,
             english: 0,
-            day: None,
         }
     }
 }
 
 impl Analyzer {
-    /// Appends the numbers of the terms of `text`, in order, to `found`.
-    pub fn analyze(&mut self, text: &str, found: &mut Vec<(u32, Kind)>) {
+    /// As [`Analyzer::analyze`], of what somebody says, with how much it tells of oneself.
+    pub fn said(&mut self, text: &str, found: &mut Vec<(u32, Kind)>) {
+        let folded = self.analyze(text, found);
+        for _ in 0..oneself::told(&folded) {
+            found.push((self.number(oneself::ONESELF), Kind::Part));
+        }
+    }
+
+    /// Appends the numbers of the terms of `text`, in order, to `found`; gives the text folded.
+    pub fn analyze(&mut self, text: &str, found: &mut Vec<(u32, Kind)>) -> String {
         let begun = found.len();
         self.parts.clear();
         (self.count, self.english) = (0, 0);
-        if text.is_ascii() {
-            let text = text.to_ascii_lowercase();
-            for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '\'') {
+        let folded = if text.is_ascii() {
+            let folded = text.to_ascii_lowercase();
+            for word in folded.split(|c: char| !c.is_ascii_alphanumeric() && c != '\'') {
                 self.word(word, found);
             }
-            self.figures(&text, found);
+            folded
         } else {
-            let text = fold(text);
-            self.scan(&text, found);
-            self.figures(&text, found);
-        }
+            let folded = fold(text);
+            self.scan(&folded, found);
+            folded
+        };
+        self.figures(&folded, found);
         // What English words are parts of, their stems tell.
         if self.english < self.count {
             let parts = std::mem::take(&mut self.parts);
             found.extend(parts.iter().map(|part| (self.number(*part), Kind::Part)));
             self.parts = parts;
-            return;
+            return folded;
         }
         for (_, kind) in &mut found[begun..] {
             if *kind == Kind::Part {
                 *kind = Kind::Word;
             }
         }
+        folded
     }
 
     /// The words of at least six letters of a text, as stems, each with its term.
@@ -122,19 +126,6 @@ impl Analyzer {
         words
             .map(|stem| (stem.as_ref().into(), xxh3_64(stem.as_bytes())))
             .collect()
-    }
-
-    /// The numbers of the terms of a moment's date, in Unix milliseconds.
-    pub fn date(&mut self, at: i64) -> [u32; 4] {
-        let day = at.div_euclid(DAY_MS);
-        match self.day {
-            Some((last, numbers)) if last == day => numbers,
-            _ => {
-                let numbers = dates::record_terms(at).map(|term| self.number(term));
-                self.day = Some((day, numbers));
-                numbers
-            }
-        }
     }
 
     /// The number of a term.

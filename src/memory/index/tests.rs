@@ -156,21 +156,106 @@ fn what_the_assistant_said_counts_less_unless_it_is_asked_for() {
     assert_ne!(print("blue hotel"), print("blue hotel you said"));
 }
 
+/// What is found for a question that is asked at a time, in Unix milliseconds, in a zone.
+fn asked(index: &Index, question: &str, (now, zone): (i64, &str)) -> Vec<u32> {
+    let zone = jiff::tz::TimeZone::get(zone).unwrap();
+    let clock = Clock { now, zone };
+    let told = |_| document("", 0);
+    let query = Query::new(question, &[]);
+    let (_, found) = index.rank(&query, (None, &clock), told, 10);
+    found.iter().map(|found| found.doc).collect()
+}
+
 #[test]
 fn a_named_date_finds_its_day() {
     // 2023-05-02 and 2023-05-04, at noon UTC.
     let days = [1_683_028_800_000, 1_683_201_600_000];
     let index = Index::build(days.iter().map(|at| document("went to a museum", *at)));
+    let first = |question: &str| asked(&index, question, (hours(0), "UTC"))[0];
     for query in [
         "museum on May 2, 2023",
         "museum on the 2nd of May",
         "museum 2023-05-02",
+        "museum on 5/2/2023",
+        "museum on 2/5/2023",
         "museum 我在5月2日说了什么",
         "museum 2023年5月2号",
     ] {
-        assert_eq!(ranked(&index, query)[0], 0, "{query}");
+        assert_eq!(first(query), 0, "{query}");
     }
-    assert_eq!(ranked(&index, "museum on May 4")[0], 1);
+    assert_eq!(first("museum on May 4"), 1);
+}
+
+#[test]
+fn days_are_those_of_whoever_asks() {
+    // 2026-05-04 23:00 UTC is 07:00 of the 5th in Shanghai.
+    let early = 1_777_935_600_000;
+    let said = [
+        early - hours(24),
+        early,
+        early + hours(12),
+        early + hours(24 * 7),
+    ];
+    let index = Index::build(said.iter().map(|at| document("so it goes", *at)));
+    let noon = early + hours(29);
+    for (question, zone, expected) in [
+        ("what was yesterday", "Asia/Shanghai", vec![2, 1]),
+        ("what was yesterday", "UTC", vec![2]),
+        ("我昨天说了什么", "Asia/Shanghai", vec![2, 1]),
+        ("what about 2026-05-05", "Asia/Shanghai", vec![2, 1]),
+        ("what about 5 May", "UTC", vec![2]),
+        ("what was two days ago", "UTC", vec![1]),
+        ("what did we talk about this week", "UTC", vec![2, 1]),
+        ("what did we talk about last week", "UTC", vec![0]),
+        ("這週聊了什麼", "Asia/Shanghai", vec![2, 1, 0]),
+        ("what did I say on Tuesday", "UTC", vec![2]),
+    ] {
+        assert_eq!(
+            asked(&index, question, (noon, zone)),
+            expected,
+            "{question} {zone}"
+        );
+    }
+    let latest = asked(&index, "what is the latest?", (noon, "UTC"));
+    assert_eq!(latest, [3, 2, 1, 0]);
+    assert!(asked(&index, "what is it?", (noon, "UTC")).is_empty());
+}
+
+#[test]
+fn a_question_about_oneself_brings_what_tells_most() {
+    let texts = [
+        "The train leaves at noon from platform nine",
+        "Hi! I'm Ann, and I work as a nurse in Leeds.",
+        "What do I need to know about knots? Do you think that I am a fool?",
+        "I love jasmine tea",
+        "The weather is fine today",
+    ];
+    let index = index(&texts);
+    for question in [
+        "Who am I?",
+        "What do you know about me?",
+        "我是谁？",
+        "Кто я?",
+    ] {
+        assert_eq!(
+            asked(&index, question, (hours(0), "UTC"))[..2],
+            [1, 3],
+            "{question}"
+        );
+    }
+    let index = self::index(&[
+        "今天天气很好",
+        "我叫小安，我在哈尔滨当护士",
+        "我喜欢喝龙井茶",
+        "火车中午开",
+    ]);
+    for question in ["我是谁？", "你知道關於我的什麼", "Who am I?"] {
+        assert_eq!(
+            asked(&index, question, (hours(0), "UTC"))[..2],
+            [1, 2],
+            "{question}"
+        );
+    }
 }
 
 #[test]
@@ -181,6 +266,7 @@ fn impossible_dates_are_no_dates() {
         "May 32",
         "4294967296月1日",
         "0年0月0日",
+        "13/13/2023",
     ] {
         for date in dates::dates_in(text) {
             assert!(date.month.is_none_or(|m| (1..=12).contains(&m)), "{text}");
@@ -220,7 +306,12 @@ fn numbers_addresses_and_misspelt_words_are_found() {
         ("0123456", 5),
     ] {
         let told = |_| document("", 0);
-        let (_, found) = index.rank(&Query::new(question, &[]), None, told, 1);
+        let (_, found) = index.rank(
+            &Query::new(question, &[]),
+            (None, &Clock::default()),
+            told,
+            1,
+        );
         assert_eq!(found.first().map(|it| it.doc), Some(expected), "{question}");
     }
 }
@@ -237,7 +328,7 @@ fn what_is_found_leads_to_what_is_told_in_other_words() {
     let index = Index::build((0..4).map(|doc| document(texts[doc], days(doc))));
     let told = |doc: u32| document(texts[doc as usize], days(doc as usize));
     let query = Query::new("What should I not bake for my sister?", &[]);
-    let (_, found) = index.rank(&query, None, told, 10);
+    let (_, found) = index.rank(&query, (None, &Clock::default()), told, 10);
     let docs: Vec<u32> = found.iter().map(|s| s.doc).collect();
     assert_eq!(docs, [1, 2]);
     assert!(found[1].score() < 0.5 * found[0].score());
@@ -314,7 +405,7 @@ proptest! {
         }
         let query = Query::new(&query, &[]);
         let told = |doc: u32| document(documents[doc as usize].0, documents[doc as usize].1);
-        let (query, found) = whole.rank(&query, None, told, 20);
+        let (query, found) = whole.rank(&query, (None, &Clock::default()), told, 20);
         prop_assert_eq!(found, looked(&whole, &query, 20));
         prop_assert_eq!(looked(&whole, &query, 20), looked(&grown, &query, 20));
         // Scoring some documents alone gives the very same scores.
@@ -326,6 +417,6 @@ proptest! {
     fn no_text_breaks_the_analysis(text in any::<String>()) {
         let index = Index::build([document(&text, 0)].into_iter());
         let query = Query::new(&text, std::slice::from_ref(&text));
-        index.rank(&query, None, |_| document(&text, 0), 5);
+        index.rank(&query, (None, &Clock::default()), |_| document(&text, 0), 5);
     }
 }

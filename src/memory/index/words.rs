@@ -1,7 +1,7 @@
 //! What a document's words count: BM25, with what the turns beside it lend.
 
 use super::postings::Posting;
-use super::{Index, NONE, Query, Scored, Term, USUAL_LENGTH, best};
+use super::{Index, NONE, Query, Scored, Term, Times, USUAL_LENGTH, best};
 
 /// How soon a repeated term stops to count more.
 const K1: f32 = 1.2;
@@ -49,20 +49,30 @@ impl Index {
         limit: usize,
     ) -> Vec<Scored> {
         let weighed: Vec<_> = self.weighed(query).collect();
+        let timed = query.times.iter().map(|times| (times, self.timed(times)));
+        let timed: Vec<_> = timed.collect();
         let scored = docs.into_iter().map(|doc| {
             let mut lenders = self.around(doc);
             // In the order of time, as postings are, so that sums round alike.
             lenders.swap(0, 1);
             let (before, after) = lenders.split_at(2);
             let mut words = Words::default();
-            for &(term, weight) in &weighed {
-                let counts = |doc: u32| self.counts(doc, self.postings.count(term, doc));
+            let mut add = |weight: f32, count: &dyn Fn(u32) -> u8| {
+                let counts = |doc: u32| self.counts(doc, count(doc));
                 let own = counts(doc);
                 let lent = |sum: f32, lenders: &[(u32, f32)]| {
                     let lenders = lenders.iter().filter(|(other, _)| *other != NONE);
                     lenders.fold(sum, |sum, (other, part)| sum + part * counts(*other))
                 };
                 words.add(weight, own, lent(lent(0.0, before) + own, after));
+            };
+            for &(term, weight) in &weighed {
+                add(weight, &|doc| self.postings.count(term, doc));
+            }
+            for (times, weight) in &timed {
+                add(*weight, &|doc| {
+                    u8::from(times.has(self.docs[doc as usize].at))
+                });
             }
             self.scored(query, doc, words)
         });
@@ -86,35 +96,32 @@ impl Index {
     pub(super) fn words(&self, query: &Query) -> Vec<Words> {
         let mut words = vec![Words::default(); self.docs.len()];
         self.count_in(&mut words, self.weighed(query));
+        self.count_times(&mut words, &query.times);
         words
     }
 
     /// Adds what these terms count in each document.
     pub(super) fn count_in(&self, words: &mut [Words], terms: impl Iterator<Item = (Term, f32)>) {
-        // Of the term at hand.
-        let mut own = vec![0.0f32; self.docs.len()];
-        let mut lent = vec![0.0f32; self.docs.len()];
-        let mut touched = Vec::new();
+        let mut sheet = Sheet::new(self.docs.len());
         for (term, weight) in terms {
-            for Posting { doc, count } in self.postings.of(term) {
-                let counts = self.counts(doc, count);
-                own[doc as usize] = counts;
-                let mut lend = |receiver: u32, part: f32| {
-                    let lent = &mut lent[receiver as usize];
-                    if *lent == 0.0 {
-                        touched.push(receiver);
-                    }
-                    *lent += part * counts;
-                };
-                lend(doc, 1.0);
-                self.lend(doc, lend);
-            }
-            for doc in touched.drain(..) {
-                let doc = doc as usize;
-                words[doc].add(weight, own[doc], lent[doc]);
-                (own[doc], lent[doc]) = (0.0, 0.0);
-            }
+            sheet.count(self, (weight, self.postings.of(term)), words);
         }
+    }
+
+    /// Adds what it counts to be of these times.
+    pub(super) fn count_times(&self, words: &mut [Words], times: &[Times]) {
+        let mut sheet = Sheet::new(if times.is_empty() { 0 } else { self.docs.len() });
+        for times in times {
+            let weight = self.timed(times);
+            let docs = self.during(times);
+            let postings = docs.map(|doc| Posting { doc, count: 1 });
+            sheet.count(self, (weight, postings), words);
+        }
+    }
+
+    /// The weight of times by how little was said in them.
+    fn timed(&self, times: &Times) -> f32 {
+        times.weight * self.rarity(self.during(times).count())
     }
 
     /// The query's terms that occur, each with its weight by how rare it is.
@@ -149,5 +156,50 @@ impl Index {
         let length = self.docs[doc as usize].length as f32 / mean.clamp(1.0, USUAL_LENGTH);
         let count = f32::from(count);
         count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length))
+    }
+}
+
+/// What the term at hand counts in each document, by its own and with what is lent.
+struct Sheet {
+    own: Vec<f32>,
+    lent: Vec<f32>,
+    touched: Vec<u32>,
+}
+
+impl Sheet {
+    fn new(docs: usize) -> Self {
+        Self {
+            own: vec![0.0; docs],
+            lent: vec![0.0; docs],
+            touched: Vec::new(),
+        }
+    }
+
+    /// Adds a term with its weight to what words count.
+    fn count(
+        &mut self,
+        index: &Index,
+        (weight, postings): (f32, impl Iterator<Item = Posting>),
+        words: &mut [Words],
+    ) {
+        let Self { own, lent, touched } = self;
+        for Posting { doc, count } in postings {
+            let counts = index.counts(doc, count);
+            own[doc as usize] = counts;
+            let mut lend = |receiver: u32, part: f32| {
+                let lent = &mut lent[receiver as usize];
+                if *lent == 0.0 {
+                    touched.push(receiver);
+                }
+                *lent += part * counts;
+            };
+            lend(doc, 1.0);
+            index.lend(doc, lend);
+        }
+        for doc in touched.drain(..) {
+            let doc = doc as usize;
+            words[doc].add(weight, own[doc], lent[doc]);
+            (own[doc], lent[doc]) = (0.0, 0.0);
+        }
     }
 }
