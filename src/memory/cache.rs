@@ -18,7 +18,7 @@ use super::embedding::vector::Vector;
 use super::record::Record;
 use super::scope::Scope;
 use super::scope_index::ScopeIndex;
-use super::store::{Changed, Elsewhere, MemoryStore, StoreError};
+use super::store::{Changed, Elsewhere, Loaded, MemoryStore, Selection, StoreError};
 
 /// Bytes of indexes and their records that are kept.
 const BYTES: u64 = 96 << 20;
@@ -44,9 +44,19 @@ pub struct Scopes {
 pub struct Entry {
     epoch: u64,
     index: RwLock<ScopeIndex>,
+    /// Whoever has it may work long on this scope.
+    turn: Arc<Semaphore>,
 }
 
 impl Entry {
+    fn new(epoch: u64, index: ScopeIndex) -> Self {
+        Self {
+            epoch,
+            index: RwLock::new(index),
+            turn: Arc::new(Semaphore::new(1)),
+        }
+    }
+
     pub fn read(&self) -> RwLockReadGuard<'_, ScopeIndex> {
         // A writer that panicked has left a version that the next change will not follow.
         self.index.read().unwrap_or_else(PoisonError::into_inner)
@@ -103,18 +113,51 @@ impl Scopes {
         let build = async {
             let epoch = self.epoch(&scope).load(Ordering::Acquire);
             let loaded = self.store.load(&scope).await?;
-            let index = tokio::task::spawn_blocking(|| ScopeIndex::build(loaded))
-                .await
-                .map_err(|e| StoreError::Unavailable(e.to_string()))?;
-            Ok(Arc::new(Entry {
-                epoch,
-                index: RwLock::new(index),
-            }))
+            let index = self.blocking(|| ScopeIndex::build(loaded)).await?;
+            Ok(Arc::new(Entry::new(epoch, index)))
         };
         self.entries
             .try_get_with(scope.clone(), build)
             .await
             .map_err(|e: Arc<StoreError>| (*e).clone())
+    }
+
+    /// An index of what was said last in a scope, so many records at most.
+    pub async fn lately(&self, scope: &Scope, records: usize) -> Result<Arc<Entry>, StoreError> {
+        let selection = Selection::Scope(scope.clone());
+        let listed = self.store.list(scope.tenant(), &selection, None, records);
+        let mut records = listed.await?.records;
+        records.sort_by_key(|record| (record.created_at, record.id));
+        let loaded = Loaded {
+            version: 0,
+            records,
+            vectors: Vec::new(),
+        };
+        let index = self.blocking(|| ScopeIndex::build(loaded)).await?;
+        Ok(Arc::new(Entry::new(0, index)))
+    }
+
+    /// Does what takes long on a scope, once at a time.
+    pub async fn aside<T: Send + 'static>(
+        &self,
+        entry: &Entry,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let gone = |e: tokio::sync::AcquireError| StoreError::Unavailable(e.to_string());
+        let turn = entry.turn.clone().acquire_owned().await.map_err(gone)?;
+        let work = move || {
+            let _turn = turn;
+            work()
+        };
+        self.blocking(work).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let done = self.runtime.spawn_blocking(work).await;
+        done.map_err(|e| StoreError::Unavailable(e.to_string()))
     }
 
     /// Takes up what this process has put into the store. `records` are all of the scope that the

@@ -23,6 +23,7 @@ pub mod embedding;
 mod erasure;
 mod export;
 pub mod extraction;
+mod find;
 mod handover;
 mod import;
 mod index;
@@ -55,6 +56,8 @@ mod doctor_tests;
 #[cfg(test)]
 mod erasure_tests;
 #[cfg(test)]
+mod find_tests;
+#[cfg(test)]
 mod queue_tests;
 #[cfg(test)]
 mod standing_tests;
@@ -73,7 +76,7 @@ use std::time::Duration;
 
 use moka::future::Cache;
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 pub use beside::Beside;
 pub use doctor::{Doctor, Finding, Ill};
@@ -103,15 +106,12 @@ use embedding::{Embedder, Embeddings, Worker};
 use extraction::{Extraction, Feed};
 use question::CacheKey;
 use queue::Jobs;
-use ranking::{Ranking, Unwanted};
+use ranking::Ranking;
 use standing::Standing;
 use stats::Counters;
 use tries::Tries;
 use writer::{Job, Writer};
 
-/// Part of the deadline, as its divisor, that is kept for ranking when the query's embedding is
-/// waited for.
-const RESERVED: u32 = 5;
 
 /// Memory, as the rest of the program sees it. It has runtimes of its own, so that neither a
 /// store that hangs, nor an embedder, nor the end of another runtime harms it.
@@ -244,86 +244,6 @@ impl Memory {
     /// What was worked out of texts lately.
     pub fn known(&self) -> &Known {
         &self.known
-    }
-
-    /// Finds what the scope remembers of the query. It answers by the deadline, whatever the
-    /// store does.
-    pub async fn recall(&self, scope: &Scope, query: &RecallQuery) -> Recall {
-        let nothing = |outcome| Recall {
-            outcome,
-            cached: false,
-            records: Vec::new(),
-        };
-        let recall = match timeout(query.deadline, self.find(scope, query)).await {
-            Err(_) => nothing(Outcome::Timeout),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "recall failed");
-                nothing(Outcome::Error)
-            }
-            Ok(Ok((records, cached))) => Recall {
-                outcome: if records.is_empty() {
-                    Outcome::Miss
-                } else {
-                    Outcome::Hit
-                },
-                cached,
-                records,
-            },
-        };
-        self.counters.recalled(recall.outcome);
-        if matches!(recall.outcome, Outcome::Hit | Outcome::Miss) {
-            self.counters.cache(recall.cached);
-        }
-        recall
-    }
-
-    async fn find(
-        &self,
-        scope: &Scope,
-        query: &RecallQuery,
-    ) -> Result<(Vec<Recalled>, bool), StoreError> {
-        let start = Instant::now();
-        let entry = self.scopes.get(scope).await?;
-        let question = &*query.question;
-        let vector = match &self.embeddings {
-            Some(embeddings) => {
-                let within =
-                    (query.deadline - query.deadline / RESERVED).saturating_sub(start.elapsed());
-                embeddings
-                    .query(question.text(), question.context(), within)
-                    .await
-            }
-            None => None,
-        };
-        let asked = (question.analysed(), &query.clock);
-        let rank = || Arc::new(entry.read().rank(asked, vector.as_deref(), query.limit));
-        let conversation = query.conversation.as_deref();
-        let withdrawn = self.tries.replaced(scope, conversation, &query.history);
-        let unwanted = Unwanted {
-            already_sent: &query.already_sent,
-            withdrawn: &withdrawn,
-            conversation,
-        };
-        let answer = |ranking: &Ranking| entry.read().answer(ranking, query.limit, &unwanted);
-        let Some(rankings) = &self.rankings else {
-            return Ok((answer(&rank()), false));
-        };
-        let key = CacheKey::new(scope, question, &query.clock);
-        let found = rankings
-            .entry(key.clone())
-            .or_insert_with(async { rank() })
-            .await;
-        if found.is_fresh() {
-            return Ok((answer(found.value()), false));
-        }
-        let old = found.into_value();
-        let refreshed = entry.read().refresh(&old, vector.as_deref(), query.limit);
-        let cached = refreshed.is_some();
-        let ranking = refreshed.unwrap_or_else(rank);
-        if !Arc::ptr_eq(&old, &ranking) {
-            rankings.insert(key, ranking.clone()).await;
-        }
-        Ok((answer(&ranking), cached))
     }
 
     /// Queues a finished exchange to be saved. It never waits: where the queue has no room for it,
