@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::erasure::Erased;
 use super::index::Query;
+use super::ranking::Unwanted;
 use super::scope_index::ScopeIndex;
 use super::similar::fingerprint;
 use super::store::{Applied, Backlog, Change, Elsewhere, Loaded, Pending, Position};

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::client::get;
+use crate::support::client::{get, post};
 use crate::support::upstream::COMPLETION;
 use crate::support::{Proxy, Setup, Upstream, chat, eventually};
 
@@ -208,4 +208,36 @@ fn yychats_switch_turns_recall_off_and_leaves_saving_on() {
     let question = "what is my cat called?";
     assert_eq!(say(question).as_deref(), Some("off;reason=disabled"));
     assert!(!last(&upstream).contains("Pixel"));
+}
+
+#[test]
+fn days_are_those_of_the_zone_that_a_request_names() {
+    let upstream = Upstream::ok();
+    let proxy = Setup::new()
+        .upstream(&upstream, "")
+        .config("memory.time_zone = \"America/New_York\"")
+        .start();
+    let said = r#"{"user_id":"ada","text":"My train was late.","created_at":"2026-05-04T23:30:00Z"}"#;
+    let kept = proxy.exchange(post("/v1/memories", &[], said));
+    assert_eq!(kept.status(), 201);
+    let asked = r#"{"model":"m","user":"ada","memory":"readonly","messages":[{"role":"user","content":"Was my train late?"}]}"#;
+    for (zone, day) in [
+        ("", "- [2026-05-04] user: My train was late."),
+        ("Asia/Shanghai", "- [2026-05-05] user: My train was late."),
+    ] {
+        let header = format!("X-YYChat-Time-Zone: {zone}");
+        let preview = proxy.exchange(post("/v1/preview", &[&header], asked));
+        assert!(preview.text().contains(day), "{zone}: {}", preview.text());
+    }
+    let search = r#"{"user_id":"ada","query":"What was on 5 May 2026?"}"#;
+    for (zone, found) in [("America/New_York", 0), ("Asia/Shanghai", 1)] {
+        let header = format!("X-YYChat-Time-Zone: {zone}");
+        let answer = proxy.exchange(post("/v1/memories/search", &[&header], search));
+        let answer: Value = serde_json::from_str(&answer.text()).expect("JSON");
+        assert_eq!(answer["data"].as_array().map(Vec::len), Some(found), "{zone}");
+    }
+    let header = "X-YYChat-Time-Zone: Asia/Shangai";
+    let refused = proxy.exchange(post("/v1/preview", &[header], asked));
+    assert_eq!(refused.status(), 400);
+    assert!(refused.text().contains("Asia/Shangai"), "{}", refused.text());
 }
