@@ -60,6 +60,7 @@ fn open(path: &std::path::Path) -> Result<Memory, Box<dyn std::error::Error>> {
         save: model::Save::Both,
         placement: model::Placement::Tail,
         max_bytes: 8192,
+        max_tokens: 900,
         earlier_bytes: 32768,
         embedding: None,
         time_zone: jiff::tz::TimeZone::UTC,
