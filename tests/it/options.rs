@@ -217,7 +217,8 @@ fn days_are_those_of_the_zone_that_a_request_names() {
         .upstream(&upstream, "")
         .config("memory.time_zone = \"America/New_York\"")
         .start();
-    let said = r#"{"user_id":"ada","text":"My train was late.","created_at":"2026-05-04T23:30:00Z"}"#;
+    let said =
+        r#"{"user_id":"ada","text":"My train was late.","created_at":"2026-05-04T23:30:00Z"}"#;
     let kept = proxy.exchange(post("/v1/memories", &[], said));
     assert_eq!(kept.status(), 201);
     let asked = r#"{"model":"m","user":"ada","memory":"readonly","messages":[{"role":"user","content":"Was my train late?"}]}"#;
@@ -234,10 +235,18 @@ fn days_are_those_of_the_zone_that_a_request_names() {
         let header = format!("X-YYChat-Time-Zone: {zone}");
         let answer = proxy.exchange(post("/v1/memories/search", &[&header], search));
         let answer: Value = serde_json::from_str(&answer.text()).expect("JSON");
-        assert_eq!(answer["data"].as_array().map(Vec::len), Some(found), "{zone}");
+        assert_eq!(
+            answer["data"].as_array().map(Vec::len),
+            Some(found),
+            "{zone}"
+        );
     }
     let header = "X-YYChat-Time-Zone: Asia/Shangai";
     let refused = proxy.exchange(post("/v1/preview", &[header], asked));
     assert_eq!(refused.status(), 400);
-    assert!(refused.text().contains("Asia/Shangai"), "{}", refused.text());
+    assert!(
+        refused.text().contains("Asia/Shangai"),
+        "{}",
+        refused.text()
+    );
 }

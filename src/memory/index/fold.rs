@@ -114,7 +114,7 @@ const ZEROS: [u32; 24] = [
 ];
 
 fn digit(c: char) -> Option<char> {
-    if c < '\u{660}' || c > '\u{1b59}' {
+    if !('\u{660}'..='\u{1b59}').contains(&c) {
         return None;
     }
     let value = ZEROS.iter().map(|zero| u32::from(c).wrapping_sub(*zero));

@@ -8,7 +8,7 @@ use super::terms::Term;
 
 /// Stands for all that a speaker says of himself. No text has it: a term of a text is a hash, and
 /// hits this one as seldom as any other.
-pub const ONESELF: Term = 0x6f6e_6573_656c_66;
+pub const ONESELF: Term = 0x006f_6e65_7365_6c66;
 
 /// Weight of it beside that of a word.
 pub const WEIGHT: f32 = 3.0;

@@ -205,8 +205,11 @@ const NUMBERS: [[&str; 2]; 10] = [
     ["ten", "十"],
 ];
 
+/// Makes a time of how long ago it is.
+type Ago = fn(i32) -> Named;
+
 /// Units behind which “ago” stands, with the time of one of them.
-const UNITS: [(&str, fn(i32) -> Named); 9] = [
+const UNITS: [(&str, Ago); 9] = [
     (" day ago", Named::DaysAgo),
     (" days ago", Named::DaysAgo),
     (" week ago", Named::WeeksAgo),
