@@ -23,6 +23,7 @@ use crate::wire::Escaped;
 use excerpt::{Pieces, in_code};
 use moment::Moment;
 use quote::escaped_len;
+use quote::is_fence;
 pub use quote::{Style, quote};
 
 /// What is put into the prompt, and the records that had room in it.
@@ -140,7 +141,7 @@ pub fn render<'a>(
     if shown.is_empty() {
         return Block::default();
     }
-    shown.sort_by_key(|it| (it.record.updated_at, it.record.created_at));
+    shown.sort_by_key(|it| (it.record.updated_at, it.record.id));
     for it in &shown {
         text.push_str(&it.line(&it.part));
     }
@@ -271,7 +272,8 @@ impl Told<'_> {
         if part.start > 0 {
             line.push('…');
         }
-        if is_code(part.start) {
+        let begins_code = is_code(part.start) && !is_fence(self.text[part.clone()].trim_start());
+        if begins_code {
             line.push_str("\n  ```\n  ");
         }
         quote(&self.text[part.clone()], self.style, &mut line);

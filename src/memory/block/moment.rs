@@ -15,31 +15,32 @@ impl Moment {
         Self(at.map(|at| at.to_zoned(zone.clone()).datetime()))
     }
 
-    /// The day, with the time where others are of that day, to the second where they are of that
-    /// minute; nothing for one that no calendar has.
+    /// The day, with the time where others are of that day and another time, to the second where they
+    /// are of that minute; nothing for one that no calendar has.
     pub fn beside(&self, all: &[Self]) -> String {
         let Some(at) = self.0 else {
             return String::new();
         };
-        let like = |is_like: fn(DateTime, DateTime) -> bool| {
-            let all = all.iter().flat_map(|it| it.0);
-            all.filter(|it| is_like(*it, at)).count() > 1
-        };
-        let form = if !like(|one, other| one.date() == other.date()) {
-            "%Y-%m-%d"
-        } else if !like(|one, other| minute(one) == minute(other)) {
-            "%Y-%m-%d %H:%M"
-        } else {
-            "%Y-%m-%d %H:%M:%S"
+        let others = all.iter().flat_map(|it| it.0);
+        let others = others.filter(|it| it.date() == at.date() && second(*it) != second(at));
+        let (mut is_of_day, mut is_of_minute) = (false, false);
+        for other in others {
+            is_of_day = true;
+            is_of_minute |= minute(other) == minute(at);
+        }
+        let form = match (is_of_day, is_of_minute) {
+            (false, _) => "%Y-%m-%d",
+            (true, false) => "%Y-%m-%d %H:%M",
+            (true, true) => "%Y-%m-%d %H:%M:%S",
         };
         at.strftime(form).to_string()
     }
 }
 
-fn minute(at: DateTime) -> DateTime {
-    at.with()
-        .second(0)
-        .subsec_nanosecond(0)
-        .build()
-        .unwrap_or(at)
+fn minute(at: DateTime) -> (i8, i8) {
+    (at.hour(), at.minute())
+}
+
+fn second(at: DateTime) -> (i8, i8, i8) {
+    (at.hour(), at.minute(), at.second())
 }
