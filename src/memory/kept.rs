@@ -30,6 +30,7 @@ const WAITS: i64 = 60 * 60 * 1000;
 
 /// Between a question and its brief answer in one record.
 const ANSWERED: &str = " — ";
+const DASH: char = '—';
 
 /// A finished exchange.
 ///
@@ -143,7 +144,13 @@ impl Turn {
 
 /// A brief answer that is kept with its question, by itself.
 pub fn brief_answer(text: &str) -> Option<&str> {
-    let (asked, answer) = text.rsplit_once(ANSWERED)?;
+    // Nothing further from the end is brief.
+    let from = text.ceil_char_boundary(text.len().saturating_sub(4 * BRIEF.1 + ANSWERED.len()));
+    // By its dash, which is found at once, and in most texts is not there.
+    let dashes = text[from..].rmatch_indices(DASH);
+    let mut ends = dashes.map(|(at, _)| (from + at).saturating_sub(1));
+    let end = ends.find(|at| text.get(*at..).is_some_and(|it| it.starts_with(ANSWERED)))?;
+    let (asked, answer) = (&text[..end], &text[end + ANSWERED.len()..]);
     (Turn::is_brief(answer) && question_at_end(asked).is_some()).then_some(answer)
 }
 

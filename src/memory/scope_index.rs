@@ -24,6 +24,8 @@ pub struct ScopeIndex {
     version: u64,
     index: Index,
     records: Vec<Arc<Record>>,
+    /// Where among them each is.
+    places: HashMap<Uuid, u32>,
     /// Of each record, once it was asked for.
     prints: Vec<OnceLock<u64>>,
     shingles: Vec<OnceLock<Shingles>>,
@@ -43,6 +45,7 @@ impl ScopeIndex {
             index,
             vectors,
             records: Vec::with_capacity(loaded.records.len()),
+            places: HashMap::with_capacity(loaded.records.len()),
             prints: Vec::with_capacity(loaded.records.len()),
             shingles: Vec::with_capacity(loaded.records.len()),
             fingerprints: OnceLock::new(),
@@ -61,12 +64,13 @@ impl ScopeIndex {
 
     /// Bytes that it holds, about.
     pub fn weight(&self) -> usize {
-        self.index.bytes() + self.vectors.bytes() + self.record_bytes + self.records.len() * 80
+        self.index.bytes() + self.vectors.bytes() + self.record_bytes + self.records.len() * 104
     }
 
     fn keep(&mut self, record: Record) {
         let doc = self.records.len() as u32;
         self.record_bytes += record.weight();
+        self.places.insert(record.id, doc);
         self.records.push(Arc::new(record));
         self.prints.push(OnceLock::new());
         self.shingles.push(OnceLock::new());
@@ -88,7 +92,7 @@ impl ScopeIndex {
             return false;
         }
         for record in records {
-            if let Some(doc) = self.position(&record) {
+            if let Some(doc) = self.place(record.id) {
                 if self.records[doc].text != record.text {
                     return false;
                 }
@@ -107,14 +111,14 @@ impl ScopeIndex {
         true
     }
 
-    fn position(&self, record: &Record) -> Option<usize> {
-        self.records.iter().rposition(|r| r.id == record.id)
+    fn place(&self, id: Uuid) -> Option<usize> {
+        self.places.get(&id).map(|doc| *doc as usize)
     }
 
     /// Takes up vectors of records that it holds.
     pub fn put_vectors<'a>(&mut self, vectors: impl Iterator<Item = (Uuid, &'a Vector)>) {
         for (id, vector) in vectors {
-            if let Some(doc) = self.records.iter().rposition(|r| r.id == id)
+            if let Some(doc) = self.place(id)
                 && vector.stands_for(vector.space, &self.records[doc])
             {
                 self.vectors.put(doc, vector);
@@ -237,7 +241,7 @@ impl ScopeIndex {
     }
 
     pub fn by_id(&self, id: Uuid) -> Option<&Arc<Record>> {
-        self.records.iter().rev().find(|it| it.id == id)
+        self.place(id).map(|doc| &self.records[doc])
     }
 
     /// What the assistant said last in a conversation, unless the user has spoken since or it was

@@ -10,6 +10,9 @@ const ALIKE: f32 = 0.75;
 /// Shingles below which a share means little, and only the very same counts.
 const FEW: usize = 6;
 
+/// 64 bits each: about twice as many as a turn of usual length has pairs.
+const WORDS_OF_BITS: usize = 4;
+
 /// Shingles of a text that are kept: the first.
 const MOST: usize = 512;
 
@@ -23,47 +26,89 @@ pub fn fingerprint(text: &str) -> u64 {
 /// Appends the text in lower case, with one space where two words would meet and none elsewhere.
 /// A sign counts, since -5 is not 5 and C++ not C; only what ends or parts sentences does not.
 fn normalise(text: &str, normal: &mut Vec<u8>) {
-    if text.is_ascii() {
-        // Two words meet where something stood between letters that is gone.
-        let (mut in_word, mut gap) = (false, false);
-        for byte in text.bytes() {
-            if byte.is_ascii_alphanumeric() {
-                if in_word && gap {
-                    normal.push(b' ');
-                }
-                normal.push(byte.to_ascii_lowercase());
-                (in_word, gap) = (true, false);
-            } else if is_silent(char::from(byte)) {
-                gap = true;
-            } else {
+    let text = nfkc(text);
+    // Two words meet where something stood between letters that is gone.
+    let (mut in_word, mut gap) = (false, false);
+    let mut at = 0;
+    while let Some(&byte) = text.as_bytes().get(at) {
+        // Most are ASCII, also in texts that are not.
+        let class = match byte {
+            0..0x80 => CLASSES[usize::from(byte)],
+            _ => OTHER,
+        };
+        match class {
+            SILENT => gap = true,
+            SIGN => {
                 normal.push(byte);
                 (in_word, gap) = (false, false);
             }
-        }
-        return;
-    }
-    let (mut in_word, mut gap) = (false, false);
-    let mut bytes = [0; 4];
-    for c in nfkc(text).chars() {
-        if c.is_alphanumeric() && !is_ideographic(c) {
-            if in_word && gap {
-                normal.push(b' ');
+            OTHER => {
+                let c = text[at..].chars().next().unwrap_or_default();
+                at += c.len_utf8();
+                other(c, normal, (&mut in_word, &mut gap));
+                continue;
             }
-            for lower in c.to_lowercase() {
-                normal.extend_from_slice(lower.encode_utf8(&mut bytes).as_bytes());
+            letter => {
+                if in_word && gap {
+                    normal.push(b' ');
+                }
+                normal.push(letter);
+                (in_word, gap) = (true, false);
             }
-            (in_word, gap) = (true, false);
-        } else if is_silent(c) {
-            gap = true;
-        } else {
-            normal.extend_from_slice(c.encode_utf8(&mut bytes).as_bytes());
-            (in_word, gap) = (false, false);
         }
+        at += 1;
     }
 }
 
+/// Appends a character beyond ASCII.
+fn other(c: char, normal: &mut Vec<u8>, (in_word, gap): (&mut bool, &mut bool)) {
+    let mut bytes = [0; 4];
+    if c.is_alphanumeric() && !is_ideographic(c) {
+        if *in_word && *gap {
+            normal.push(b' ');
+        }
+        for lower in c.to_lowercase() {
+            normal.extend_from_slice(lower.encode_utf8(&mut bytes).as_bytes());
+        }
+        (*in_word, *gap) = (true, false);
+    } else if is_silent(c) {
+        *gap = true;
+    } else {
+        normal.extend_from_slice(c.encode_utf8(&mut bytes).as_bytes());
+        (*in_word, *gap) = (false, false);
+    }
+}
+
+/// What the bytes of ASCII are: a letter or digit in lower case, or one of these.
+const CLASSES: [u8; 0x80] = {
+    let mut classes = [SIGN; 0x80];
+    let mut byte = 0;
+    while byte < 0x80 {
+        let c = byte as u8;
+        if c.is_ascii_alphanumeric() {
+            classes[byte] = c.to_ascii_lowercase();
+        } else if is_silent_ascii(c) {
+            classes[byte] = SILENT;
+        }
+        byte += 1;
+    }
+    classes
+};
+const SILENT: u8 = 0;
+const SIGN: u8 = 1;
+const OTHER: u8 = 2;
+
+const fn is_silent_ascii(byte: u8) -> bool {
+    let is_space = matches!(byte, b'\t'..=b'\r' | b' ');
+    is_space
+        || matches!(
+            byte,
+            b'\'' | b'"' | b'.' | b',' | b';' | b':' | b'!' | b'?' | b'~' | b'(' | b')'
+        )
+}
+
 fn is_silent(c: char) -> bool {
-    c.is_whitespace() || "'\"‘’“”.,;:!?…。、~()".contains(c)
+    c.is_whitespace() || "‘’“”…。、".contains(c)
 }
 
 /// A text as the set of its pairs of neighbouring words, signs or ideographs, to be held against
@@ -72,8 +117,9 @@ fn is_silent(c: char) -> bool {
 pub struct Shingles {
     /// Sorted, none twice.
     pairs: Box<[u32]>,
-    /// A bit for each pair, so that most texts are told apart by these alone.
-    bits: u64,
+    /// A bit for each pair, so that most texts are told apart by these alone: each bit that one has
+    /// and another has not is a pair of its own.
+    bits: [u64; WORDS_OF_BITS],
     /// Of its runs of digits, in order: another number is another fact.
     numbers: u64,
     print: u64,
@@ -113,7 +159,10 @@ impl Shingles {
         pairs.sort_unstable();
         pairs.dedup();
         Self {
-            bits: pairs.iter().fold(0, |bits, pair| bits | 1 << (pair >> 26)),
+            bits: pairs.iter().fold([0; WORDS_OF_BITS], |mut bits, pair| {
+                bits[(pair >> 24) as usize % WORDS_OF_BITS] |= 1 << (pair >> 26);
+                bits
+            }),
             pairs: pairs.into(),
             numbers: numbers.digest(),
             print: xxh3_64(&normal),
@@ -130,26 +179,39 @@ impl Shingles {
             self.pairs.len().max(other.pairs.len()),
         );
         let is_like = few >= FEW && few as f32 >= ALIKE * many as f32;
+        let is_like = is_like && self.numbers == other.numbers;
         // A long text has a short one's words without saying it.
         let may_be_held = self.pairs.len() > 2
-            && other.pairs.len() <= 2 * self.pairs.len() + FEW
-            && self.bits & !other.bits == 0;
-        if !is_like && !may_be_held {
+            && self.pairs.len() < MOST
+            && other.pairs.len() <= 2 * self.pairs.len() + FEW;
+        // How many pairs of its own it may have at most.
+        let all = self.pairs.len() + other.pairs.len();
+        let needed = (ALIKE * all as f32 / (1.0 + ALIKE)) as usize;
+        let most = match (is_like, may_be_held) {
+            (true, _) => self.pairs.len().saturating_sub(needed),
+            (false, true) => 0,
+            (false, false) => return Likeness::Other,
+        };
+        if self.own_bits(other) > most {
             return Likeness::Other;
         }
-        // Of two texts that share three quarters, few bits are one's alone.
-        if !may_be_held && (self.bits & other.bits).count_ones() * 2 < self.bits.count_ones() {
+        let Some(common) = common(&self.pairs, &other.pairs, most) else {
             return Likeness::Other;
-        }
-        let common = common(&self.pairs, &other.pairs);
-        let all = self.pairs.len() + other.pairs.len() - common;
-        if may_be_held && common == self.pairs.len() && self.pairs.len() < MOST {
+        };
+        if may_be_held && common == self.pairs.len() {
             Likeness::Held
-        } else if is_like && self.numbers == other.numbers && common as f32 >= ALIKE * all as f32 {
+        } else if is_like && common as f32 >= ALIKE * (all - common) as f32 {
             Likeness::Alike
         } else {
             Likeness::Other
         }
+    }
+
+    /// How many pairs of its own it has at least.
+    fn own_bits(&self, other: &Self) -> usize {
+        let bits = self.bits.iter().zip(&other.bits);
+        bits.map(|(own, other)| (own & !other).count_ones() as usize)
+            .sum()
     }
 
     /// Bytes that it takes, about.
@@ -158,14 +220,18 @@ impl Shingles {
     }
 }
 
-/// How many two sorted lists share.
-fn common(one: &[u32], other: &[u32]) -> usize {
+/// How many two sorted lists share; `None` where more than `most` of the first are its own.
+fn common(one: &[u32], other: &[u32], most: usize) -> Option<usize> {
     let mut other = other.iter().copied().peekable();
-    let is_shared = |pair: &&u32| {
-        while other.next_if(|it| it < *pair).is_some() {}
-        other.peek() == Some(*pair)
-    };
-    one.iter().filter(is_shared).count()
+    let mut own = 0;
+    for pair in one {
+        while other.next_if(|it| it < pair).is_some() {}
+        own += usize::from(other.peek() != Some(pair));
+        if own > most {
+            return None;
+        }
+    }
+    Some(one.len() - own)
 }
 
 /// The words of a normalised text: runs of letters and digits, and all else alone.

@@ -76,19 +76,19 @@ pub(super) fn is_assistant(question: &str) -> bool {
 }
 
 fn in_english(question: &str) -> bool {
+    let is = |word: &[u8], known: &str| word.eq_ignore_ascii_case(known.as_bytes());
+    let among = |word: &[u8], list: &[&str]| list.iter().any(|known| is(word, known));
     let words = question
-        .split(|c: char| !c.is_ascii_alphabetic())
-        .filter(|word| !word.is_empty())
-        .map(str::to_ascii_lowercase);
-    let words: Vec<_> = words.filter(|word| !BETWEEN.contains(&&**word)).collect();
-    let among = |word: &String, list: &[&str]| list.contains(&&**word);
-    words.windows(2).enumerate().any(|(at, pair)| {
-        let asked = at > 0 && words[at - 1] == "did" && among(&pair[1], &DO);
-        match &*pair[0] {
-            "you" => asked || among(&pair[1], &DONE),
-            "your" => among(&pair[1], &ITS),
-            _ => false,
-        }
+        .as_bytes()
+        .split(|byte| !byte.is_ascii_alphabetic());
+    let mut words = words.filter(|word| !word.is_empty() && !among(word, &BETWEEN));
+    let mut before: [&[u8]; 2] = [b"", b""];
+    words.any(|word| {
+        let [did, you] = before;
+        before = [you, word];
+        let asked = || is(did, "did") && among(word, &DO);
+        (is(you, "you") && (among(word, &DONE) || asked()))
+            || (is(you, "your") && among(word, &ITS))
     })
 }
 

@@ -133,39 +133,48 @@ impl Postings {
         self.terms.len() * 12 + self.docs.len() * 5 + self.grown.len() * 48 + self.grown_len * 16
     }
 
-    fn put(&mut self, term: Term, posting: Posting) {
-        if self.terms.last() != Some(&term) {
-            self.terms.push(term);
-            self.starts.push(self.docs.len() as u32);
-        } else if self.docs.last() == Some(&posting.doc) {
-            if let Some(count) = self.counts.last_mut() {
-                *count = count.saturating_add(posting.count);
+    /// Merges the growing part into the packed one: most terms have nothing new, and their postings
+    /// are copied as they stand.
+    fn repack(&mut self) {
+        let old = std::mem::take(self);
+        let mut grown: Vec<(Term, Vec<Posting>)> = old.grown.into_iter().collect();
+        grown.sort_unstable_by_key(|(term, _)| *term);
+        let postings = old.docs.len() + old.grown_len;
+        self.docs.reserve_exact(postings);
+        self.counts.reserve_exact(postings);
+        self.terms.reserve(old.terms.len() + grown.len());
+        self.starts.reserve(old.terms.len() + grown.len() + 1);
+        let mut grown = grown.into_iter().peekable();
+        for (at, term) in old.terms.iter().enumerate() {
+            while let Some((new, postings)) = grown.next_if(|(new, _)| new < term) {
+                self.begin(new);
+                self.extend(&postings);
             }
-            return;
+            let range = old.starts[at] as usize..old.starts[at + 1] as usize;
+            self.begin(*term);
+            self.docs.extend_from_slice(&old.docs[range.clone()]);
+            self.counts.extend_from_slice(&old.counts[range]);
+            if let Some((_, postings)) = grown.next_if(|(new, _)| new == term) {
+                self.extend(&postings);
+            }
         }
-        self.docs.push(posting.doc);
-        self.counts.push(posting.count);
-    }
-
-    fn end(&mut self) {
+        for (term, postings) in grown {
+            self.begin(term);
+            self.extend(&postings);
+        }
         self.starts.push(self.docs.len() as u32);
         self.terms.shrink_to_fit();
         self.starts.shrink_to_fit();
-        self.docs.shrink_to_fit();
-        self.counts.shrink_to_fit();
     }
 
-    fn repack(&mut self) {
-        let old = std::mem::take(self);
-        let mut terms: Vec<Term> = old.terms.iter().chain(old.grown.keys()).copied().collect();
-        terms.sort_unstable();
-        terms.dedup();
-        for term in terms {
-            for posting in old.of(term) {
-                self.put(term, posting);
-            }
-        }
-        self.end();
+    fn begin(&mut self, term: Term) {
+        self.terms.push(term);
+        self.starts.push(self.docs.len() as u32);
+    }
+
+    fn extend(&mut self, postings: &[Posting]) {
+        self.docs.extend(postings.iter().map(|it| it.doc));
+        self.counts.extend(postings.iter().map(|it| it.count));
     }
 }
 

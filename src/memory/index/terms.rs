@@ -5,6 +5,7 @@
 //! and hangul become single characters and pairs of neighbours, which needs no dictionary.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use icu_segmenter::{WordSegmenter, WordSegmenterBorrowed, options::WordBreakInvariantOptions};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
@@ -19,6 +20,15 @@ use super::script::{Script, Stemmers, is_ideographic, is_in_word, is_unparted};
 /// A term by its 64-bit hash: a scope has at most some 10⁵ of them, so two share one with a
 /// chance below 10⁻⁹, and the dictionary is four times smaller than one of strings.
 pub type Term = u64;
+
+/// Words whose terms a thread remembers. Finding a word's stem costs as much as hashing it a hundred
+/// times, and of what people say nearly every word was said before.
+const REMEMBERED: usize = 4096;
+
+thread_local! {
+    /// By the end of the word's hash: the hash, and the term. A word takes the place of another.
+    static TERMS: RefCell<Vec<(u64, Term)>> = RefCell::new(vec![(0, 0); REMEMBERED]);
+}
 
 /// What a term stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,7 +276,8 @@ impl Analyzer {
         if bare.is_empty() || is_english_stop(word) || is_english_stop(bare) {
             return known;
         }
-        let term = xxh3_64(self.stemmers.stem(bare).as_bytes());
+        let stem = || xxh3_64(self.stemmers.stem(bare).as_bytes());
+        let term = remembered(xxh3_64(bare.as_bytes()), stem);
         known.word = Some(self.number(term));
         if bare.starts_with(|c: char| c.is_ascii_digit() || is_unparted(c)) {
             return known;
@@ -292,6 +303,17 @@ fn is_in_spaced_word(c: char) -> bool {
     c == '\'' || is_in_word(c) && !is_ideographic(c) && !is_unparted(c)
 }
 
+/// The term of the word of this hash, found anew where it is not remembered.
+fn remembered(hash: u64, find: impl FnOnce() -> Term) -> Term {
+    TERMS.with_borrow_mut(|terms| {
+        let place = &mut terms[hash as usize % REMEMBERED];
+        if place.0 != hash {
+            *place = (hash, find());
+        }
+        place.1
+    })
+}
+
 /// Letters of what a word begins with.
 const BEGINNINGS: [usize; 2] = [3, 5];
 
@@ -312,7 +334,12 @@ fn cjk_term(chars: &[char]) -> Term {
 
 /// A text in its compatibility form, which most texts are in.
 pub fn nfkc(text: &str) -> Cow<'_, str> {
-    match is_nfkc_quick(text.chars()) {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    // What is ASCII is in it, and begins anew what may be composed.
+    let rest = text.chars().filter(|c| !c.is_ascii());
+    match is_nfkc_quick(rest) {
         IsNormalized::Yes => Cow::Borrowed(text),
         IsNormalized::No | IsNormalized::Maybe => Cow::Owned(text.nfkc().collect()),
     }

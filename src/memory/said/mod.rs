@@ -11,6 +11,8 @@ mod thinking;
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
+
 pub use thinking::answer_words;
 
 use elements::{Element, Owner};
@@ -35,7 +37,7 @@ const SET_UP: [&str; 9] = [
 ///
 /// What the user pasted himself stays, tags in code among it.
 pub fn user_words(text: &str) -> Cow<'_, str> {
-    if !text.contains(['<', '\n']) && !template::may_begin(text) {
+    if memchr2(b'<', b'\n', text.as_bytes()).is_none() && !template::may_begin(text) {
         return Cow::Borrowed(text);
     }
     if text.contains('\r') {

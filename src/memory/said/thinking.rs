@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr2, memmem};
+
 use super::elements::{Fence, MOST_OPEN};
 
 /// Names of the elements that models think in, in lower case: `<think>`, `[THINK]`, `◁think▷`.
@@ -51,8 +53,10 @@ const BRACKETS: [(char, char); 3] = [('<', '>'), ('[', ']'), ('◁', '▷')];
 /// and as front ends fold it away (`<details type="reasoning">`). A tag that is spoken of, in code
 /// or in backticks, is the model's words.
 pub fn answer_words(text: &str) -> Cow<'_, str> {
-    let may = text.contains(['<', '[', '◁']) || text.contains("assistantfinal");
-    if !may && !text.contains(":::thinking") {
+    let bytes = text.as_bytes();
+    let holds = |what: &str| memmem::find(bytes, what.as_bytes()).is_some();
+    let may = memchr2(b'<', b'[', bytes).is_some() || text.contains('◁');
+    if !may && !holds("assistantfinal") && !holds(":::thinking") {
         return Cow::Borrowed(text);
     }
     if let Some(answer) = final_channel(text) {
