@@ -283,7 +283,7 @@ impl Reader<'_> {
     fn texts(&mut self, key: &str, value: &Value<'_>) -> Vec<String> {
         let mut texts = Vec::new();
         for (at, text) in self.list(key, value) {
-            let text = squeezed(&text, usize::MAX);
+            let text = squeezed(&text);
             if text.is_empty() {
                 let what = format!("`{key}` has an empty text, which everything has");
                 self.fault(at, what, "give some words, or leave it out");

@@ -10,6 +10,7 @@
 //! A rule looks at what the user said last alone, so that one who happens to write such words loses
 //! one turn of memory and no more.
 
+mod beginnings;
 mod load;
 mod signs;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 use serde::Serialize;
 
+use beginnings::Beginnings;
 pub use load::BY_REQUEST;
 
 use crate::error::Faults;
@@ -35,8 +37,10 @@ const SHIPPED: &str = include_str!("shipped.toml");
 #[derive(Debug, Clone)]
 pub struct Rules {
     rules: Vec<Rule>,
-    /// Bytes of the longest text that a message may have to begin with.
-    longest: usize,
+    /// What a message may have to begin with, for whatever rule.
+    beginnings: Beginnings,
+    /// The header fields that rules look for.
+    fields: Vec<HeaderName>,
 }
 
 /// What makes a request auxiliary: all of its conditions together. An empty list is none.
@@ -194,25 +198,26 @@ impl Rules {
         rules.retain(|rule| !rule.is_empty());
         let begins = rules.iter().flat_map(|rule| {
             let texts = rule.user_begins.iter().chain(&rule.system_begins);
-            texts.map(String::len)
+            texts.cloned()
         });
+        let fields = rules.iter().flat_map(|rule| &rule.header);
         Ok(Self {
-            longest: begins.max().unwrap_or_default(),
+            beginnings: Beginnings::new(begins),
+            fields: fields.map(|field| field.name.clone()).collect(),
             rules,
         })
     }
 
     /// The first rule that holds for a request.
     pub fn judge(&self, subject: &Subject<'_>) -> Option<&Rule> {
-        let beginnings = |texts: &[Literal<'_>]| -> Vec<String> {
-            let texts = texts.iter();
-            texts
-                .map(|text| squeezed(&text.beginning(2 * self.longest), self.longest))
-                .collect()
-        };
-        let user = beginnings(&subject.user);
-        let system = beginnings(&subject.system);
-        let mut rules = self.rules.iter();
+        let user = self.beginnings.of(&subject.user);
+        let system = self.beginnings.of(&subject.system);
+        let mut names = subject.headers.keys();
+        let has_field = names.any(|name| self.fields.contains(name));
+        let mut rules = self
+            .rules
+            .iter()
+            .filter(|it| has_field || it.header.is_empty());
         rules.find(|rule| rule.holds(subject, &user, &system))
     }
 
@@ -230,8 +235,8 @@ impl Rules {
 }
 
 impl Rule {
-    /// `user` and `system` are what the texts begin with.
-    fn holds(&self, subject: &Subject<'_>, user: &[String], system: &[String]) -> bool {
+    /// `user` and `system` are what of all that rules look for the texts begin with.
+    fn holds(&self, subject: &Subject<'_>, user: &[&str], system: &[&str]) -> bool {
         let schema = self.answer_schema;
         (self.header.is_empty() || self.header.iter().any(|it| it.holds(subject.headers)))
             && !(self.without_history && subject.has_history)
@@ -335,35 +340,29 @@ impl Serialize for Field {
     }
 }
 
-fn begins(texts: &[String], wanted: &[String]) -> bool {
-    wanted.is_empty() || {
-        let mut wanted = wanted.iter();
-        wanted.any(|wanted| texts.iter().any(|text| text.starts_with(wanted)))
-    }
+fn begins(with: &[&str], wanted: &[String]) -> bool {
+    wanted.is_empty() || with.iter().any(|text| wanted.iter().any(|it| it == text))
 }
 
 fn contains(texts: &[Literal<'_>], wanted: &[String]) -> bool {
     wanted.is_empty() || {
         let mut texts = texts.iter();
         texts.any(|text| {
-            let text = squeezed(&text.decode(), usize::MAX);
+            let text = squeezed(&text.decode());
             wanted.iter().any(|wanted| text.contains(wanted))
         })
     }
 }
 
-/// The first `most` bytes or so of a text without white space in front, every other run of it
-/// being one blank: templates are edited, and copied from one system to another.
-fn squeezed(text: &str, most: usize) -> String {
-    let mut squeezed = String::with_capacity(text.len().min(most));
+/// A text without white space in front, every other run of it being one blank: templates are edited,
+/// and copied from one system to another.
+fn squeezed(text: &str) -> String {
+    let mut squeezed = String::with_capacity(text.len());
     for word in text.split_whitespace() {
         if !squeezed.is_empty() {
             squeezed.push(' ');
         }
         squeezed.push_str(word);
-        if squeezed.len() >= most {
-            break;
-        }
     }
     squeezed
 }

@@ -115,7 +115,8 @@ impl<'a> Literal<'a> {
         if raw.len() <= most {
             return self.decode();
         }
-        let mut end = 0;
+        // Most have no escape there.
+        let mut end = memchr::memchr(b'\\', &raw[..most]).unwrap_or(most);
         while end < most {
             end += match &raw[end..] {
                 // A pair of surrogates is one character.
