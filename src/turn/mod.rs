@@ -18,7 +18,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde::Deserialize;
 use serde_json::Value;
 
 pub use self::hidden_rounds::{HiddenPlace, HiddenRound, HiddenRounds, Whose};
@@ -192,21 +191,12 @@ impl Prepared {
 
     /// What an answer may cost, as far as the request tells.
     pub fn expected(&self) -> Expected<'_> {
-        #[derive(Deserialize)]
-        struct Limits {
-            max_tokens: Option<u64>,
-            max_completion_tokens: Option<u64>,
-            max_output_tokens: Option<u64>,
-        }
-        let body = self.request.body();
-        let limits = serde_json::from_slice::<Limits>(body).ok();
+        let limit = |name| serde_json::from_slice(self.request.member(name)?).ok();
+        let newer = limit("max_completion_tokens").or_else(|| limit("max_output_tokens"));
         Expected {
             model: self.model().unwrap_or_default(),
-            request_bytes: body.len(),
-            output_limit: limits.and_then(|limits| {
-                let newer = limits.max_completion_tokens.or(limits.max_output_tokens);
-                newer.or(limits.max_tokens)
-            }),
+            request_bytes: self.request.body().len(),
+            output_limit: newer.or_else(|| limit("max_tokens")),
             has_output: true,
         }
     }

@@ -79,6 +79,21 @@ impl Choice {
 }
 
 impl Completion {
+    /// The text, where the first choice says that and nothing else is said beside what every event of
+    /// a stream repeats.
+    pub fn text_alone(&self) -> Option<Text> {
+        let [choice] = &self.choices[..] else {
+            return None;
+        };
+        let is_over = choice.finish_reason.is_some() || self.usage.is_some() || self.has_error;
+        let says_more =
+            choice.has_tool_calls || choice.refusal.is_some() || !choice.rest.is_empty();
+        match choice.content {
+            Content::Text(text) if choice.index == 0 && !is_over && !says_more => Some(text),
+            _ => None,
+        }
+    }
+
     /// Reads one whole JSON object.
     pub fn read(json: &[u8]) -> Result<Self> {
         let mut reader = Reader {

@@ -17,6 +17,28 @@ pub struct Reader {
     wanted: Wanted,
     /// The assistant's turn of this leg, where it may have to be told again.
     turn: Option<Said>,
+    /// What stood around the text of the last event that said nothing else.
+    around: Option<Around>,
+}
+
+/// What stands before a text and behind it. Most events of a stream differ in their text alone, and
+/// such a one says what the one before it said, but for that.
+#[derive(Debug)]
+struct Around {
+    before: Vec<u8>,
+    behind: Vec<u8>,
+}
+
+impl Around {
+    /// What stands there in place of the text, if all else is the same and it is a whole literal
+    /// without escapes.
+    fn text<'a>(&self, json: &'a [u8]) -> Option<&'a str> {
+        let text = json.strip_prefix(&*self.before)?;
+        let text = text.strip_suffix(&*self.behind)?;
+        let is_plain = |byte: &u8| *byte >= b' ' && !matches!(byte, b'"' | b'\\');
+        let text = text.iter().all(is_plain).then_some(text)?;
+        simdutf8::basic::from_utf8(text).ok()
+    }
 }
 
 impl Reader {
@@ -25,6 +47,7 @@ impl Reader {
             answer: Answer::default(),
             wanted,
             turn: None,
+            around: None,
         }
     }
 
@@ -42,7 +65,10 @@ impl Reader {
             b"" | b"[DONE]" => {}
             // What follows is not read either: where a stream is cut is chance.
             _ if self.answer.unreadable => {}
-            json => self.read(json),
+            json => match self.around.as_ref().and_then(|around| around.text(json)) {
+                Some(text) => self.goes_on(text),
+                None => self.read(json),
+            },
         }
     }
 
@@ -91,7 +117,24 @@ impl Reader {
         }
     }
 
+    /// Reads an event that differs from the one before it in its text alone.
+    fn goes_on(&mut self, text: &str) {
+        self.answer.content_events += u64::from(!text.is_empty());
+        let limit = self.wanted.text_limit();
+        match limit == 0 && self.turn.is_none() {
+            true => self.answer.truncated |= !text.is_empty(),
+            false => self.answer.say(text, limit),
+        }
+        if let Some(turn) = &mut self.turn {
+            turn.add_text("content", text);
+        }
+    }
+
     fn add(&mut self, json: &[u8], completion: &Completion) {
+        self.around = completion.text_alone().map(|text| Around {
+            before: json[..text.span.start].to_vec(),
+            behind: json[text.span.end..].to_vec(),
+        });
         let answer = &mut self.answer;
         set(&mut answer.id, json, completion.id);
         set(&mut answer.model, json, completion.model);
@@ -158,5 +201,51 @@ fn set(field: &mut Option<String>, json: &[u8], value: Option<Text>) {
     if field.is_none() {
         let value = value.filter(|text| !text.is_empty());
         *field = value.map(|text| text.decode(json).into_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_differs_in_its_text_alone_says_what_it_would_say_by_itself() {
+        let said = |delta: &str, rest: &str| {
+            format!(
+                r#"{{"id":"c","choices":[{{"index":0,"delta":{delta},"finish_reason":null}}]{rest}}}"#
+            )
+        };
+        let text = |text: &str| said(&format!(r#"{{"content":"{text}"}}"#), "");
+        let events = [
+            said(r#"{"role":"assistant","content":""}"#, ""),
+            text("The"),
+            text(" café"),
+            text(""),
+            text(r#" \"quoted\" \\"#),
+            text(" again"),
+            text(r#"","content":"twice"#),
+            text(" and"),
+            said(r#"{"content":" so"}"#, r#","usage":{"prompt_tokens":1}"#),
+            text(" on"),
+            said(r#"{"content":" on","tool_calls":[{"index":0}]}"#, ""),
+            text(" to"),
+            said(r#"{"content":" the","reasoning":"hm"}"#, ""),
+            text(" end"),
+            text("\n"),
+            text(" unread"),
+        ];
+        for wanted in [Wanted::Usage, Wanted::Facts, Wanted::ALL, Wanted::Text(12)] {
+            for new in [Reader::new, Reader::of_turns] {
+                let (mut reader, mut anew) = (new(wanted), new(wanted));
+                for event in &events {
+                    reader.event(event.as_bytes());
+                    anew.around = None;
+                    anew.event(event.as_bytes());
+                    assert_eq!(reader.answer(), anew.answer(), "{event}");
+                    assert_eq!(reader.turn, anew.turn, "{event}");
+                }
+                assert!(reader.answer().unreadable);
+            }
+        }
     }
 }
