@@ -180,7 +180,8 @@ impl HttpServerApp for Gateway {
         }
         // Held until the last byte is written: the drain waits for it.
         let mut context = Context::new(&self.shared);
-        let served = self.serve(&mut session, &mut context).await;
+        // Boxed, so that a connection that waits for a request holds no room for serving it.
+        let served = Box::pin(self.serve(&mut session, &mut context)).await;
         finish::finish(self, &mut context);
         if served.is_err() || context.is_upgraded {
             return None;

@@ -19,6 +19,9 @@ use crate::proxy::upstream::error::{UpstreamError, UpstreamErrorKind};
 use crate::proxy::{Gateway, Session};
 use crate::telemetry::Phase;
 
+/// Small chunks that have come together are passed on together, up to so many bytes.
+pub const PIECE: usize = 16 * 1024;
+
 /// How long an answer is, as its header tells the client.
 #[derive(Debug, Clone, Copy)]
 pub enum Length {
@@ -41,18 +44,15 @@ pub async fn run(
     let gateway = exchange.gateway;
     let timeouts = &exchange.snapshot.config.timeouts;
     context.ledger.enter(Phase::Stream);
-    let mut first = match read.is_empty() {
-        // Giving up a read of the body loses nothing: pingora keeps what it read.
-        true => connection.session.read_response_body().now_or_never(),
+    let mut ahead = match read.is_empty() {
+        true => at_hand(&mut connection),
         false => None,
     };
-    let guard = Guarded::of(session).map(Guarded::shared);
-    let cork = |corked| guard.iter().for_each(|guard| guard.cork(corked));
     // What has come with the header goes out with it, in one packet.
-    cork(matches!(first, Some(Ok(Some(_)))));
-    let succeeded = head(session, context, &connection, Length::Same).await;
-    cork(false);
-    let succeeded = succeeded?;
+    let succeeded = match ahead {
+        Some(Ok(Some(_))) => head_before(session, context, &connection, Length::Same).await?,
+        _ => head(session, context, &connection, Length::Same).await?,
+    };
     let mut tee = match context.dialect {
         Some(dialect) if succeeded => Tee::new(context.streamed, dialect, context.wanted()),
         _ => Tee::Blind,
@@ -60,22 +60,25 @@ pub async fn run(
     if !succeeded {
         context.learning = None;
     }
-    connection
-        .session
-        .set_read_timeout(Some(timeouts.stream_idle));
+    let idle = Some(timeouts.stream_idle);
+    connection.session.set_read_timeout(idle);
     let mut read = read.into_iter();
     loop {
-        let chunk = match (read.next(), first.take()) {
-            (Some(chunk), _) => Some(chunk),
-            (None, Some(first)) => first.map_err(|error| truncated(gateway, context, &error))?,
-            (None, None) => next_chunk(gateway, session, context, &mut connection).await?,
+        let piece = match read.next() {
+            Some(piece) => Some(piece),
+            None => next_piece(gateway, session, context, &mut connection, &mut ahead).await?,
         };
-        let Some(chunk) = chunk else { break };
+        let Some(piece) = piece else { break };
         // Before the client can ask for it.
-        learn(gateway, context, &chunk);
-        pass_on(session, chunk.clone(), false).await?;
+        learn(gateway, context, &piece);
+        // So does the end go out with what it has come with; one of HTTP/2 has trailers to wait for.
+        let is_last = matches!(ahead, Some(Ok(None))) && connection.session.as_http2().is_none();
+        cork(session, is_last);
+        let passed = pass_on(session, piece.clone(), false).await;
+        cork(session, false);
+        passed?;
         context.ledger.mark_first_chunk();
-        tee.feed(&chunk);
+        tee.feed(&piece);
     }
     connection.settle();
     finish_body(session, &mut connection).await?;
@@ -93,6 +96,50 @@ pub async fn run(
 pub fn learn(gateway: &Gateway, context: &mut Context, chunk: &[u8]) {
     if let Some(learning) = &mut context.learning {
         gateway.origins.see(learning, chunk);
+    }
+}
+
+/// What comes of reading the answer's body, where that is known without waiting for it.
+pub type Ahead = Option<pingora::Result<Option<Bytes>>>;
+
+/// Giving up a read of the body loses nothing: pingora keeps what it read.
+fn at_hand(connection: &mut Connection) -> Ahead {
+    connection.session.read_response_body().now_or_never()
+}
+
+/// As [`next_chunk`], small chunks that have come together as one. What was read beyond them is
+/// `ahead`, for the next time.
+pub async fn next_piece(
+    gateway: &Gateway,
+    session: &mut Session,
+    context: &Context,
+    connection: &mut Connection,
+    ahead: &mut Ahead,
+) -> Result<Option<Bytes>, Failure> {
+    let first = match ahead.take() {
+        Some(read) => read.map_err(|error| truncated(gateway, context, &error))?,
+        None => next_chunk(gateway, session, context, connection).await?,
+    };
+    let Some(first) = first else { return Ok(None) };
+    let mut length = first.len();
+    let mut chunks = vec![first];
+    loop {
+        *ahead = at_hand(connection);
+        match ahead {
+            Some(Ok(Some(chunk))) if length + chunk.len() <= PIECE => {
+                length += chunk.len();
+                chunks.push(std::mem::take(chunk));
+            }
+            _ => return Ok(Some(joined(chunks))),
+        }
+    }
+}
+
+/// The chunks as one; one alone is shared, not copied.
+pub fn joined(mut chunks: Vec<Bytes>) -> Bytes {
+    match chunks.len() {
+        1 => chunks.remove(0),
+        _ => chunks.concat().into(),
     }
 }
 
@@ -134,6 +181,26 @@ pub async fn next_chunk(
         }
     };
     chunk.map_err(|error| truncated(gateway, context, &error))
+}
+
+/// As [`head`], where a piece of the body is at hand: the two go out in one packet.
+pub async fn head_before(
+    session: &mut Session,
+    context: &mut Context,
+    connection: &Connection,
+    length: Length,
+) -> Result<bool, Failure> {
+    cork(session, true);
+    let written = head(session, context, connection, length).await;
+    cork(session, false);
+    written
+}
+
+/// While it is corked, what is written waits for what is written next.
+fn cork(session: &Session, corked: bool) {
+    if let Some(guard) = Guarded::of(session) {
+        guard.shared().cork(corked);
+    }
 }
 
 /// Writes the response header; tells whether it is a success.

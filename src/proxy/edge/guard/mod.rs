@@ -247,6 +247,10 @@ impl Guarded {
             ));
             return Poll::Ready(Ok(()));
         }
+        if waiting && self.unsent.is_empty() {
+            // Nor does one that waits for a request hold room for its answer.
+            self.unsent = BytesMut::new();
+        }
         if ready!(self.fill(cx))? == 0 {
             self.state = State::Closed;
         } else if waiting {

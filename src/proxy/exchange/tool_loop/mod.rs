@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::ask::{Which, ask};
 use super::fail::Failure;
-use super::relay::{self, Length, learn, next_chunk, pass_on};
+use super::relay::{self, Length, PIECE, joined, learn, next_chunk, next_piece, pass_on};
 use super::run::Chat;
 use super::tee::WHOLE_LIMIT;
 use crate::config::model;
@@ -29,9 +29,6 @@ use crate::proxy::upstream::connection::Connection;
 use crate::telemetry::Phase;
 use crate::turn::{HiddenRound, Step, ToolLoop};
 use crate::wire::coalesce;
-
-/// Small pieces of a stream that are ready together are written together.
-const PIECE: usize = 16 * 1024;
 
 /// Passes the answer on to its end, running the gateway's tools where it asks for them.
 /// `connection` brings the first leg, a success in no content coding.
@@ -146,9 +143,12 @@ impl Answering<'_> {
         context.ledger.enter(Phase::Stream);
         let idle = context.snapshot.config.timeouts.stream_idle;
         connection.session.set_read_timeout(Some(idle));
-        while let Some(chunk) = next_chunk(self.chat.gateway, session, context, connection).await? {
-            learn(self.chat.gateway, context, &chunk);
-            let pieces = editor.feed(&chunk);
+        let (gateway, mut ahead) = (self.chat.gateway, None);
+        while let Some(piece) =
+            next_piece(gateway, session, context, connection, &mut ahead).await?
+        {
+            learn(gateway, context, &piece);
+            let pieces = editor.feed(&piece);
             if !pieces.is_empty() {
                 show(session, pieces).await?;
                 context.ledger.mark_first_chunk();
@@ -196,7 +196,11 @@ impl Answering<'_> {
                 Edit::Pass | Edit::Drop => body,
             };
             context.ledger.enter(Phase::Stream);
-            relay::head(session, context, &connection, Length::Exactly(shown.len())).await?;
+            let length = Length::Exactly(shown.len());
+            match shown.is_empty() {
+                true => relay::head(session, context, &connection, length).await?,
+                false => relay::head_before(session, context, &connection, length).await?,
+            };
             pass_on(session, shown, true).await?;
             context.ledger.mark_first_chunk();
             context.ledger.enter(Phase::Other);
@@ -267,7 +271,7 @@ impl Answering<'_> {
                         return Ok(Read::TooLarge(read));
                     }
                 }
-                Ok(None) => return Ok(Read::Whole(read.concat().into())),
+                Ok(None) => return Ok(Read::Whole(joined(read))),
                 // Nothing has gone to the client yet: it can be told.
                 Err(Failure::Truncated(why)) => {
                     return Err(ApiError::bad_gateway(why).code("upstream_error").into());
