@@ -63,11 +63,11 @@ stop() {
 }
 
 # pair A ADDRESS B ADDRESS BODY [OPTION…]: throughput and processor time of B as ratios to A's, at 50
-# connections; the median over `rounds` of `seconds` is kept for `medians`
+# connections; the median over `rounds` of `seconds` is kept for `medians` under $row, or B, and BODY
 pair() {
   "$METER/meter" closed --a "http://$2/v1" --b "http://$4/v1" --body "$5" -c 50 "${@:6}" \
     --duration "$seconds" --rounds "$rounds" --pid-a "${pid[$1]}" --pid-b "${pid[$3]}" |
-    jq -c '[.compare.rps_b_over_a.median, .b.cpu_s_per_10k / .a.cpu_s_per_10k]' >> "$work/$3-$5"
+    jq -c '[.compare.rps_b_over_a.median, .b.cpu_s_per_10k / .a.cpu_s_per_10k]' >> "$work/${row:-$3}-$5"
 }
 
 # medians NAME-BODY…: over all starts
