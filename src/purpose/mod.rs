@@ -20,6 +20,7 @@ use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
 
+use aho_corasick::AhoCorasick;
 use http::{HeaderMap, HeaderName};
 use serde::Serialize;
 
@@ -94,6 +95,9 @@ pub struct Rule {
     /// … or where the system messages do.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     system_words: Vec<Vec<String>>,
+    /// Finds those of the first lists, without which nothing else need be looked for.
+    #[serde(skip)]
+    first_words: [Option<AhoCorasick>; 2],
 }
 
 /// A member of a request's `metadata`, or of what Codex calls its turn's, with that value or with any
@@ -154,17 +158,17 @@ impl Subject<'_> {
         })
     }
 
-    fn user_has(&self, words: &[Vec<String>]) -> bool {
+    fn user_has(&self, words: &[Vec<String>], first: Option<&AhoCorasick>) -> bool {
         words.is_empty() || {
             let mut texts = Self::instructions(&self.seen.user, &self.user).iter();
-            texts.any(|text| signs::has_words(text, words))
+            texts.any(|text| has_words(text, words, first))
         }
     }
 
-    fn system_has(&self, words: &[Vec<String>]) -> bool {
+    fn system_has(&self, words: &[Vec<String>], first: Option<&AhoCorasick>) -> bool {
         words.is_empty() || {
             let mut texts = Self::instructions(&self.seen.system, &self.system).iter();
-            texts.any(|text| signs::has_words(text, words))
+            texts.any(|text| has_words(text, words, first))
         }
     }
 
@@ -196,6 +200,7 @@ impl Rules {
         shipped.iter_mut().for_each(|rule| rule.is_shipped = true);
         rules.append(&mut shipped);
         rules.retain(|rule| !rule.is_empty());
+        rules.iter_mut().for_each(Rule::compile);
         let begins = rules.iter().flat_map(|rule| {
             let texts = rule.user_begins.iter().chain(&rule.system_begins);
             texts.cloned()
@@ -256,8 +261,15 @@ impl Rule {
             && contains(&subject.user, &self.user_contains)
             && contains(&subject.system, &self.system_contains)
             && (!self.transcript || subject.tells_conversation())
-            && subject.user_has(&self.user_words)
-            && subject.system_has(&self.system_words)
+            && subject.user_has(&self.user_words, self.first_words[0].as_ref())
+            && subject.system_has(&self.system_words, self.first_words[1].as_ref())
+    }
+
+    fn compile(&mut self) {
+        self.first_words = [&self.user_words, &self.system_words].map(|lists| {
+            // Without it all are looked for one by one.
+            lists.first().and_then(|first| AhoCorasick::new(first).ok())
+        });
     }
 
     /// Whether it asks for words of the user's alone, and these are such.
@@ -338,6 +350,10 @@ impl Serialize for Field {
             }
         }
     }
+}
+
+fn has_words(text: &str, words: &[Vec<String>], first: Option<&AhoCorasick>) -> bool {
+    first.is_none_or(|first| first.is_match(text)) && signs::has_words(text, words)
 }
 
 fn begins(with: &[&str], wanted: &[String]) -> bool {

@@ -43,6 +43,9 @@ const SIDES: [(&str, &str); 18] = [
     ("пользователь", "ассистент"),
 ];
 
+/// How messages as JSON say whose they are.
+const KEYS: [&str; 2] = ["\"role\":", "'role':"];
+
 /// The part of a text in which words are looked for, in small letters.
 pub fn instruction(text: &str) -> String {
     if text.len() <= BEGINNING + END {
@@ -80,24 +83,51 @@ pub fn has_words(instruction: &str, wanted: &[Vec<String>]) -> bool {
 
 /// Whether a text tells a conversation: both sides of it, or one between such marks.
 pub fn tells_conversation(text: &str) -> bool {
-    let text = text.to_lowercase();
-    let is_marked = MARKS.iter().any(|mark| text.contains(mark));
-    SIDES.iter().any(|(user, model)| {
-        let (user, model) = (speaks(&text, user), speaks(&text, model));
-        (user && model) || (is_marked && (user || model))
-    }) || ["\"role\":", "'role':"].iter().any(|key| both(&text, key))
+    let mut speaks = [(false, false); SIDES.len()];
+    let mut has_roles = false;
+    // All of it stands before a colon, and of those there are few.
+    for (at, _) in text.match_indices([':', '：']) {
+        let key = |quote| {
+            text[..at]
+                .strip_suffix(quote)
+                .is_some_and(|it| lower_end(it, "role").is_some())
+        };
+        has_roles |= key('"') || key('\'');
+        let before = text[..at].trim_end_matches(['*', ' ', ']', '>', '_']);
+        for ((user, model), speaks) in SIDES.iter().zip(&mut speaks) {
+            speaks.0 |= begins_line(before, user);
+            speaks.1 |= begins_line(before, model);
+        }
+    }
+    let whole = || text.to_lowercase();
+    speaks.contains(&(true, true))
+        || (speaks.iter().any(|(user, model)| *user || *model) && is_marked(&whole()))
+        || (has_roles && KEYS.iter().any(|key| both(&whole(), key)))
 }
 
-/// Whether a line begins with that name and a colon, whatever stands around the name to set it off.
-fn speaks(text: &str, name: &str) -> bool {
-    text.match_indices(name).any(|(at, _)| {
-        let decoration =
-            |c: char| matches!(c, ' ' | '\t' | '*' | '#' | '-' | '[' | '<' | '>' | '_');
-        let before = text[..at].trim_end_matches(decoration);
-        let behind = text[at + name.len()..].trim_start_matches(['*', ' ', ']', '>', '_']);
-        let begins_line = before.is_empty() || before.ends_with(['\n', '"']);
-        begins_line && behind.starts_with([':', '：'])
+fn is_marked(text: &str) -> bool {
+    MARKS.iter().any(|mark| text.contains(mark))
+}
+
+/// Whether a text ends with a line of that name alone, whatever stands around the name to set it off.
+fn begins_line(text: &str, name: &str) -> bool {
+    let decoration = |c: char| matches!(c, ' ' | '\t' | '*' | '#' | '-' | '[' | '<' | '>' | '_');
+    lower_end(text, name).is_some_and(|before| {
+        let before = before.trim_end_matches(decoration);
+        before.is_empty() || before.ends_with(['\n', '"'])
     })
+}
+
+/// What stands before `end`, which is in small letters, where the text ends with that in whatever
+/// letters.
+fn lower_end<'a>(text: &'a str, end: &str) -> Option<&'a str> {
+    let mut before = text.chars();
+    let is_it = |c: char| {
+        before
+            .next_back()
+            .is_some_and(|it| it.to_lowercase().eq([c]))
+    };
+    end.chars().rev().all(is_it).then(|| before.as_str())
 }
 
 /// Whether messages of both sides stand there as JSON.
