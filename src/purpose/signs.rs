@@ -22,11 +22,12 @@ const MARKS: [&str; 12] = [
 ];
 
 /// Who speaks in it, the user and the model, at the beginning of a line.
-const SIDES: [(&str, &str); 18] = [
+const SIDES: [(&str, &str); 19] = [
     ("user", "assistant"),
     ("human", "assistant"),
     ("human", "ai"),
     ("user", "ai"),
+    ("user", "response"),
     ("user", "model"),
     ("user", "bot"),
     ("nutzer", "assistent"),
@@ -111,7 +112,8 @@ fn is_marked(text: &str) -> bool {
 
 /// Whether a text ends with a line of that name alone, whatever stands around the name to set it off.
 fn begins_line(text: &str, name: &str) -> bool {
-    let decoration = |c: char| matches!(c, ' ' | '\t' | '*' | '#' | '-' | '[' | '<' | '>' | '_');
+    let decoration =
+        |c: char| matches!(c, ' ' | '\t' | '*' | '#' | '-' | '[' | '<' | '>' | '_' | '|');
     lower_end(text, name).is_some_and(|before| {
         let before = before.trim_end_matches(decoration);
         before.is_empty() || before.ends_with(['\n', '"'])
