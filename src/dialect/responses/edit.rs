@@ -55,19 +55,23 @@ pub(super) struct Seen<'a> {
     pub(super) r#type: String,
     sequence_number: Option<u64>,
     output_index: Option<u64>,
-    item_id: Option<String>,
+    #[serde(borrow)]
+    item_id: Option<&'a RawValue>,
     #[serde(borrow)]
     item: Option<&'a RawValue>,
-    /// A piece of a call's arguments, or all of them.
-    delta: Option<Value>,
-    arguments: Option<Value>,
+    /// A piece of a call's arguments, …
+    #[serde(borrow)]
+    delta: Option<&'a RawValue>,
+    /// … or all of them.
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
 }
 
 impl Seen<'_> {
     /// The id of the item that it is of.
     fn id(&self) -> String {
         let item = || known(self.item?.get().as_bytes());
-        let id = self.item_id.clone().or_else(|| Some(item()?.id));
+        let id = self.item_id.and_then(text).or_else(|| Some(item()?.id));
         id.unwrap_or_default()
     }
 }
@@ -271,9 +275,9 @@ impl Editor {
                     return self.numbered(data, seen, None);
                 };
                 if kind.starts_with("response.function_call_arguments") {
-                    let said = seen.arguments.as_ref().or(seen.delta.as_ref());
-                    let said = said.and_then(Value::as_str).unwrap_or_default();
-                    self.leg.argue(place, said, seen.arguments.is_some());
+                    let said = seen.arguments.or(seen.delta).and_then(text);
+                    let is_all = seen.arguments.is_some();
+                    self.leg.argue(place, &said.unwrap_or_default(), is_all);
                 }
                 self.show(data, seen, place)
             }
@@ -339,6 +343,11 @@ impl Editor {
             false => Edit::Pass,
         }
     }
+}
+
+/// A string's text.
+fn text(json: &RawValue) -> Option<String> {
+    serde_json::from_str(json.get()).ok()
 }
 
 fn replace(splice: &mut Splice<'_, ()>, member: Option<&Member>, with: String) {
