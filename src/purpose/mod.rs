@@ -260,9 +260,10 @@ impl Rule {
             && begins(system, &self.system_begins)
             && contains(&subject.user, &self.user_contains)
             && contains(&subject.system, &self.system_contains)
-            && (!self.transcript || subject.tells_conversation())
             && subject.user_has(&self.user_words, self.first_words[0].as_ref())
             && subject.system_has(&self.system_words, self.first_words[1].as_ref())
+            // All of the text is read for it, so it comes last.
+            && (!self.transcript || subject.tells_conversation())
     }
 
     fn compile(&mut self) {
@@ -364,6 +365,14 @@ fn contains(texts: &[Literal<'_>], wanted: &[String]) -> bool {
     wanted.is_empty() || {
         let mut texts = texts.iter();
         texts.any(|text| {
+            let first = |wanted: &String| {
+                let word = wanted.split(' ').next();
+                word.is_some_and(|word| text.may_hold(word))
+            };
+            // Spares the reading of what is long.
+            if !wanted.iter().any(first) {
+                return false;
+            }
             let text = squeezed(&text.decode());
             wanted.iter().any(|wanted| text.contains(wanted))
         })

@@ -13,6 +13,7 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
+use memchr::memmem;
 
 use crate::error::ApiError;
 
@@ -107,6 +108,16 @@ impl<'a> Literal<'a> {
     /// The decoded text.
     pub(crate) fn decode(&self) -> Cow<'a, str> {
         self.text.decode(self.json)
+    }
+
+    /// Whether the text may hold `word`, which is found without decoding it where it stands as itself.
+    pub(crate) fn may_hold(&self, word: &str) -> bool {
+        let raw = &self.json[self.text.span.range()];
+        let is_escaped = word.contains(['"', '\\', '/']) || word.contains(char::is_control);
+        is_escaped
+            || memmem::find(raw, word.as_bytes()).is_some()
+            // Writers may escape any letter.
+            || memmem::find(raw, br"\u").is_some()
     }
 
     /// What the text begins with: about as much as `most` bytes of the literal hold.
