@@ -495,6 +495,40 @@ fn the_beginning_of_a_long_text_is_read_without_the_rest() {
     }
 }
 
+#[test]
+fn what_is_sought_is_found_however_it_is_escaped() {
+    let rules = shipped();
+    let mark = r#"\u003cchat_history\u003e\nUSER: hi"#;
+    for (said, rule) in [
+        (mark, Some("open-webui-chat-history")),
+        (
+            r#"<chat_history>\u000aUSER: hi"#,
+            Some("open-webui-chat-history"),
+        ),
+        (r#"\u003cchat\u003e USER: hi"#, None),
+    ] {
+        let body = format!(r#"{{"messages":[{{"role":"user","content":"{said}"}}]}}"#);
+        let request = Dialect::Chat
+            .read(Bytes::from(body), 64)
+            .expect("a request");
+        let texts = request.messages()[0].content.texts();
+        let subject = Subject {
+            headers: &HeaderMap::new(),
+            user: vec![Literal::new(request.body(), texts[0])],
+            system: Vec::new(),
+            has_history: false,
+            has_answer_schema: false,
+            brings_tools: false,
+            stream: None,
+            output_limit: None,
+            metadata: &|_| None,
+            seen: Seen::default(),
+        };
+        let found = rules.judge(&subject).map(|rule| &*rule.name);
+        assert_eq!(found, rule, "{said}");
+    }
+}
+
 /// JSON as writers have it that escape all but ASCII.
 fn ascii(json: &str) -> String {
     let mut units = [0; 2];
