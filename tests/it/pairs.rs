@@ -325,6 +325,15 @@ fn a_key_asks_for_its_own_models_wherever_the_name_comes_from() {
         ("/v1/what/comes/next", r#"{"Model":"dear"}"#),
         ("/v1/images/generations", r#"{"prompt":"x"}"#),
         ("/v1/moderations", "{}"),
+        ("/v1/batches", r#"{"input_file_id":"f"}"#),
+        (
+            "/v1/messages/batches",
+            r#"{"requests":[{"params":{"model":"dear"}}]}"#,
+        ),
+        (
+            "/v1/realtime/client_secrets",
+            r#"{"session":{"model":"dear"}}"#,
+        ),
     ] {
         let error = proxy.exchange(post(path, &[KEY, JSON], body)).error(400);
         assert_eq!(error["param"], "model", "{path}");

@@ -134,7 +134,8 @@ fn announced(session: &Session) -> usize {
 /// of where.
 fn has_ids(exchange: Exchange<'_>, endpoint: Endpoint) -> bool {
     let may_be_elsewhere = exchange.snapshot.config.upstreams.len() > 1;
-    may_be_elsewhere && (endpoint.model == Model::Unknown || endpoint.keeps_answers())
+    let is_by_id = matches!(endpoint.model, Model::Unknown | Model::Within);
+    may_be_elsewhere && (is_by_id || endpoint.keeps_answers())
 }
 
 /// What a request says of where it is to go.
@@ -197,8 +198,8 @@ impl Asked {
             choice::expect_allowed(caller, model)?;
         }
         // An endpoint that needs none has one of its upstream's own.
-        let has_unknown =
-            endpoint.model == Model::Optional && session.req_header().method == Method::POST;
+        let has_unknown = matches!(endpoint.model, Model::Optional | Model::Within)
+            && session.req_header().method == Method::POST;
         let is_told = self.model.is_some() || !(self.is_unfit || has_unknown);
         match caller.models.is_none() || is_told {
             true => Ok(()),

@@ -31,6 +31,8 @@ pub enum Model {
     Optional,
     /// In the path.
     Path,
+    /// Deeper in the body, or in a file that it names, where nobody looks.
+    Within,
     /// Nowhere, as far as is known. JSON is looked at all the same.
     Unknown,
 }
@@ -99,7 +101,7 @@ const KNOWN: &[(&str, Option<Dialect>, Model)] = &[
     ),
     ("/v1/messages", MESSAGES, Model::Required),
     ("/v1/messages/count_tokens", MESSAGES, Model::Required),
-    ("/v1/messages/batches", MESSAGES, Model::Unknown),
+    ("/v1/messages/batches", MESSAGES, Model::Within),
     ("/v1/messages/batches/{id}", MESSAGES, Model::Unknown),
     ("/v1/messages/batches/{id}/cancel", MESSAGES, Model::Unknown),
     (
@@ -135,8 +137,8 @@ const KNOWN: &[(&str, Option<Dialect>, Model)] = &[
     ("/v1/videos/{id}/content", None, Model::Unknown),
     ("/v1/videos/{id}/remix", None, Model::Unknown),
     ("/v1/realtime", None, Model::Unknown),
-    ("/v1/realtime/calls", None, Model::Unknown),
-    ("/v1/realtime/client_secrets", None, Model::Unknown),
+    ("/v1/realtime/calls", None, Model::Within),
+    ("/v1/realtime/client_secrets", None, Model::Within),
     ("/v1/realtime/sessions", None, Model::Unknown),
     ("/v1/realtime/transcription_sessions", None, Model::Unknown),
     ("/v1/files", None, Model::Unknown),
@@ -146,7 +148,7 @@ const KNOWN: &[(&str, Option<Dialect>, Model)] = &[
     ("/v1/uploads/{id}/parts", None, Model::Unknown),
     ("/v1/uploads/{id}/complete", None, Model::Unknown),
     ("/v1/uploads/{id}/cancel", None, Model::Unknown),
-    ("/v1/batches", None, Model::Unknown),
+    ("/v1/batches", None, Model::Within),
     ("/v1/batches/{id}", None, Model::Unknown),
     ("/v1/batches/{id}/cancel", None, Model::Unknown),
     ("/v1/fine_tuning/jobs", None, Model::Unknown),
