@@ -339,6 +339,15 @@ fn a_key_asks_for_its_own_models_wherever_the_name_comes_from() {
         assert_eq!(answer.status(), 400, "{path}: {}", answer.text());
         assert!(answer.text().contains("some models alone"), "{path}");
     }
+    let socket = ["Connection: Upgrade", "Upgrade: websocket", KEY];
+    for (path, status) in [
+        ("/v1/realtime", 400),
+        ("/v1/realtime?model=dear", 404),
+        ("/v1/realtime?model=dear@ada", 404),
+    ] {
+        let answer = proxy.exchange(get(path, &socket));
+        assert_eq!(answer.status(), status, "{path}: {}", answer.text());
+    }
     assert_eq!(upstream.requests().len(), 0);
     for request in [
         post("/v1/embeddings", &[KEY, JSON], r#"{"model":"cheap-1@ada"}"#),

@@ -23,7 +23,7 @@ use crate::proxy::Session;
 use crate::proxy::context::Context;
 use crate::proxy::edge::respond;
 use crate::proxy::route::body::Look;
-use crate::proxy::route::choice::choose;
+use crate::proxy::route::choice::{choose, untold};
 use crate::proxy::upstream::connection::Connection;
 use crate::telemetry::Phase;
 
@@ -57,6 +57,9 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let asked = Asked::of(exchange, session, &Look::Nothing);
     context.model = asked.model.as_deref().map(shown);
+    if exchange.caller.models.is_some() && asked.model.is_none() {
+        return Err(untold().into());
+    }
     let config = &exchange.snapshot.config;
     let places = choose(config, exchange.caller, asked.sought(context.endpoint))?;
     let compose = |_: &Upstream| Part {
