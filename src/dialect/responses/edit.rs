@@ -227,9 +227,9 @@ impl Editor {
             "response.output_item.done" => {
                 let (index, id) = (seen.output_index, seen.id());
                 let place = self.leg.open_place(index, &id).unwrap_or_else(|| {
-                    let shown = Fate::Shown(index.unwrap_or(self.begun));
-                    self.begun += 1;
-                    self.leg.begin(index, &id, shown)
+                    let shown = index.unwrap_or(self.begun);
+                    self.begun = self.begun.max(shown + 1);
+                    self.leg.begin(index, &id, Fate::Shown(shown))
                 });
                 self.item_done(data, seen, place);
             }
