@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::check::{Asked, Check};
 use super::extract::{Places, known_keys};
-use super::raw::Raw;
+use super::raw::{self, Raw};
 use super::{DEFAULT_FILE, file, validate};
 use crate::error::Faults;
 use crate::reading::Reading;
@@ -61,7 +61,13 @@ fn tidy(schema: &mut Value) {
             if matches!(node.get("default"), Some(Value::Null | Value::Object(_))) {
                 node.remove("default");
             }
-            node.values_mut().for_each(tidy);
+            for inner in ["items", "anyOf"] {
+                node.get_mut(inner).into_iter().for_each(tidy);
+            }
+            // These are names of keys, of which one may be `format`.
+            if let Some(Value::Object(properties)) = node.get_mut("properties") {
+                properties.values_mut().for_each(tidy);
+            }
         }
         _ => {}
     }
@@ -71,27 +77,36 @@ fn owned((name, value): (&String, &Value)) -> (String, Value) {
     (name.clone(), value.clone())
 }
 
-/// What validation asks of each key, found by having it validate one of each.
+/// What validation asks of each key, found by having it validate one of each; what is needed, by what it
+/// asks where nothing is given.
 fn asked() -> Vec<(String, Asked)> {
-    let mut examples = [Raw::example(), Raw::example()];
-    // Each of the two ways of embedding rules the other's keys out.
-    if let [Some(upstream), _] = examples.each_mut().map(|it| it.memory.embedding.as_mut()) {
-        upstream.model_dir = None;
+    let mut example = Raw::example();
+    if let Some(embedding) = &mut example.memory.embedding {
+        // Beside `base_url` it is a fault, and nothing more is asked.
+        embedding.model_dir = None;
     }
-    let validated = examples.iter().flat_map(|example| {
-        let mut places = Places::new(Figment::new(), None, BTreeMap::new());
-        let mut check = Check {
-            places: &mut places,
-            environment: &BTreeMap::new(),
-            reading: &Reading::default(),
-            faults: Faults::default(),
-            warnings: Vec::new(),
-            asked: Vec::new(),
-        };
-        validate::validate(example, &mut check);
-        check.asked
-    });
-    validated.collect()
+    let mut nothing = Raw::default();
+    nothing.upstreams.push(raw::Upstream::default());
+    nothing.auth.keys.push(raw::Key::default());
+    let is_needed = |(_, asked): &(String, Asked)| matches!(asked, Asked::Needed);
+    let mut asked = asked_of(&example);
+    asked.retain(|it| !is_needed(it));
+    asked.extend(asked_of(&nothing).into_iter().filter(is_needed));
+    asked
+}
+
+fn asked_of(raw: &Raw) -> Vec<(String, Asked)> {
+    let mut places = Places::new(Figment::new(), None, BTreeMap::new());
+    let mut check = Check {
+        places: &mut places,
+        environment: &BTreeMap::new(),
+        reading: &Reading::default(),
+        faults: Faults::default(),
+        warnings: Vec::new(),
+        asked: Vec::new(),
+    };
+    validate::validate(raw, &mut check);
+    check.asked
 }
 
 fn apply(asked: Asked, node: &mut Map<String, Value>) {

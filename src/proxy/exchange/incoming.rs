@@ -13,6 +13,7 @@ use super::send::AT_ONCE;
 use crate::error::ApiError;
 use crate::proxy::Session;
 use crate::proxy::edge::body::{Body, announced, too_large};
+use crate::proxy::edge::gather::Gathered;
 use crate::proxy::route::body::Look;
 use crate::proxy::route::choice;
 use crate::proxy::route::endpoint::{Endpoint, Model};
@@ -25,8 +26,7 @@ const MOMENT: Duration = Duration::from_millis(2);
 
 /// A body as far as it was read before it is sent on.
 pub struct Incoming {
-    pub pieces: Vec<Bytes>,
-    read: usize,
+    pub begun: Bytes,
     announced: Option<usize>,
     pub look: Look,
     /// What is still to come.
@@ -45,10 +45,12 @@ impl Incoming {
         let has_personalities = exchange.snapshot.personalities.iter().len() > 0;
         let hold = exchange.gateway.bodies.hold(exchange.caller, config);
         let body = Body::new(session, config, hold);
+        let announced = announced(session);
+        let most = config.server.body_limit.max(AT_ONCE);
+        let mut gathered = Gathered::new(announced.filter(|length| *length <= most), most);
         let mut incoming = Self {
-            pieces: Vec::new(),
-            read: 0,
-            announced: announced(session),
+            begun: Bytes::new(),
+            announced,
             look: match body.has_ended() {
                 true => Look::Nothing,
                 false => look(session, decides.route)?,
@@ -56,9 +58,11 @@ impl Incoming {
             body,
         };
         while !incoming.body.has_ended() {
+            let read = gathered.len();
             // One model is as another here, but for the personality in its name.
-            let may_pair = has_personalities && incoming.read < AT_ONCE;
-            let waits = incoming.waits(endpoint, decides.route || decides.default || may_pair);
+            let may_pair = has_personalities && read < AT_ONCE;
+            let decides = decides.route || decides.default || may_pair;
+            let waits = incoming.waits(read, endpoint, decides);
             let next = incoming.body.next(session);
             let chunk = match waits {
                 Waits::ForIt => next.await?,
@@ -70,27 +74,27 @@ impl Incoming {
             };
             let Some(chunk) = chunk else { break };
             incoming.look.feed(&chunk)?;
-            incoming.read += chunk.len();
-            incoming.pieces.push(chunk);
-            if incoming.read > config.server.body_limit.max(AT_ONCE) {
+            gathered.push(chunk);
+            if gathered.len() > most {
                 return Err(unnamed(config.server.body_limit).into());
             }
         }
+        incoming.begun = gathered.freeze();
         Ok(incoming)
     }
 
-    /// Whether more of it is waited for.
-    fn waits(&self, endpoint: Endpoint, decides: bool) -> Waits {
+    /// Whether more is waited for than the `read` bytes of it.
+    fn waits(&self, read: usize, endpoint: Endpoint, decides: bool) -> Waits {
         if self.announced.is_some_and(|length| length <= AT_ONCE) {
             return Waits::ForIt;
         }
         let names_model = matches!(endpoint.model, Model::Required | Model::Optional);
-        let may_name = !self.look.is_form() || names_model || self.read < GLANCE;
+        let may_name = !self.look.is_form() || names_model || read < GLANCE;
         if decides && may_name && !self.look.is_settled() {
             return Waits::ForIt;
         }
         match self.announced {
-            None if self.read <= AT_ONCE => Waits::AMoment,
+            None if read <= AT_ONCE => Waits::AMoment,
             _ => Waits::No,
         }
     }
@@ -98,7 +102,7 @@ impl Incoming {
     /// Of all of it, where that is known.
     pub fn length(&self) -> Option<usize> {
         match self.body.has_ended() {
-            true => Some(self.read),
+            true => Some(self.begun.len()),
             false => self.announced,
         }
     }
@@ -106,7 +110,7 @@ impl Incoming {
     /// How its end is told upstream.
     pub fn framing(&self, session: &Session) -> Framing {
         let method = &session.req_header().method;
-        let is_announced = self.announced.is_some() || self.read > 0;
+        let is_announced = self.announced.is_some() || !self.begun.is_empty();
         match self.length() {
             _ if method == Method::HEAD => Framing::Bodyless,
             // RFC 9110, section 8.6: a POST without a body says so.

@@ -318,7 +318,8 @@ impl Sending {
                 Some((body, std::mem::take(&mut self.incoming.look)))
             }
         };
-        let pieces = &self.incoming.pieces;
+        let begun = Some(&self.incoming.begun).filter(|begun| !begun.is_empty());
+        let pieces: Vec<_> = begun.into_iter().cloned().collect();
         let compose = |upstream: &Upstream| {
             let default = defaults.iter().find(|(name, _)| *name == upstream.name);
             match default.map(|(_, edit)| edit).or(renamed.as_ref()) {
@@ -327,7 +328,7 @@ impl Sending {
                     framing,
                 },
                 Some(edit) => Part {
-                    pieces: edit.make(pieces),
+                    pieces: edit.make(&pieces),
                     framing: length.map_or(framing, |length| Framing::Length(edit.length(length))),
                 },
             }
