@@ -50,8 +50,9 @@ pub fn run(mut sources: Sources) -> Result<(), Faults> {
     ];
     own.append(&mut sources.overrides);
     sources.overrides = own;
-    // It is a world of its own: what lies about in the environment or in conf/ is for others.
-    sources.env.clear();
+    // It is a world of its own: what lies about in the environment or in conf/ is for others, but for
+    // the key of whoever wants to change something on its page.
+    sources.env.retain(|name, _| name == "YYCHAT_ADMIN_KEY");
     if sources.file.is_none() {
         let file = inside("yychat.toml");
         std::fs::write(&file, "").map_err(|error| unwritable(&file, &error))?;
