@@ -230,8 +230,13 @@ fn wanted(expected: &str) -> &str {
     }
 }
 
-/// The known key that was meant: of the same name in another section, else the most alike here.
+/// The known key that was meant: one here that is a letter away, of the same name in another section,
+/// or else the most alike here.
 fn nearest_key(name: &str, key: &str, siblings: &[&str]) -> String {
+    let slips = |sibling: &&&str| strsim::levenshtein(name, sibling) == 1;
+    if let Some(sibling) = siblings.iter().find(slips) {
+        return format!("did you mean `{sibling}`?");
+    }
     let in_list = key.split('.').any(is_index);
     let keys = known_keys();
     let elsewhere = keys
