@@ -5,9 +5,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use clap::{CommandFactory, Parser, Subcommand};
+use yychat::api;
 use yychat::cli;
 use yychat::config::model::LogFormat;
 use yychat::config::{self, Sources};
@@ -21,15 +22,21 @@ use yychat::telemetry::logs;
 // Takes the place of the system's `malloc`.
 use mimalloc as _;
 
-/// A build for others says its commit and target too: see `scripts/dist`.
-const VERSION: &str = match option_env!("YYCHAT_VERSION") {
-    Some(version) => version,
-    None => env!("CARGO_PKG_VERSION"),
-};
+/// With commit and target. Who builds tells the commit, as `scripts/dist` and `scripts/run` do: a
+/// build that asked for it itself would begin anew with each one.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    option_env!("YYCHAT_VERSION").map_or_else(
+        || {
+            let (os, cpu) = (std::env::consts::OS, std::env::consts::ARCH);
+            format!("{} ({cpu}, {os})", env!("CARGO_PKG_VERSION"))
+        },
+        str::to_owned,
+    )
+});
 
 /// Long-term memory, a personality and tools for any OpenAI-compatible app.
 #[derive(Parser)]
-#[command(version = VERSION, about)]
+#[command(version = VERSION.as_str(), about)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -59,6 +66,8 @@ enum Command {
     Demo,
     /// Prints the JSON Schema of yychat.toml, by which editors complete and check it
     Schema,
+    /// Prints the OpenAPI document of the gateway's own endpoints
+    Openapi,
     /// Prints what completes commands and flags in a shell
     Completions {
         shell: clap_complete::Shell,
@@ -91,6 +100,10 @@ fn main() -> ExitCode {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "yychat", &mut script);
             print(&script);
+            Ok(())
+        }
+        Command::Openapi => {
+            print(api::openapi::document().as_bytes());
             Ok(())
         }
         Command::Man { folder } => clap_mangen::generate_to(Arguments::command(), &folder)

@@ -20,7 +20,7 @@ use axum::routing::get;
 use axum::{Router, middleware};
 use http::{StatusCode, header};
 
-use crate::api::{memory_routes, performance, reply, usage};
+use crate::api::{memory_routes, openapi, performance, reply, usage};
 use crate::memory::{Embedding, Extracted, Fact, Memory};
 use crate::quota::Quota;
 use crate::snapshot::Store;
@@ -62,6 +62,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/metrics", get(metrics))
         .route("/status", get(overview::status))
         .route("/events", get(overview::events))
+        .route("/openapi.json", get(describe_api))
         .merge(page::routes())
         .fallback(reply::no_such_endpoint)
         .method_not_allowed_fallback(reply::method_not_allowed)
@@ -154,6 +155,11 @@ async fn metrics(State(admin): State<Admin>) -> Response {
         "text/plain; version=0.0.4; charset=utf-8",
     )];
     (headers, admin.metrics.render()).into_response()
+}
+
+async fn describe_api() -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    (headers, openapi::document()).into_response()
 }
 
 /// Memory counts for itself; its numbers are taken over when they are asked for.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use http::request;
@@ -17,7 +17,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::reply::body;
+use super::reply::{Name, Query, body};
 use super::{Generation, Who};
 use crate::error::ApiError;
 use crate::memory::{
@@ -59,11 +59,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Narrow {
 
     async fn from_request_parts(parts: &mut request::Parts, state: &S) -> Result<Self, ApiError> {
         let query = Query::<Self>::from_request_parts(parts, state).await;
-        query.map(|Query(narrow)| narrow).map_err(|rejection| {
-            ApiError::bad_request(format!(
-                "The query is not valid: {}. It takes user_id, conversation_id, limit and cursor.",
-                rejection.body_text()
-            ))
+        query.map(|Query(narrow)| narrow).map_err(|mut refusal| {
+            refusal.message += " It takes user_id, conversation_id, limit and cursor.";
+            refusal
         })
     }
 }
@@ -128,7 +126,7 @@ pub async fn get(
     State(memory): Remembering,
     who: Who,
     headers: HeaderMap,
-    Path(id): Path<String>,
+    Name(id): Name,
 ) -> Result<Json<Value>, ApiError> {
     let user = named_user(&headers)?;
     let memory = on(&memory)?;
@@ -159,7 +157,7 @@ pub async fn update(
     State(memory): Remembering,
     who: Who,
     headers: HeaderMap,
-    Path(id): Path<String>,
+    Name(id): Name,
     bytes: Bytes,
 ) -> Result<Json<Value>, ApiError> {
     let edit: Edit = body(&bytes)?;
@@ -175,7 +173,7 @@ pub async fn delete(
     State(memory): Remembering,
     who: Who,
     headers: HeaderMap,
-    Path(id): Path<String>,
+    Name(id): Name,
 ) -> Result<Json<Value>, ApiError> {
     let user = named_user(&headers)?;
     on(&memory)?
@@ -216,7 +214,8 @@ struct Search {
     conversation_id: Option<String>,
     #[serde(default)]
     context: Vec<String>,
-    limit: Option<usize>,
+    /// JSON knows no whole numbers: `10.0` is one too.
+    limit: Option<f64>,
 }
 
 /// `POST /v1/memories/search` `{query,user_id,conversation_id,context,limit}`: the ranking that a
@@ -237,7 +236,7 @@ pub async fn search(
     let zone = time_zone(&headers)?.or_else(configured);
     let query = RecallQuery {
         question: Question::new(search.query, search.context).into(),
-        limit: search.limit.unwrap_or(10).clamp(1, PAGE_MOST),
+        limit: found_at_most(search.limit),
         deadline: std::time::Duration::from_secs(10),
         clock: Clock {
             now: now(),
@@ -294,7 +293,7 @@ pub async fn conversation(
     memory: Remembering,
     who: Who,
     headers: HeaderMap,
-    Path(id): Path<String>,
+    Name(id): Name,
     narrow: Narrow,
 ) -> Result<Json<Value>, ApiError> {
     list(memory, who, headers, narrow.of_conversation(id)).await
@@ -305,7 +304,7 @@ pub async fn delete_conversation(
     memory: Remembering,
     who: Who,
     headers: HeaderMap,
-    Path(id): Path<String>,
+    Name(id): Name,
     narrow: Narrow,
 ) -> Result<Json<Value>, ApiError> {
     delete_selected(memory, who, headers, narrow.of_conversation(id)).await
@@ -343,10 +342,10 @@ async fn page(
 }
 
 fn selection(who: &Who, headers: &HeaderMap, narrow: &Narrow) -> Result<Selection, ApiError> {
-    let user = named_user(headers)?.or_else(|| narrow.user_id.clone());
-    if let Some(user) = &user {
+    if let Some(user) = &narrow.user_id {
         valid_id("user_id", user.as_bytes())?;
     }
+    let user = named_user(headers)?.or_else(|| narrow.user_id.clone());
     if let Some(conversation) = &narrow.conversation_id {
         valid_id("conversation_id", conversation.as_bytes())?;
         return Ok(Selection::Conversation {
@@ -358,6 +357,14 @@ fn selection(who: &Who, headers: &HeaderMap, narrow: &Narrow) -> Result<Selectio
         Some(scope) => Selection::Scope(scope),
         None => Selection::All,
     })
+}
+
+/// How many records a search gives.
+fn found_at_most(limit: Option<f64>) -> usize {
+    let wanted = limit.unwrap_or(10.0);
+    (1..PAGE_MOST)
+        .find(|&count| count as f64 >= wanted)
+        .unwrap_or(PAGE_MOST)
 }
 
 fn scope(who: &Who, user: Option<&str>, conversation: Option<&str>) -> Result<Scope, ApiError> {

@@ -4,6 +4,7 @@
 //! them the admin listener has too.
 
 mod memories;
+pub mod openapi;
 pub mod performance;
 mod personalities;
 mod preview;
@@ -14,6 +15,7 @@ pub mod usage;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 
 pub use preview::Source as PreviewSource;
@@ -64,6 +66,8 @@ pub fn public(preview: preview::Source, metrics: Arc<Metrics>, ledger: Arc<Ledge
         .fallback(no_such_endpoint)
         // It is for the routes that are there by now.
         .method_not_allowed_fallback(reply::method_not_allowed)
+        // Bodies have been read, within the configured limit.
+        .layer(DefaultBodyLimit::disable())
 }
 
 /// What users said, on either listener.

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::routing::{delete, get};
 use axum::{Extension, Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::reply::Query;
 use crate::snapshot::Caller;
 use crate::telemetry::Metrics;
 use crate::telemetry::ring::Stats;

@@ -1,10 +1,10 @@
 //! `GET /v1/personalities` and `/v1/personalities/{id}`.
 
 use axum::Json;
-use axum::extract::Path;
 use serde_json::{Value, json};
 
 use super::Generation;
+use super::reply::Name;
 use crate::error::ApiError;
 
 /// `{object:"list",data:[{id,name,…}]}`, by id.
@@ -18,7 +18,7 @@ pub async fn list(generation: Generation) -> Json<Value> {
 }
 
 /// One personality with the keys of its file, or 404 `personality_not_found`.
-pub async fn show(generation: Generation, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
+pub async fn show(generation: Generation, Name(id): Name) -> Result<Json<Value>, ApiError> {
     let persona = generation.personalities.find(&id)?;
     Ok(Json(persona.detail()))
 }

@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::reply::Query;
 use super::{Generation, Who};
 use crate::dialect::Dialect;
 use crate::error::ApiError;

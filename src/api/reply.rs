@@ -1,7 +1,9 @@
-//! Errors of the local endpoints, in OpenAI's shape.
+//! Errors of the local endpoints, in OpenAI's shape, and what is read of a request so that its
+//! refusals have it too.
 
-use axum::extract::Request;
+use axum::extract::{self, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 
@@ -18,6 +20,38 @@ impl IntoResponse for ApiError {
         }
         response
     }
+}
+
+/// What the query says.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query = extract::Query::<T>::from_request_parts(parts, state).await;
+        let query = query.map_err(|refusal| refused("query", &refusal.body_text()))?;
+        Ok(Self(query.0))
+    }
+}
+
+/// The one name in a path such as `/v1/memories/{id}`.
+#[derive(Debug)]
+pub struct Name(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = extract::Path::<String>::from_request_parts(parts, state).await;
+        let path = path.map_err(|refusal| refused("path", &refusal.body_text()))?;
+        Ok(Self(path.0))
+    }
+}
+
+fn refused(what: &str, why: &str) -> ApiError {
+    ApiError::bad_request(format!("The {what} is not valid: {why}."))
 }
 
 /// Reads a JSON body.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use http::StatusCode;
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::performance::Of;
+use super::reply::Query;
 use crate::error::ApiError;
 use crate::quota::Ledger;
 use crate::quota::report::{By, days, report};

@@ -1,6 +1,6 @@
 //! `yychat explain request.json`: what a chat request would become, insertions in colour.
 
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::turn::{self, HiddenRounds, PrepareContext, Wish};
 /// What to explain.
 #[derive(Args)]
 pub struct Command {
-    /// A chat request as JSON
+    /// A chat request as JSON; `-`: from standard input
     file: PathBuf,
     /// A header field of it, such as `X-YYChat-Personality: friendly`; may be given often
     #[arg(long, value_name = "NAME: VALUE")]
@@ -48,7 +48,7 @@ fn dialect(name: &str) -> Result<Dialect, String> {
 /// A file that cannot be read, or the error that the request would meet.
 pub fn run(store: &Store, command: &Command) -> Result<(), Faults> {
     let snapshot = store.load();
-    let body = std::fs::read(&command.file)
+    let body = read(&command.file)
         .map_err(|error| fault(&command.file, format!("cannot be read: {error}")))?;
     let mut headers = HeaderMap::new();
     for field in &command.header {
@@ -83,7 +83,8 @@ pub fn run(store: &Store, command: &Command) -> Result<(), Faults> {
         .block_on(turn::prepare(asked, body.into(), &mut ledger))
         .and_then(|turn| turn.explain(&snapshot))
         .map_err(|error| fault(&command.file, error.to_string()))?;
-    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colour = std::io::stdout().is_terminal() && !unwanted;
     let shown = match command.json {
         true => format!("{explained:#}\n"),
         false => show(&explained, colour),
@@ -91,6 +92,15 @@ pub fn run(store: &Store, command: &Command) -> Result<(), Faults> {
     // Nobody reads on, as with `| head`.
     let _ = std::io::stdout().write_all(shown.as_bytes());
     Ok(())
+}
+
+fn read(file: &Path) -> std::io::Result<Vec<u8>> {
+    if file.as_os_str() != "-" {
+        return std::fs::read(file);
+    }
+    let mut body = Vec::new();
+    std::io::stdin().read_to_end(&mut body)?;
+    Ok(body)
 }
 
 fn fault(path: &Path, what: String) -> Fault {

@@ -6,6 +6,7 @@
 
 mod script;
 mod upstream;
+mod words;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -20,6 +21,8 @@ use crate::server::{self, Bound, Order, Shutdown, Signals};
 use crate::shipped;
 use crate::snapshot::Store;
 
+use words::Words;
+
 /// The persona that the demo speaks with, and that it is asked for by name.
 const PERSONA: &str = "friendly";
 
@@ -32,7 +35,8 @@ const PERSONA: &str = "friendly";
 pub fn run(mut sources: Sources) -> Result<(), Faults> {
     let folder = tempfile::tempdir().map_err(|error| unwritable(&std::env::temp_dir(), &error))?;
     let inside = |name: &str| folder.path().join(name);
-    let upstream = upstream::start()
+    let words = Words::of(&sources.env);
+    let upstream = upstream::start(words)
         .map_err(|error| Fault::new("demo", format!("its upstream cannot start: {error}"), ""))?;
     let path = |name: &str| inside(name).to_string_lossy().into_owned();
     let shipped = |name: &str| shipped::folder(name).to_string_lossy().into_owned();
@@ -68,7 +72,7 @@ pub fn run(mut sources: Sources) -> Result<(), Faults> {
         move || {
             // Dropped when the play ends in any way, a panic too.
             let playing = stage.broke_off.clone().drop_guard();
-            let mut screen = Screen::new();
+            let mut screen = Screen::new(words);
             script::play(&mut screen, api)?;
             screen.invitation(api, admin);
             playing.disarm();
@@ -115,12 +119,15 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
 /// Where the demo is shown: coloured on a terminal, plain elsewhere.
 pub struct Screen {
     colour: bool,
+    words: &'static Words,
 }
 
 impl Screen {
-    fn new() -> Self {
+    fn new(words: &'static Words) -> Self {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self {
-            colour: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            colour: std::io::stdout().is_terminal() && !unwanted,
+            words,
         }
     }
 
@@ -153,15 +160,17 @@ impl Screen {
     }
 
     fn invitation(&mut self, api: std::net::SocketAddr, admin: std::net::SocketAddr) {
-        self.heading("It stays up. Try it yourself:");
+        let words = self.words;
+        self.heading(words.invitation);
         self.line(&format!(
             "  curl http://{api}/v1/chat/completions -H 'content-type: application/json' \\\n    \
-             -d '{{\"model\":\"demo\",\"personality_id\":\"{PERSONA}\",\"messages\":[{{\"role\":\"user\",\"content\":\"hello\"}}]}}'"
+             -d '{{\"model\":\"demo\",\"personality_id\":\"{PERSONA}\",\"messages\":[{{\"role\":\"user\",\"content\":\"{}\"}}]}}'",
+            words.hello
         ));
         self.line(&format!(
             "  client = OpenAI(base_url=\"http://{api}/v1\", api_key=\"none\")"
         ));
-        self.line(&format!("  http://{admin}/metrics"));
-        self.line("Ctrl-C ends it.");
+        self.line(&format!("  http://{admin}/  ({})", words.page));
+        self.line(words.end);
     }
 }

@@ -9,7 +9,10 @@ use reqwest::{Client, Response};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
+use super::words::filled;
 use super::{PERSONA, Screen};
+
+const CHAT: &str = "chat/completions";
 
 /// How far the play came, or why it broke off.
 pub type Played<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -33,9 +36,7 @@ pub fn play(screen: &mut Screen, api: SocketAddr) -> Played<()> {
             client: client()?,
             base_url: format!("http://{api}/v1"),
         };
-        screen.line(&format!(
-            "An app talks to http://{api}/v1 instead of its model's API."
-        ));
+        screen.line(&filled(screen.words.beginning, &app.base_url));
         without_persona(screen, &app).await?;
         with_persona(screen, &app).await?;
         streamed(screen, &app).await?;
@@ -45,50 +46,67 @@ pub fn play(screen: &mut Screen, api: SocketAddr) -> Played<()> {
 }
 
 async fn without_persona(screen: &mut Screen, app: &App) -> Played<()> {
-    screen.heading("1. Nothing to inject: the request arrives as the app sent it");
-    let body = json!({ "use_tools": false, "messages": user("Hello!") });
-    let answer = app.ask(screen, body).await?;
+    let words = screen.words;
+    screen.heading(words.nothing);
+    let body = json!({ "use_tools": false, "messages": user(words.hello) });
+    let answer = app.ask(screen, CHAT, body).await?;
     screen.line(&text_of(&answer));
     Ok(())
 }
 
 async fn with_persona(screen: &mut Screen, app: &App) -> Played<()> {
-    screen.heading("2. A personality by name: its prompt is spliced in before the app's message");
-    let body = json!({ "personality_id": PERSONA, "messages": user("Hello!") });
-    let answer = app.ask(screen, body).await?;
+    let words = screen.words;
+    screen.heading(words.persona);
+    let body = json!({ "personality_id": PERSONA, "messages": user(words.hello) });
+    let answer = app.ask(screen, CHAT, body).await?;
     screen.line(&text_of(&answer));
     Ok(())
 }
 
 async fn streamed(screen: &mut Screen, app: &App) -> Played<()> {
-    screen.heading("3. The same, streamed: each event is passed on as it comes, byte for byte");
-    let body = json!({ "stream": true, "personality_id": PERSONA, "messages": user("你好！") });
-    app.watch(screen, &body).await
+    let words = screen.words;
+    screen.heading(words.streamed);
+    let messages = user(words.hello);
+    let body = json!({ "stream": true, "personality_id": PERSONA, "messages": messages });
+    app.watch(screen, body).await
 }
 
 async fn calculated(screen: &mut Screen, app: &App) -> Played<()> {
-    screen.heading("5. Tools: the model calls one in mid-stream, and the app sees one answer");
-    let body = json!({
-        "stream": true, "personality_id": PERSONA, "messages": user("What is 1234567 times 891011?"),
-    });
-    app.watch(screen, &body).await
+    let words = screen.words;
+    screen.heading(words.tool);
+    let messages = user(words.sum);
+    let body = json!({ "stream": true, "personality_id": PERSONA, "messages": messages });
+    app.watch(screen, body).await
 }
 
+/// Told over one API, recalled over all three.
 async fn remembered(screen: &mut Screen, app: &App) -> Played<()> {
-    screen.heading("4. Memory: a fact told in one conversation …");
+    let words = screen.words;
+    screen.heading(words.told);
     let fact = json!({
-        "user": "ada", "conversation_id": "monday",
-        "messages": user("My cat is called Pixel, and we live in Lisbon."),
+        "user": "ada", "conversation_id": "monday", "messages": user(words.fact),
     });
-    app.ask(screen, fact).await?;
+    app.ask(screen, CHAT, fact).await?;
     app.saved("ada").await?;
-    screen.heading("   … is there in another one, as quoted data just before the question");
-    let question = json!({
-        "user": "ada", "conversation_id": "tuesday",
-        "messages": user("What is my cat called?"),
-    });
-    let answer = app.ask(screen, question).await?;
-    screen.line(&text_of(&answer));
+    let asked = user(words.question);
+    for (path, name, mut body) in [
+        (CHAT, "Chat Completions", json!({ "messages": asked })),
+        ("responses", "Responses", json!({ "input": words.question })),
+        (
+            "messages",
+            "Messages",
+            json!({ "max_tokens": 200, "messages": asked }),
+        ),
+    ] {
+        screen.heading(&filled(words.recalled, name));
+        // As each API has it.
+        match path {
+            "messages" => body["metadata"] = json!({ "user_id": "ada" }),
+            _ => body["user"] = json!("ada"),
+        }
+        let answer = app.ask(screen, path, body).await?;
+        screen.line(&text_of(&answer));
+    }
     Ok(())
 }
 
@@ -109,13 +127,13 @@ struct App {
 }
 
 impl App {
-    async fn ask(&self, screen: &mut Screen, body: Value) -> Played<Value> {
-        Ok(self.post(screen, &body).await?.json().await?)
+    async fn ask(&self, screen: &mut Screen, path: &str, body: Value) -> Played<Value> {
+        Ok(self.post(screen, path, body).await?.json().await?)
     }
 
     /// Shows a streamed answer as it comes.
-    async fn watch(&self, screen: &mut Screen, body: &Value) -> Played<()> {
-        let response = self.post(screen, body).await?;
+    async fn watch(&self, screen: &mut Screen, body: Value) -> Played<()> {
+        let response = self.post(screen, CHAT, body).await?;
         let mut chunks = response.bytes_stream();
         let mut pending = Vec::new();
         while let Some(chunk) = chunks.next().await {
@@ -147,13 +165,12 @@ impl App {
         Err("the fact was not saved within five seconds".into())
     }
 
-    async fn post(&self, screen: &mut Screen, body: &Value) -> Played<Response> {
-        let mut body = body.clone();
+    async fn post(&self, screen: &mut Screen, path: &str, mut body: Value) -> Played<Response> {
         body["model"] = json!("demo");
         screen.request(&format!("> {body}"));
         let response = self
             .client
-            .post(format!("{}/chat/completions", self.base_url))
+            .post(format!("{}/{path}", self.base_url))
             .json(&body)
             .send()
             .await?;
@@ -170,9 +187,14 @@ fn user(text: &str) -> Value {
     json!([{ "role": "user", "content": text }])
 }
 
+/// What an answer of any of the three APIs says.
 fn text_of(answer: &Value) -> String {
-    answer["choices"][0]["message"]["content"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned()
+    let places = [
+        "/choices/0/message/content",
+        "/output/0/content/0/text",
+        "/content/0/text",
+    ];
+    let mut found = places.iter().filter_map(|place| answer.pointer(place));
+    let text = found.find_map(Value::as_str);
+    text.unwrap_or_default().to_owned()
 }

@@ -55,6 +55,23 @@ pub(super) fn folder(
     Ok(loaded)
 }
 
+/// Has what is against a persona told of its file.
+pub(super) fn refuse(loaded: &mut Personalities, against: impl Fn(&Persona) -> Vec<Fault>) {
+    let Personalities { by_id, broken, .. } = loaded;
+    by_id.retain(|id, persona| {
+        let faults = against(persona);
+        if faults.is_empty() {
+            return true;
+        }
+        broken.push(Broken {
+            id: id.clone(),
+            faults: Faults(faults),
+            is_last_good: false,
+        });
+        false
+    });
+}
+
 const NO_CARD: &str =
     "the image holds no character card: it has neither a `ccv3` nor a `chara` text chunk";
 
@@ -96,7 +113,7 @@ impl Personalities {
     }
 
     /// Puts the personas that broken files had before in their places.
-    fn keep_last_good(&mut self, previous: &Self) {
+    pub(super) fn keep_last_good(&mut self, previous: &Self) {
         for broken in &mut self.broken {
             let origin = broken.faults.0.first().map(|fault| &fault.origin);
             let before = previous

@@ -73,6 +73,15 @@ impl Personalities {
         load::folder(dir, previous, reading)
     }
 
+    /// Takes those out that something beside their own files is against, such as a tool that there is
+    /// not; of each the one in `previous` stays.
+    pub fn refuse(&mut self, previous: Option<&Self>, against: impl Fn(&Persona) -> Vec<Fault>) {
+        load::refuse(self, against);
+        if let Some(previous) = previous {
+            self.keep_last_good(previous);
+        }
+    }
+
     /// The persona of that id, in whatever form its letters are composed. `None` means that there
     /// is none: answer 404, never go on without.
     pub fn get(&self, id: &str) -> Option<Arc<Persona>> {

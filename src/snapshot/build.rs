@@ -8,7 +8,7 @@ use crate::config::model::{Allowance, Config, Key};
 use crate::config::prices::Prices;
 use crate::config::{self, Sources};
 use crate::error::{Fault, Faults};
-use crate::personality::Personalities;
+use crate::personality::{Persona, Personalities};
 use crate::purpose::Rules;
 use crate::reading::Reading;
 use crate::shipped;
@@ -70,11 +70,13 @@ pub fn build(
     let prices = faults.take(prices(sources, reading, &config));
     let purposes = Rules::load(&config::beside(sources, AUXILIARY), reading);
     let purposes = faults.take(purposes);
-    let (Some(personalities), Some(tools), Some(prices), Some(purposes)) =
+    let (Some(mut personalities), Some(tools), Some(prices), Some(purposes)) =
         (personalities, tools, prices, purposes)
     else {
         return Err(faults);
     };
+    let previous = current.map(|current| &current.personalities);
+    personalities.refuse(previous, |persona| unknown_tools(persona, &tools));
     let mut warnings = loaded.warnings;
     warnings.extend(personalities.warnings().cloned());
     faults.or(Next {
@@ -160,6 +162,26 @@ fn prices(sources: &Sources, reading: &Reading, config: &Config) -> Result<Price
         }
         _ => Ok(prices),
     }
+}
+
+/// A personality may only name tools that there are. Those of the program itself name its own
+/// plugins, which a folder of one's own may lack: that is nobody's mistake.
+fn unknown_tools(persona: &Persona, tools: &Toolbox) -> Vec<Fault> {
+    if shipped::holds(&persona.origin) {
+        return Vec::new();
+    }
+    let named = persona.allowed_tools.as_deref().unwrap_or_default().iter();
+    let unknown = named.filter_map(|tool| {
+        let name = &tool.tool_name;
+        let mend = match tools.check_name(name) {
+            Ok(()) => return None,
+            Err(Some(meant)) => format!("did you mean `{meant}`?"),
+            Err(None) => "take it out, or add a plugin that has it".to_owned(),
+        };
+        let what = format!("`allowed_tools` names `{name}`, which no plugin has");
+        Some(Fault::new(&persona.origin, what, mend))
+    });
+    unknown.collect()
 }
 
 /// Defaults may only name personalities that there are.

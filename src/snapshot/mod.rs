@@ -22,10 +22,9 @@ pub use watch::Watcher;
 
 use crate::config::model::{Config, Upstream};
 use crate::config::prices::Prices;
-use crate::error::{Fault, Faults};
+use crate::error::Faults;
 use crate::personality::Personalities;
 use crate::purpose::Rules;
-use crate::shipped;
 use crate::tools::Toolbox;
 
 /// A generation.
@@ -61,31 +60,13 @@ impl Snapshot {
             .filter(move |upstream| model.is_none_or(|model| upstream.models.is_match(model)))
     }
 
-    /// What is wrong with single personalities: files that give none, and tools that no plugin has,
-    /// without which the personality serves.
+    /// What is wrong with single personalities.
     pub fn broken(&self) -> Faults {
-        let files = self.personalities.broken().iter();
-        let files = files.flat_map(|broken| broken.faults.0.iter().cloned());
-        Faults(files.chain(self.unknown_tools()).collect())
-    }
-
-    fn unknown_tools(&self) -> impl Iterator<Item = Fault> {
-        // Those of the program itself name its own plugins, which a folder of one's own may lack: that
-        // is nobody's mistake.
-        let own = self.personalities.iter();
-        let own = own.filter(|persona| !shipped::holds(&persona.origin));
-        let allowed = own.flat_map(|persona| {
-            let tools = persona.allowed_tools.as_deref().unwrap_or_default();
-            tools.iter().map(move |tool| (persona, &tool.tool_name))
-        });
-        allowed.filter_map(|(persona, name)| {
-            let mend = match self.tools.check_name(name) {
-                Ok(()) => return None,
-                Err(Some(meant)) => format!("did you mean `{meant}`?"),
-                Err(None) => "take it out, or add a plugin that has it".to_owned(),
-            };
-            let what = format!("`allowed_tools` names `{name}`, which no plugin has");
-            Some(Fault::new(&persona.origin, what, mend))
-        })
+        let broken = self.personalities.broken().iter();
+        Faults(
+            broken
+                .flat_map(|broken| broken.faults.0.iter().cloned())
+                .collect(),
+        )
     }
 }

@@ -125,7 +125,7 @@ impl Remembered {
         };
         let last = places.pop();
         // A question is asked anew; what tools gave for it does not move the block before it.
-        if request.messages().last().map(|message| message.role) != Some(Role::User) {
+        if asked_anew(request).is_none() {
             places.extend(last.clone());
         }
         let earlier = memory.standing(&scope, &places, config.earlier_bytes);
@@ -243,8 +243,8 @@ impl Remembered {
         })
     }
 
-    /// What is kept of a request that an upstream answered: what the user said, where the last
-    /// message is the user's, and what the assistant said, where that came whole.
+    /// What is kept of a request that an upstream answered: what the user said, where he says it
+    /// for the first time, and what the assistant said, where that came whole.
     pub fn exchange(
         &self,
         (snapshot, request_id): (&Snapshot, String),
@@ -259,13 +259,11 @@ impl Remembered {
             model::Save::Off => return None,
         };
         let messages = request.messages();
-        let last = messages.last();
-        let last = last.filter(|last| user && last.role == Role::User);
+        let at = asked_anew(request).filter(|_| user);
+        let last = at.map(|at| &messages[at]);
         let said = last.map(|last| request.text(last).into_owned());
-        let before = match messages {
-            [.., before, _] if last.is_some() && before.role == Role::Assistant => Some(before),
-            _ => None,
-        };
+        let before = messages[..at.unwrap_or(0)].last();
+        let before = before.filter(|before| before.role == Role::Assistant);
         let before = before.filter(|_| said.as_deref().is_some_and(memory::Turn::is_brief));
         let answered = answer
             .filter(|answer| assistant && answer.is_complete())
@@ -289,6 +287,17 @@ impl Remembered {
             now: now.as_millisecond(),
         })
     }
+}
+
+/// The user's last message, where the request is the first to ask it: nothing stands behind it but
+/// instructions, as some clients put at the end, and words that the answer is to begin with.
+fn asked_anew(request: &Request) -> Option<usize> {
+    let at = request.last_user()?;
+    let begins = |it: &Message| it.role == Role::Assistant && !it.has_tool_calls;
+    let mut behind = request.messages()[at + 1..].iter();
+    behind
+        .all(|message| message.role.is_system() || begins(message))
+        .then_some(at)
 }
 
 fn query(

@@ -250,3 +250,47 @@ fn days_are_those_of_the_zone_that_a_request_names() {
         refused.text()
     );
 }
+
+/// A card whose prompt tells the hour, which macros are expanded in.
+const CLOCK: &str = r#"{"spec":"chara_card_v2","spec_version":"2.0","data":{"name":"clock",
+"description":"It is {{datetimeformat YYYY-MM-DD HH}} here.","first_mes":"","personality":"","scenario":"","mes_example":"","extensions":{}}}"#;
+
+#[test]
+fn a_macro_tells_the_time_of_the_request_where_its_user_is() {
+    let upstream = Upstream::ok();
+    let proxy = Setup::new()
+        .upstream(&upstream, "")
+        .file("conf/personalities/clock.json", CLOCK.as_bytes())
+        .set("memory.time_zone", "Asia/Shanghai")
+        .start();
+    let told = |fields: &[&str]| {
+        let fields = [&["X-YYChat-Personality: clock"], fields].concat();
+        let answer = proxy.exchange(chat(&fields, r#"{"messages":[]}"#));
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        last(&upstream)
+    };
+    let hour = |zone: &str| {
+        let now = jiff::Timestamp::now().in_tz(zone).expect("a zone");
+        now.strftime("It is %Y-%m-%d %H here.").to_string()
+    };
+    // The hour may end in between.
+    let tells = |fields: &[&str], zone: &str| {
+        let (before, sent, after) = (hour(zone), told(fields), hour(zone));
+        assert!(
+            sent.contains(&before) || sent.contains(&after),
+            "{zone}: {sent}"
+        );
+    };
+    tells(&[], "Asia/Shanghai");
+    tells(
+        &["X-YYChat-Time-Zone: Pacific/Kiritimati"],
+        "Pacific/Kiritimati",
+    );
+    tells(
+        &["X-YYChat-Time-Zone: America/Los_Angeles"],
+        "America/Los_Angeles",
+    );
+    let odd = chat(&["X-YYChat-Time-Zone: Mars/Olympus"], r#"{"messages":[]}"#);
+    let error = proxy.exchange(odd).error(400);
+    assert_eq!(error["param"], "X-YYChat-Time-Zone", "{error}");
+}

@@ -62,15 +62,31 @@ fn a_broken_file_keeps_nothing_else_from_starting() {
 }
 
 #[test]
-fn an_unknown_tool_costs_the_personality_that_tool_alone() {
+fn an_unknown_tool_is_a_fault_of_the_file_that_names_it() {
     let upstream = Upstream::ok();
     let setup = Setup::new().upstream(&upstream, "").file(
         "conf/personalities/ada.json",
         br#"{"system_prompt":"x","allowed_tools":["sextant"]}"#,
     );
     let proxy = setup.start();
-    assert_eq!(status_of(&proxy, "ada").0, 200);
+    let (status, said) = status_of(&proxy, "ada");
+    assert_eq!(status, 404, "{said}");
+    assert!(said.contains("`allowed_tools` names `sextant`"), "{said}");
     proxy.readyz_says("`allowed_tools` names `sextant`, which no plugin has");
+
+    let file = proxy.root().join("conf/personalities/ada.json");
+    fs::write(&file, r#"{"system_prompt":"x","allowed_tools":[]}"#).unwrap();
+    eventually("it is mended", || {
+        (status_of(&proxy, "ada").0 == 200).then_some(())
+    });
+    // From now on there is a last good one.
+    fs::write(
+        &file,
+        r#"{"system_prompt":"x","allowed_tools":["sextant"]}"#,
+    )
+    .unwrap();
+    proxy.readyz_says("`allowed_tools` names `sextant`, which no plugin has");
+    assert_eq!(status_of(&proxy, "ada").0, 200);
 }
 
 #[test]

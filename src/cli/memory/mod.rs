@@ -50,7 +50,8 @@ pub enum Command {
     Delete {
         #[command(flatten)]
         whose: Whose,
-        /// Deletes a whole tenant's, where neither user nor conversation is named
+        /// Deletes a whole tenant's, where neither user nor conversation is named; asks first where
+        /// there is a terminal to ask on
         #[arg(long)]
         all: bool,
         /// Asks nothing

@@ -18,7 +18,7 @@ pub use thinking::answer_words;
 use elements::{Element, Owner};
 
 /// What begins a message that a client wrote all of, in the user's place.
-const SET_UP: [&str; 9] = [
+const SET_UP: [&str; 13] = [
     "This is the Qwen Code.",
     "This is the Gemini CLI.",
     "My setup is complete.",
@@ -28,7 +28,15 @@ const SET_UP: [&str; 9] = [
     "Called the Read tool with the following input:",
     "I have *added these files to the chat*",
     "Here are summaries of some files present in my git repo",
+    // What a tool gave, where an agent does without the API's own tools.
+    "Observation:\n",
+    "OBSERVATION:\n",
+    "Call id: ",
+    "EXECUTION RESULT of [",
 ];
+
+/// What an agent puts on a line of its own before the user's words.
+const HEAD: &str = "New task:\n";
 
 /// The words of the user in a user message: without what a retrieval template put around them
 /// (`<context>…</context>`, “Context: … Question: …”), without attached and retrieved documents,
@@ -43,10 +51,9 @@ pub fn user_words(text: &str) -> Cow<'_, str> {
     if text.contains('\r') {
         return Cow::Owned(user_words(&text.replace('\r', "")).into_owned());
     }
-    if SET_UP
-        .iter()
-        .any(|begin| text.trim_start().starts_with(begin))
-    {
+    let text = text.strip_prefix(HEAD).unwrap_or(text);
+    let begins = |begin: &&str| text.trim_start().starts_with(*begin);
+    if SET_UP.iter().any(|begin| begins(&begin)) || is_result(text) {
         return Cow::Borrowed("");
     }
     let found = elements::find(text);
@@ -75,6 +82,16 @@ pub fn user_words(text: &str) -> Cow<'_, str> {
         true => Cow::Borrowed(text),
         false => Cow::Borrowed(""),
     }
+}
+
+/// Whether it begins as `[read_file for 'notes.txt'] Result:`, by which agents without the API's own
+/// tools tell what theirs gave.
+fn is_result(text: &str) -> bool {
+    let first = text.trim_start().lines().next().unwrap_or_default();
+    let named = first
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'));
+    named.is_some_and(|(_, rest)| rest.trim_start().starts_with("Result:"))
 }
 
 /// A part of a message that stands in none of the elements, or in one that the user's words may

@@ -249,3 +249,27 @@ proptest::proptest! {
         proptest::prop_assert!(words.len() <= text.len());
     }
 }
+
+#[test]
+fn what_an_agents_tools_gave_is_not_said() {
+    for text in [
+        "Observation:\nown-tool-ran",
+        "Call id: call_7\nObservation:\nfive files",
+        "[execute_command for 'ls'] Result:\nCommand executed.",
+        "[read_file for 'notes.txt'] Result:\n\n1 | My cat is called Pixel.",
+        "EXECUTION RESULT of [execute_bash]:\nfive files",
+    ] {
+        assert_eq!(said(text), "", "{text}");
+    }
+    assert_eq!(
+        said("New task:\nMy cat is called Pixel.\nRemember it."),
+        "My cat is called Pixel.\nRemember it."
+    );
+    for text in [
+        "Observation: my cat sleeps\nall day.",
+        "[1] is my result.\nIt took a day.",
+        "New task: feed the cat.\nAt eight.",
+    ] {
+        assert_eq!(said(text), text);
+    }
+}

@@ -180,10 +180,13 @@ impl Client {
         }
     }
 
-    /// Sends a request and reads the response.
+    /// Sends a request and reads the response, which is as it is described where it is one of the
+    /// gateway's own.
     pub fn exchange(&mut self, request: impl AsRef<[u8]>) -> Response {
-        self.send(request);
-        self.response()
+        self.send(&request);
+        let response = self.response();
+        super::openapi::judge(request.as_ref(), &response);
+        response
     }
 
     /// Whether the gateway has closed the connection, and has sent nothing more before it.

@@ -4,6 +4,7 @@
 pub mod certificates;
 pub mod client;
 pub mod http2;
+pub mod openapi;
 pub mod postgres;
 pub mod program;
 pub mod proxy;

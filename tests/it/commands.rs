@@ -1,0 +1,92 @@
+//! The program's commands among others on a command line: what it reads from a pipe, and what is
+//! read of it by halves.
+
+use std::io::{Read, Write};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::{Setup, Upstream};
+
+/// A command in a folder of its own, with what it is given.
+fn run(setup: &Setup, arguments: &[&str], given: &str) -> Output {
+    let mut child = start(setup, arguments);
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(given.as_bytes()).expect("it reads");
+    drop(input);
+    child.wait_with_output().expect("it ends")
+}
+
+fn start(setup: &Setup, arguments: &[&str]) -> Child {
+    let settings = setup
+        .settings()
+        .map(|(key, value)| format!("{key}={value}"));
+    Command::new(env!("CARGO_BIN_EXE_yychat"))
+        .args(arguments)
+        .args(settings.flat_map(|setting| ["--set".to_owned(), setting]))
+        .current_dir(setup.path(""))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program that was just built")
+}
+
+fn setup() -> Setup {
+    let setup = Setup::new().upstream(&Upstream::ok(), "");
+    std::fs::write(setup.path("conf/yychat.toml"), setup.text()).expect("a file");
+    setup
+}
+
+#[test]
+fn a_request_is_explained_from_a_pipe() {
+    let setup = setup().persona("ada", "You are Ada.");
+    let request = r#"{"personality_id":"ada","messages":[{"role":"user","content":"hello"}]}"#;
+    let done = run(&setup, &["explain", "-"], request);
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(
+        done.status.success() && said.contains("You are Ada."),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn who_reads_half_of_an_export_hears_of_no_fault() {
+    let setup = setup();
+    let line =
+        |n: usize| json!({ "user_id": "ada", "text": format!("Fact {n}: {}", "x".repeat(200)) });
+    let lines: String = (0..3000).map(|n| format!("{}\n", line(n))).collect();
+    let done = run(&setup, &["memory", "import"], &lines);
+    assert!(done.status.success(), "{done:?}");
+    let mut child = start(&setup, &["memory", "export"]);
+    let mut first = [0; 10];
+    let mut shown = child.stdout.take().expect("a pipe");
+    shown.read_exact(&mut first).expect("a line");
+    drop(shown);
+    let done = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && said.is_empty(), "{done:?}");
+    // Nobody to ask: the flag alone says that it is meant.
+    let done = run(&setup, &["memory", "delete", "--all"], "");
+    assert!(
+        String::from_utf8_lossy(&done.stderr).contains("3000 records deleted"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn it_says_what_it_is() {
+    let setup = setup();
+    let version = Command::new(env!("CARGO_BIN_EXE_yychat"))
+        .arg("--version")
+        .output();
+    let version = String::from_utf8(version.expect("it runs").stdout).expect("text");
+    let known = format!("yychat {} (", env!("CARGO_PKG_VERSION"));
+    assert!(
+        version.starts_with(&known) && version.contains(std::env::consts::ARCH),
+        "{version}"
+    );
+    let done = run(&setup, &["openapi"], "");
+    let document: Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    assert_eq!(document["openapi"], "3.1.0");
+}
