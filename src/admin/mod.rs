@@ -8,6 +8,7 @@ mod entry;
 mod guard;
 mod overview;
 mod page;
+mod personalities;
 mod serve;
 
 use std::sync::Arc;
@@ -63,6 +64,10 @@ pub fn router(admin: Admin) -> Router {
         .route("/status", get(overview::status))
         .route("/events", get(overview::events))
         .route("/openapi.json", get(describe_api))
+        .route(
+            "/personalities/{id}",
+            get(personalities::show).put(personalities::edit),
+        )
         .merge(page::routes())
         .fallback(reply::no_such_endpoint)
         .method_not_allowed_fallback(reply::method_not_allowed)

@@ -54,6 +54,12 @@ pub async fn status(State(admin): State<Admin>) -> Json<Value> {
         .personalities
         .iter()
         .map(|persona| json!({ "id": persona.id, "name": persona.name, "source": persona.origin }));
+    let broken = snapshot.personalities.broken().iter();
+    let broken = broken.filter(|broken| !broken.is_last_good);
+    let broken = broken.map(|broken| {
+        let source = broken.faults.0.first().map(|fault| &fault.origin);
+        json!({ "id": broken.id, "name": broken.id, "source": source, "is_broken": true })
+    });
     let tools = snapshot.tools.health().into_iter().map(|plugin| {
         json!({
             "plugin": plugin.plugin, "kind": plugin.kind, "state": plugin.state,
@@ -67,10 +73,11 @@ pub async fn status(State(admin): State<Admin>) -> Json<Value> {
     };
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "listen": config.server.listen.to_string(),
         "uptime": admin.started.elapsed().as_secs_f64(),
         "generation": generation(&admin),
         "upstreams": upstreams,
-        "personalities": personalities.collect::<Vec<_>>(),
+        "personalities": personalities.chain(broken).collect::<Vec<_>>(),
         "tools": tools.collect::<Vec<_>>(),
         "auxiliary": snapshot.purposes.iter().collect::<Vec<_>>(),
         "memory": {

@@ -393,7 +393,7 @@ fn named_user(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     Ok(Some(user.into_owned()))
 }
 
-fn on(memory: &Option<Arc<Memory>>) -> Result<&Memory, ApiError> {
+pub(super) fn on(memory: &Option<Arc<Memory>>) -> Result<&Memory, ApiError> {
     memory.as_deref().ok_or_else(disabled)
 }
 

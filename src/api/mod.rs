@@ -10,6 +10,7 @@ mod personalities;
 mod preview;
 pub mod reply;
 mod tools;
+mod transfer;
 pub mod usage;
 
 use std::sync::Arc;
@@ -81,6 +82,8 @@ pub fn memory_routes(memory: Option<Arc<Memory>>) -> Router {
         )
         .route("/v1/memories/search", post(memories::search))
         .route("/v1/memories/export", get(memories::export))
+        .route("/v1/memories/import", post(transfer::import))
+        .route("/v1/memories/users", get(transfer::users))
         .route(
             "/v1/memories/{id}",
             get(memories::get)

@@ -158,6 +158,21 @@ impl Memory {
             .await
     }
 
+    /// A tenant's users, each with the number of its records, in the order of their names: those after
+    /// `after`, `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// 503 when the store fails.
+    pub async fn users(
+        &self,
+        tenant: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, u64)>, ApiError> {
+        self.read(self.store.users(tenant, after, limit)).await
+    }
+
     /// Records in all.
     ///
     /// # Errors

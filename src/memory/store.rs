@@ -234,6 +234,17 @@ pub trait MemoryStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page, StoreError>;
 
+    /// A tenant's users, each with the number of its records, in the order of their names: those after
+    /// `after`, `limit` at most.
+    async fn users(
+        &self,
+        _tenant: &str,
+        _after: Option<&str>,
+        _limit: usize,
+    ) -> Result<Vec<(String, u64)>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// As [`MemoryStore::list`], without counting; whether more follow.
     async fn part(
         &self,

@@ -57,7 +57,7 @@ pub(super) fn folder(
 
 /// Has what is against a persona told of its file.
 pub(super) fn refuse(loaded: &mut Personalities, against: impl Fn(&Persona) -> Vec<Fault>) {
-    let Personalities { by_id, broken, .. } = loaded;
+    let Personalities { by_id, broken } = loaded;
     by_id.retain(|id, persona| {
         let faults = against(persona);
         if faults.is_empty() {

@@ -56,6 +56,8 @@ pub struct Context {
     pub upstream: Option<String>,
     /// The personality in force. Set by `exchange`; an id that the configuration knows.
     pub personality: Option<String>,
+    /// Whose memory, where the request says so. Set by `run`.
+    pub user: Option<String>,
     /// The value of `x-yychat-purpose`. Set by `run`.
     pub purpose: Option<Cow<'static, str>>,
     /// The value of `x-yychat-memory`. Set by `exchange`.
@@ -159,6 +161,7 @@ impl Context {
             model: None,
             upstream: None,
             personality: None,
+            user: None,
             purpose: None,
             memory: None,
             tools: None,

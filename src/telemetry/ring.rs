@@ -41,6 +41,8 @@ pub struct Entry {
     pub is_model_named: bool,
     pub upstream: Option<String>,
     pub personality: Option<String>,
+    /// Whose memory, where the request says so.
+    pub user: Option<String>,
     /// The value of `x-yychat-purpose`.
     pub purpose: Option<Cow<'static, str>>,
     /// The value of `x-yychat-memory`.
@@ -55,6 +57,8 @@ pub struct Entry {
     pub overhead: f64,
     pub prompt_tokens: Option<u64>,
     pub completion_tokens: Option<u64>,
+    /// What they cost, where the model has a price.
+    pub usd: Option<f64>,
     pub tool_calls: usize,
     pub failure: Option<String>,
     pub generation: u64,

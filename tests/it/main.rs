@@ -21,6 +21,7 @@ mod demo;
 mod dialects;
 mod dialling;
 mod drain;
+mod editing;
 mod embedding;
 mod erasure;
 mod extraction;

@@ -13,6 +13,8 @@ use crate::support::{Proxy, Setup, Upstream, chat, eventually, post};
 
 const ANSWER: &str = r#"{"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"Noted."}}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
 
+const KEY: &str = "admin-key-0123456789";
+
 /// The paths that the sources of `folder` give routes to.
 fn routes(folder: &Path, into: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).expect("a folder") {
@@ -46,7 +48,10 @@ fn every_route_is_described_and_what_is_described_is_a_route() {
 
 #[test]
 fn the_methods_that_are_described_are_those_that_are_taken() {
-    let proxy = Proxy::before(&Upstream::ok());
+    let proxy = Setup::new()
+        .env("YYCHAT_ADMIN_KEY", KEY)
+        .upstream(&Upstream::ok(), "")
+        .start();
     for path in operations().iter().map(|it| &it.path) {
         let its: Vec<_> = operations().iter().filter(|it| it.path == *path).collect();
         let mut described: BTreeSet<&str> = its.iter().map(|it| &*it.method).collect();
@@ -59,8 +64,10 @@ fn the_methods_that_are_described_are_those_that_are_taken() {
             proxy.api
         };
         let target = path.replace("{id}", "some");
-        let asked =
-            format!("PATCH {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
+        let asked = format!(
+            "PATCH {target} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {KEY}\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
         let refused = Client::connect(address).exchange(asked);
         refused.error(405);
         let taken = refused.head.get("allow").expect("what is taken");

@@ -76,7 +76,7 @@ fn said(list: &Value) -> Vec<(String, String)> {
             (Value::Array(parts), _) => parts.iter().map(text).collect(),
             (content, _) => vec![text(content)],
         };
-        texts.into_iter().map(|text| (role.to_owned(), text))
+        texts.into_iter().map(move |text| (role.to_owned(), text))
     });
     each.collect()
 }

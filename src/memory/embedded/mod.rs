@@ -189,6 +189,17 @@ impl MemoryStore for Embedded {
             .await
     }
 
+    async fn users(
+        &self,
+        tenant: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, u64)>, StoreError> {
+        let (tenant, after) = (tenant.to_owned(), after.map(str::to_owned));
+        self.read(move |db, _| read::users(db, &tenant, (after.as_deref(), limit)))
+            .await
+    }
+
     async fn part(
         &self,
         tenant: &str,

@@ -170,6 +170,33 @@ pub fn list(
     Ok(page)
 }
 
+/// A tenant's users, each with the number of its records.
+pub fn users(
+    database: &Database,
+    tenant: &str,
+    (after, limit): (Option<&str>, usize),
+) -> Result<Vec<(String, u64)>, redb::Error> {
+    let (mut start, end) = within(&tenant_key(tenant));
+    if let Some(after) = Scope::of(tenant, after, None) {
+        start = Bound::Excluded(after.key());
+    }
+    let transaction = database.begin_read()?;
+    let mut users = Vec::new();
+    for entry in open(&transaction, SCOPES)?.range::<&[u8]>(as_range(&(start, end)))? {
+        let (key, value) = entry?;
+        let scope = Scope::parse(key.value());
+        let head = Head::decode(key.value(), value.value());
+        let user = scope.as_ref().and_then(Scope::user);
+        if let (Some(user), Some(head @ Head { records: 1.., .. })) = (user, head) {
+            users.push((user.to_string(), head.records));
+        }
+        if users.len() == limit {
+            break;
+        }
+    }
+    Ok(users)
+}
+
 fn total(
     transaction: &ReadTransaction,
     table: &Opened,

@@ -227,6 +227,20 @@ impl MemoryStore for Postgres {
         .await
     }
 
+    async fn users(
+        &self,
+        tenant: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, u64)>, StoreError> {
+        let (tenant, after) = (tenant.to_owned(), after.unwrap_or_default().to_owned());
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.run(ANSWER, move |client, _| {
+            Box::pin(async move { read::users(client, (&tenant, &after), limit).await })
+        })
+        .await
+    }
+
     async fn part(
         &self,
         tenant: &str,

@@ -335,6 +335,22 @@ pub async fn unembedded(
     Ok((wanting, next))
 }
 
+/// A tenant's users, each with the number of its records.
+pub async fn users(
+    client: &Client,
+    (tenant, after): (&str, &str),
+    limit: i64,
+) -> Result<Vec<(String, u64)>, Failure> {
+    let sql = "SELECT holder, records FROM yychat.scopes WHERE tenant = $1 AND kind = 'user' \
+               AND records > 0 AND holder > $2 ORDER BY holder LIMIT $3";
+    let rows = query(client, sql, &[&escape(tenant), &escape(after), &limit]).await?;
+    let users = rows.iter().map(|row| {
+        let (holder, records): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+        Ok::<_, Failure>((holder, records.cast_unsigned()))
+    });
+    users.collect()
+}
+
 pub async fn count(client: &Client) -> Result<u64, Failure> {
     let sql = "SELECT coalesce(sum(records), 0)::bigint FROM yychat.scopes";
     number(client, sql, &[]).await

@@ -53,7 +53,7 @@ pub fn user_words(text: &str) -> Cow<'_, str> {
     }
     let text = text.strip_prefix(HEAD).unwrap_or(text);
     let begins = |begin: &&str| text.trim_start().starts_with(*begin);
-    if SET_UP.iter().any(|begin| begins(&begin)) || is_result(text) {
+    if SET_UP.iter().any(begins) || is_result(text) {
         return Cow::Borrowed("");
     }
     let found = elements::find(text);

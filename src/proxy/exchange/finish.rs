@@ -11,7 +11,7 @@ use crate::telemetry::traces::Answered;
 pub fn finish(gateway: &Gateway, context: &mut Context) {
     context.ledger.end();
     let answer = context.answer.take().unwrap_or_default();
-    quota::settle(gateway, context, &answer);
+    let usd = quota::settle(gateway, context, &answer);
     if cfg!(feature = "blind") {
         return;
     }
@@ -26,11 +26,13 @@ pub fn finish(gateway: &Gateway, context: &mut Context) {
         model: context.model.take(),
         upstream: context.upstream.take(),
         personality: context.personality.take(),
+        user: context.user.take(),
         purpose: context.purpose.take(),
         memory: context.memory.take(),
         cache_hit: context.cache_hit,
         prompt_tokens: usage.prompt_tokens,
         completion_tokens: usage.completion_tokens,
+        usd,
         tool_calls: context.tool_calls,
         failure: context.failure.take(),
         generation: context.snapshot.generation,

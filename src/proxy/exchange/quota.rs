@@ -53,13 +53,14 @@ pub async fn reserve(
     Ok(())
 }
 
-/// Charges what was used, and writes it into the ledger.
-pub fn settle(gateway: &Gateway, context: &mut Context, answer: &Answer) {
+/// Charges what was used, and writes it into the ledger; gives what it cost in dollars, where the
+/// model has a price.
+pub fn settle(gateway: &Gateway, context: &mut Context, answer: &Answer) -> Option<f64> {
     let reservation = context.reservation.take();
     let is_proxied = !matches!(context.route, Route::Local | Route::None);
     let (true, 200..=299, Some(caller)) = (is_proxied, context.status, &context.caller) else {
         // Nothing was used: what was reserved goes back.
-        return;
+        return None;
     };
     let tokens = match (answer.usage, &reservation) {
         (Some(usage), _) => Tokens {
@@ -78,7 +79,8 @@ pub fn settle(gateway: &Gateway, context: &mut Context, answer: &Answer) {
         (None, _) => Tokens::default(),
     };
     let model = context.model.as_deref().unwrap_or(UNNAMED);
-    let cost = context.snapshot.prices.cost(model, tokens).unwrap_or(0);
+    let price = context.snapshot.prices.cost(model, tokens);
+    let cost = price.unwrap_or(0);
     if tokens != Tokens::default() {
         let key = caller.key.clone().unwrap_or_else(|| UNNAMED.into());
         let account = Account {
@@ -91,6 +93,9 @@ pub fn settle(gateway: &Gateway, context: &mut Context, answer: &Answer) {
     if let Some(reservation) = reservation {
         reservation.settle(tokens, cost);
     }
+    price
+        .filter(|_| tokens != Tokens::default())
+        .map(|millionths| millionths as f64 / 1e6)
 }
 
 fn without_price(key: &str, model: &str) -> ApiError {

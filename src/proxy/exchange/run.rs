@@ -51,6 +51,7 @@ pub async fn run(
     context.dialect = (wish == Wish::Answer).then_some(dialect);
     context.model = turn.model().map(shown);
     context.personality = turn.personality_id().map(str::to_owned);
+    context.user = turn.whose().user.clone();
     context.purpose = Some(turn.purpose().header());
     if let Some(rule) = turn.purpose().rule() {
         gateway.metrics().auxiliary(rule);
