@@ -19,17 +19,21 @@ macro_rules! files {
         [$(($path, $kind, include_str!(concat!("page/", $name)))),+]
     };
 }
-const FILES: [(&str, &str, &str); 11] = files![
+const FILES: [(&str, &str, &str); 15] = files![
     "/" "index.html" HTML,
     "/page.css" "page.css" CSS,
     "/page.js" "page.js" SCRIPT,
     "/ask.js" "ask.js" SCRIPT,
     "/draw.js" "draw.js" SCRIPT,
+    "/find.js" "find.js" SCRIPT,
     "/gateway.js" "gateway.js" SCRIPT,
     "/history.js" "history.js" SCRIPT,
     "/memories.js" "memories.js" SCRIPT,
     "/overview.js" "overview.js" SCRIPT,
+    "/personas.js" "personas.js" SCRIPT,
+    "/records.js" "records.js" SCRIPT,
     "/requests.js" "requests.js" SCRIPT,
+    "/usage.js" "usage.js" SCRIPT,
     "/words.js" "words.js" SCRIPT,
 ];
 

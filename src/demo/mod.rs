@@ -26,6 +26,8 @@ use words::Words;
 /// The persona that the demo speaks with, and that it is asked for by name.
 const PERSONA: &str = "friendly";
 
+const ADMIN_KEY: &str = "YYCHAT_ADMIN_KEY";
+
 /// Plays the demo and stays up until a signal comes. `sources` may override any key.
 ///
 /// # Errors

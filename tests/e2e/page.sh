@@ -29,4 +29,4 @@ if ! cmp -s package-lock.json node_modules/.installed; then
     cp package-lock.json node_modules/.installed
 fi
 
-YYCHAT=$yychat exec node --test --test-concurrency=1 parts.test.mjs page.test.mjs gateway.test.mjs
+YYCHAT=$yychat exec node --test --test-concurrency=1 parts.test.mjs page.test.mjs work.test.mjs gateway.test.mjs

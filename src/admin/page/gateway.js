@@ -1,6 +1,7 @@
 // What the gateway is made of: the generation, upstreams, personalities, tools, the store.
 
 import { at, el, say } from './draw.js';
+import { edit } from './personas.js';
 import { clock, t } from './words.js';
 
 /** Everything of this part, from the page's state. */
@@ -59,12 +60,22 @@ function drawUpstream({ name, base_url, models, requests, errors, last_error }, 
   );
 }
 
-function drawPersonality({ id, name, source }) {
+function drawPersonality({ id, name, source, is_broken }) {
+  // A listener is no part of what is compared: the button says by its value whose it is.
   return el(
     'li', {},
-    el('p', { class: 'headline' }, el('strong', { text: name ?? id })),
+    el('p', { class: is_broken ? 'headline bad' : 'headline' }, el('strong', { text: name ?? id })),
     el('p', { class: 'note break' }, el('code', { text: id }), source ? ` · ${source}` : ''),
+    el('button', { type: 'button', value: id, text: t('open'), 'aria-label': t('open_this', { text: name ?? id }) }),
   );
+}
+
+/** Lets personalities be opened. */
+export function listen() {
+  at('personalities').addEventListener('click', ({ target }) => {
+    const button = target.closest('button');
+    if (button) edit(button.value);
+  });
 }
 
 /** The operator's own rules one by one, those that are shipped by their names. */

@@ -1,7 +1,8 @@
-// The memory browser: search, provenance, delete, with the user's own key.
+// The memory browser: search, provenance, delete, with the user's own key; what changes it is in records.js.
 
 import { insist } from './ask.js';
 import { at, el, say } from './draw.js';
+import * as records from './records.js';
 import { clock, number, t } from './words.js';
 
 const PAGE = 20;
@@ -15,18 +16,19 @@ let said = null;
 
 class Refused extends Error {}
 
-async function ask(path, { method = 'GET', body } = {}) {
-  const headers = body ? { 'Content-Type': 'application/json' } : {};
+/** Asks with the key of the tenant's app; `as: 'text'` wants what is no JSON. */
+async function ask(path, { as = 'json', ...options } = {}) {
+  const app = at('seek-key').value.trim();
   let answer;
   try {
-    answer = await insist(path, { method, headers, app: at('seek-key').value.trim(), body: body && JSON.stringify(body) });
+    answer = await insist(path, { ...options, app });
   } catch {
     throw new Refused(t('unreachable'));
   }
+  if (answer.ok) return as === 'text' ? answer.text() : answer.json().catch(() => null);
   const value = await answer.json().catch(() => null);
-  if (answer.status === 401 && !value?.error?.param) throw new Refused(t('key_wrong'));
-  if (!answer.ok) throw new Refused(t('failed_with', { why: value?.error?.message ?? answer.status }));
-  return value;
+  if (answer.status === 401 && !value?.error?.param) throw new Refused(t(app ? 'key_other' : 'key_wrong'));
+  throw new Refused(t('failed_with', { why: value?.error?.message ?? answer.status }));
 }
 
 async function search(more = false) {
@@ -40,7 +42,10 @@ async function search(more = false) {
   tell('searching');
   try {
     const found = query
-      ? await ask('v1/memories/search', { method: 'POST', body: named({ query, user_id: user, conversation_id: conversation, limit: 50 }) })
+      ? await ask('v1/memories/search', {
+        method: 'POST', headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify(named({ query, user_id: user, conversation_id: conversation, limit: 50 })),
+      })
       : await ask(`v1/memories?${new URLSearchParams(named({ user_id: user, conversation_id: conversation, limit: PAGE, cursor: more ? shown.cursor : '' }))}`);
     if (mine !== asked) return;
     const before = more ? shown.data : [];
@@ -76,6 +81,7 @@ function tell(key, text, values) {
 export function redraw() {
   at('memories').replaceChildren(...shown.data.map(drawRecord));
   at('more').hidden = shown.cursor === null;
+  records.redraw();
   if (said?.key) say(at('memory-said'), t(said.key, said.values));
 }
 
@@ -105,7 +111,8 @@ function drawRecord(record) {
   }
   const short = record.text.length > 80 ? `${record.text.slice(0, 80)}…` : record.text;
   const remove = el('button', { type: 'button', text: t('delete'), 'aria-label': t('delete_this', { text: short }), on: { click: () => confirm(record) } });
-  node.append(el('div', { class: 'act' }, remove));
+  const edit = el('button', { type: 'button', text: t('edit'), 'aria-label': t('edit_this', { text: short }), on: { click: () => records.write(record) } });
+  node.append(el('div', { class: 'act' }, remove, edit));
   return node;
 }
 
@@ -141,6 +148,7 @@ async function remove(record) {
 
 /** Lets it be used. */
 export function listen() {
+  records.listen({ ask, tell, show: () => search() });
   at('seek').addEventListener('submit', (event) => {
     event.preventDefault();
     search();

@@ -3,7 +3,7 @@
 import { lockedBy } from './ask.js';
 import { at, bar, el, largest, OWN, PHASES, say, sparkline, swatch, total, VIEWS } from './draw.js';
 import { columns, failed, quantile, refused, shift } from './history.js';
-import { clock, duration, number, percent, phaseName, span, t } from './words.js';
+import { clock, duration, failure, number, percent, phaseName, span, t } from './words.js';
 
 /** Seconds of history behind the tiles' lines. */
 export const TICKS = 300;
@@ -73,10 +73,10 @@ function findings({ overview, status, generation, entries }) {
   const moved = shift(entries);
   if (moved) found.push(told(moved, now));
   for (const { name, last_error: error } of status?.upstreams ?? []) {
-    if (error && now - error.at < RECENT) found.push(['warn', t('upstream_bad', { name, ago: span(now - error.at), kind: error.kind })]);
+    if (error && now - error.at < RECENT) found.push(['warn', t('upstream_bad', { name, ago: span(now - error.at), kind: ended(error.kind) })]);
   }
   for (const { plugin, state, detail } of status?.tools ?? []) {
-    if (state === 'down') found.push(['warn', t('tool_bad', { plugin, state: t(state), detail: detail ?? '' })]);
+    if (state === 'down') found.push(['warn', t('tool_bad', { plugin, state: t(state), detail: detail ? `${ended(detail)}${t('stop')}` : '' })]);
   }
   if (generation?.waiting?.length) found.push(['warn', t('waits', { keys: generation.waiting.join(', ') })]);
   const calm = !found.some(([level]) => level !== 'calm');
@@ -88,10 +88,13 @@ function findings({ overview, status, generation, entries }) {
   return found;
 }
 
+/** Without the full stop that the sentence around it has. */
+const ended = (text) => text.replace(/[.。\s]+$/, '');
+
 /** How many of the last requests, and why the last one. */
 function counted(key, some, recent, now) {
   const last = some.at(-1);
-  const why = [last.failure ?? last.status, last.upstream].filter((part) => part != null).join(', ');
+  const why = [failure(last.failure, last.status) ?? last.status, last.upstream].filter((part) => part != null).join(', ');
   return t(key, { n: some.length, of: recent.length, ago: span(now - last.at), why });
 }
 
@@ -124,16 +127,20 @@ function drawTiles({ overview, status }) {
   if (!overview) return;
   const { stats, rates } = overview;
   const off = status?.memory?.enabled === false;
-  const rest = (values) => ['p95', 'p99'].map((name) => `${name} ${duration(values?.[name])}`).join(' · ');
+  // Of nothing there is no middle.
+  const time = (seconds) => duration(stats.total_requests > 0 ? seconds : NaN);
+  const streamed = (seconds) => duration(stats.streams?.count > 0 ? seconds : NaN);
+  const recalls = (stats.cache?.hits ?? 0) + (stats.cache?.misses ?? 0);
+  const rest = (values) => ['p95', 'p99'].map((name) => `${name} ${time(values?.[name])}`).join(' · ');
   const totals = { p95: stats.p95_total_time, p99: stats.p99_total_time };
   const tiles = [
     ['rate', number(rates?.requests, 1), t('per_second'), t('in_all', { n: stats.total_requests })],
-    ['total', duration(stats.p50_total_time), t('half'), rest(totals)],
-    ['first', duration(stats.streams?.first_chunk_p50 ?? NaN), t('half'), `p95 ${duration(stats.streams?.first_chunk_p95 ?? NaN)}`],
-    ['own', duration(stats.overhead?.p50), t('half'), rest(stats.overhead)],
+    ['total', time(stats.p50_total_time), t('half'), rest(totals)],
+    ['first', streamed(stats.streams?.first_chunk_p50), t('half'), `p95 ${streamed(stats.streams?.first_chunk_p95)}`],
+    ['own', time(stats.overhead?.p50), t('half'), rest(stats.overhead)],
     ['streams', number(overview.live_streams), '', t('in_flight', { n: overview.in_flight })],
-    ['cache', off ? t('off') : percent(stats.cache?.hit_ratio ?? NaN), '', t('hits', { hits: stats.cache?.hits ?? 0, misses: stats.cache?.misses ?? 0 })],
-    ['recall', off ? t('off') : duration(stats.avg_memory_time), off ? '' : t('mean_of'), t('records', { n: status?.memory?.records ?? NaN })],
+    ['cache', off ? t('off') : percent(recalls > 0 ? stats.cache.hit_ratio : NaN), '', t('hits', { hits: stats.cache?.hits ?? 0, misses: stats.cache?.misses ?? 0 })],
+    ['recall', off ? t('off') : time(stats.avg_memory_time), off ? '' : t('mean_of'), t('records', { n: status?.memory?.records ?? NaN })],
     ['failures', number(rates?.errors, 1), t('per_second'), t('in_window', { n: stats.errors, of: stats.window?.count ?? 0 })],
   ];
   at('tiles').replaceChildren(...tiles.map(([name, value, unit, more]) => el(

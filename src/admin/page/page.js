@@ -9,7 +9,9 @@ import * as gateway from './gateway.js';
 import { merge } from './history.js';
 import * as memories from './memories.js';
 import * as overview from './overview.js';
+import * as personas from './personas.js';
 import * as requests from './requests.js';
+import * as usage from './usage.js';
 import { clock, LANGUAGES, setLanguage, span, t } from './words.js';
 
 /** An event comes each second; after this long without one the connection is as good as lost. */
@@ -108,6 +110,7 @@ function lockChanged() {
     lostSince = null;
     refreshStatus();
     catchUp();
+    usage.refresh();
     if (!connected) connect();
   }
   draw();
@@ -182,6 +185,7 @@ function speak(language) {
   setLanguage(language);
   document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
   for (const node of document.querySelectorAll('[data-t]')) say(node, t(node.dataset.t));
+  for (const node of document.querySelectorAll('[data-hint]')) node.placeholder = t(node.dataset.hint);
   const other = LANGUAGES.find((name) => name !== language);
   const button = at('language');
   button.lang = other;
@@ -190,6 +194,7 @@ function speak(language) {
   drawTheme();
   drawPause();
   memories.redraw();
+  usage.redraw();
   draw(true);
 }
 
@@ -236,7 +241,10 @@ at('unlock').addEventListener('click', unlock);
 overview.listen();
 requests.listen();
 memories.listen();
+gateway.listen();
+personas.listen();
 speak(remembered('language', LANGUAGES) ?? (navigator.language.startsWith('zh') ? 'zh' : 'en'));
 refreshStatus();
 catchUp();
+usage.listen();
 connect();

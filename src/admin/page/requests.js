@@ -1,8 +1,9 @@
 // The last requests, each with its ledger as a bar; opened, everything known about it.
 
 import { at, bar, el, largest, PHASES, say, swatch, total, VIEWS } from './draw.js';
+import { matches } from './find.js';
 import { failed, refused } from './history.js';
-import { bytes, clock, duration, number, percent, phaseName, t } from './words.js';
+import { bytes, clock, dollars, duration, failure, number, percent, phaseName, t } from './words.js';
 
 /** Rows to begin with, and rows more each time. */
 const ROWS = 20;
@@ -43,10 +44,29 @@ function fill(list, { entries, view, overview }) {
   if (focused) [...list.children].find((node) => node.dataset.id === focused)?.querySelector('summary').focus();
   at('earlier').hidden = chosen.length <= rows;
   at('no-requests').hidden = shown.length > 0;
-  say(at('no-requests'), t(entries.length > 0 ? 'none_failed' : 'no_requests'));
+  say(at('no-requests'), t(entries.length === 0 ? 'no_requests' : found() ? 'none_match' : 'none_failed'));
+  drawExample(entries.length === 0, last.status);
 }
 
-function choose(entries) {
+const found = () => at('find').value.trim();
+
+/** What somebody copies who has a gateway and no request yet. */
+function drawExample(isEmpty, status) {
+  at('example').hidden = !isEmpty || !status?.listen;
+  if (at('example').hidden) return;
+  const [, host, port] = status.listen.match(/^(.*):(\d+)$/) ?? [];
+  const base = `http://${/^(0\.0\.0\.0|\[::\])$/.test(host) ? location.hostname : host}:${port}/v1`;
+  const lines = [
+    `client = OpenAI(base_url="${base}", api_key="…")`, '',
+    `curl ${base}/chat/completions -H 'content-type: application/json' \\`,
+    `  -H 'authorization: Bearer …' -H 'x-yychat-user-id: ada' \\`,
+    `  -d '{"model":"…","messages":[{"role":"user","content":"${t('example_words')}"}]}'`,
+  ];
+  say(at('example-text'), lines.join('\n'));
+}
+
+function choose(all) {
+  const entries = found() ? all.filter((entry) => matches(entry, found())) : all;
   if (order === 'slowest') return [...entries].sort((a, b) => b.total - a.total);
   return entries.filter((entry) => order !== 'failed' || failed(entry) || refused(entry)).reverse();
 }
@@ -75,7 +95,7 @@ function summary(entry, phases, most, now) {
   const first = largest(phases, ledger);
   const told = first ? t('largest', { phase: phaseName(first.phase), share: percent(first.share) }) : t('none');
   const bad = failed(entry) || refused(entry);
-  const name = entry.model ?? entry.route;
+  const name = entry.model ?? (entry.route === 'none' ? t('route_none') : entry.route);
   return el(
     'summary', { class: bad ? 'row bad' : 'row' },
     el('span', { class: 'when', text: clock(entry.at, now) }),
@@ -112,7 +132,7 @@ function inside(entry) {
 /** Everything known of a request but its times, what is wrong first. */
 function why(entry) {
   const facts = [
-    ['fact_failure', entry.failure],
+    ['fact_failure', failure(entry.failure, entry.status)],
     ['fact_upstream', entry.upstream ?? t('none')],
     ['fact_purpose', entry.purpose],
     ['fact_memory', recalled(entry.memory)],
@@ -120,10 +140,13 @@ function why(entry) {
     ['fact_personality', entry.personality ?? t('none')],
     ['fact_tools', number(entry.tool_calls ?? 0)],
     ['fact_tokens', tokens(entry)],
+    ['fact_cost', entry.usd == null ? null : dollars(entry.usd)],
     ['fact_kind', t(entry.stream ? 'streamed' : 'whole')],
-    ['fact_route', entry.route],
+    ['fact_route', entry.route === 'none' ? t('route_none') : entry.route],
+    ['fact_path', entry.path],
     ['fact_generation', String(entry.generation)],
     ['fact_tenant', entry.tenant],
+    ['fact_user', entry.user],
     ['fact_id', entry.id],
   ];
   return facts.filter(([, text]) => text != null);
@@ -142,7 +165,7 @@ function recalled(value) {
 function tokens({ prompt_tokens: prompt, completion_tokens: completion, phases, stream }) {
   if (prompt == null && completion == null) return null;
   const told = t('tokens', { prompt: prompt ?? NaN, completion: completion ?? NaN });
-  const rate = stream && completion > 1 && phases?.stream > 0 ? completion / phases.stream : NaN;
+  const rate = stream && completion > 1 && phases?.stream > 0.05 ? completion / phases.stream : NaN;
   return Number.isFinite(rate) ? `${told} · ${t('tokens_rate', { rate: number(rate, 1) })}` : told;
 }
 
@@ -152,6 +175,10 @@ export function listen() {
     order = event.target.value;
     rows = ROWS;
     draw(last, true);
+  });
+  at('find').addEventListener('input', () => {
+    rows = ROWS;
+    if (last) draw(last, true);
   });
   at('earlier').addEventListener('click', () => {
     const next = rows;

@@ -84,6 +84,19 @@ export const WORDS = {
     score: 'score {n}', from_source: 'from {source}', said_by: 'said by', source_chat: 'chat', source_api: 'the API',
     source_import: 'an import', source_extraction: 'extraction', in_generation: 'generation {n}', by_request: 'request',
     again: 'said again {time}', earlier: 'Earlier texts', delete_this: 'Delete: {text}',
+    find: 'Find', find_hint: 'tenant, model, user, status, id …', none_match: 'None of the last requests has all of these words.',
+    example: 'To copy', example_words: 'My cat is called Pixel.', route_none: 'refused at the door', fact_path: 'Path', fact_user: 'User', fact_cost: 'Cost',
+    usage: 'Usage', usage_about: 'the last 30 days', usage_key: 'Key', usage_model: 'Model', usage_requests: 'Requests', usage_in: 'Tokens in',
+    usage_cached: 'of them cached', usage_out: 'Tokens out', usage_usd: 'Dollars', usage_sum: 'All', usage_none: 'Nothing was used yet.',
+    usage_free: 'No model has a price: conf/prices.toml says what tokens cost.',
+    open: 'Open', open_this: 'Open: {text}', persona_title: 'Personality {id}', persona_text: 'Its file', save: 'Save', close: 'Close',
+    saving: 'Saving …', saved: 'Saved, and in force as generation {n}.',
+    users: 'Users', add: 'Add', export: 'Export', import: 'Import', more_users: 'More users', users_found: '{n} user|{n} users',
+    record_add: 'Add a memory', record_edit: 'Correct a memory', record_text: 'What is remembered', record_saved: 'Saved.',
+    edit: 'Edit', edit_this: 'Edit: {text}', exported: '{n} record exported.|{n} records exported.',
+    importing: '{share} %: {n} records …', imported: '{n} record imported.|{n} records imported.',
+    key_other: 'The key in the field “Key” is not one of this gateway’s.', links: 'Elsewhere', link_metrics: 'Metrics', link_ready: 'Readiness', link_api: 'API (OpenAPI)',
+    stop: '.',
   },
   zh: {
     skip: '跳到数据', pause: '暂停', resume: '继续', dark: '深色', light: '浅色',
@@ -168,6 +181,29 @@ export const WORDS = {
     score: '得分 {n}', from_source: '来源：{source}', said_by: '说话者', source_chat: '聊天', source_api: 'API',
     source_import: '导入', source_extraction: '提取', in_generation: '第 {n} 代', by_request: '请求',
     again: '{time} 再次说起', earlier: '此前的文本', delete_this: '删除：{text}',
+    find: '查找', find_hint: '租户、模型、用户、状态、编号……', none_match: '最近的请求中没有符合全部词语的。',
+    example: '可复制', example_words: '我的猫叫皮皮。', route_none: '入口处被拒绝', fact_path: '路径', fact_user: '用户', fact_cost: '费用',
+    usage: '用量', usage_about: '最近 30 天', usage_key: '密钥', usage_model: '模型', usage_requests: '请求', usage_in: '输入词元',
+    usage_cached: '其中缓存', usage_out: '输出词元', usage_usd: '美元', usage_sum: '合计', usage_none: '还没有用量。',
+    usage_free: '没有模型设置价格：在 conf/prices.toml 中填写词元价格。',
+    open: '打开', open_this: '打开：{text}', persona_title: '人格 {id}', persona_text: '文件内容', save: '保存', close: '关闭',
+    saving: '正在保存……', saved: '已保存，第 {n} 代配置已生效。',
+    users: '用户', add: '添加', export: '导出', import: '导入', more_users: '更多用户', users_found: '{n} 个用户',
+    record_add: '添加一条记忆', record_edit: '修改一条记忆', record_text: '记忆内容', record_saved: '已保存。',
+    edit: '修改', edit_this: '修改：{text}', exported: '已导出 {n} 条记录。',
+    importing: '{share}%：{n} 条……', imported: '已导入 {n} 条记录。',
+    key_other: '“密钥”一栏中的密钥不属于此网关。', links: '其他', link_metrics: '指标', link_ready: '就绪状态', link_api: 'API（OpenAPI）',
+    stop: '。',
+  },
+};
+
+/** What a status says of a failure, where the gateway's own words are in another language. */
+const BECAUSE = {
+  zh: {
+    400: '请求有误', 401: '密钥缺失或无效', 403: '不允许', 404: '没有这个模型、人格或路径', 405: '方法不对',
+    408: '请求没有按时到达', 413: '请求太大', 415: '不是 JSON', 429: '超出速率或预算', 431: '请求头太大',
+    499: '客户端先离开了', 500: '上游或网关内部错误', 502: '上游无法连接或中途断开', 503: '网关或存储太忙', 504: '上游没有按时回答',
+    200: '回答中途断开',
   },
 };
 
@@ -191,6 +227,20 @@ export function t(key, values = {}) {
     const value = values[name];
     return value === undefined ? whole : typeof value === 'number' ? number(value) : String(value);
   });
+}
+
+/** Why a request failed: what happened in the reader's language, and what the gateway says of it. */
+export function failure(text, status) {
+  if (text === null || text === undefined) return text;
+  const because = BECAUSE[language]?.[status];
+  return because ? `${because}：${text}` : text;
+}
+
+/** A sum of money, a request's too. */
+export function dollars(sum) {
+  if (!Number.isFinite(sum)) return t('fact_none');
+  const digits = sum !== 0 && Math.abs(sum) < 0.1 ? { maximumSignificantDigits: 2 } : { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+  return `$${new Intl.NumberFormat(language, digits).format(sum)}`;
 }
 
 /** What a phase is called. One that the page does not know keeps its own name. */

@@ -24,7 +24,7 @@ export async function open(browser, url, { theme = 'light', language = 'en-GB', 
   page.on('pageerror', (error) => page.faults.push(String(error)));
   page.on('dialog', (dialog) => page.faults.push(`a dialog: ${dialog.message()}`));
   page.on('console', (message) => {
-    const expected = lost || /status of 401/.test(message.text());
+    const expected = lost || /status of 40[01]/.test(message.text());
     if (['error', 'warning'].includes(message.type()) && !expected) page.faults.push(message.text());
   });
   page.on('request', (request) => {

@@ -42,7 +42,7 @@ export function request(random, at, number, { slow = 1, generation = 1, ...more 
     model: random() < 0.8 ? 'gpt-4.1-mini' : 'qwen3-32b', upstream: 'primary',
     personality: random() < 0.5 ? 'friendly' : null, memory: hit ? `hit;count=${1 + Math.floor(random() * 4)};bytes=512` : 'miss',
     cache_hit: random() < 0.6, total, first_chunk: total - phases.stream, phases, prompt_tokens: 812, completion_tokens: 164,
-    tool_calls: tools ? 1 : 0, failure: null, generation, tenant: 'my-app', ...more,
+    tool_calls: tools ? 1 : 0, failure: null, generation, tenant: 'my-app', user: random() < 0.5 ? 'ada' : null, usd: 0.000588, path: '/v1/chat/completions', ...more,
   };
 }
 
@@ -80,6 +80,19 @@ function memories() {
   }));
 }
 
+async function body(request) {
+  let text = '';
+  for await (const chunk of request) text += chunk;
+  return text;
+}
+
+function usage() {
+  return [
+    { tenant: 'my-app', key: 'web', model: 'gpt-4.1-mini', requests: 1200, input_tokens: 974400, cached_tokens: 301000, output_tokens: 196800, usd: 0.7046 },
+    { tenant: 'my-app', key: 'agent', model: 'qwen3-32b', requests: 12, input_tokens: 52000, cached_tokens: 0, output_tokens: 900, usd: 0 },
+  ];
+}
+
 /** What the gateway is made of when nothing is wrong. */
 export function calm(now) {
   return {
@@ -98,14 +111,14 @@ export function calm(now) {
       { plugin: 'time', kind: 'mcp', state: 'ready', since: now - 5398, detail: null, tools: 2, withheld: [] },
       { plugin: 'tavily_search', kind: 'http', state: 'disabled', since: null, detail: 'TAVILY_API_KEY is not set', tools: 0, withheld: [] },
     ],
-    memory: { enabled: true, store: 'embedded', records: 18342 },
+    memory: { enabled: true, store: 'embedded', records: 18342 }, listen: '0.0.0.0:8000',
   };
 }
 
 /** The fixture, listening on a port of its own. Its fields may be changed while it serves. */
 export class Fixture {
   constructor({ entries = [], status = calm(Date.now() / 1000), live = true } = {}) {
-    Object.assign(this, { entries, status, live, memories: memories(), sockets: new Set(), streams: new Set(), requests: [] });
+    Object.assign(this, { entries, status, live, persona: '{"system_prompt": "You are kind."}\n', memories: memories(), sockets: new Set(), streams: new Set(), requests: [] });
   }
 
   async listen() {
@@ -172,11 +185,30 @@ export class Fixture {
     } else if (pathname === '/status') json(200, this.status);
     else if (pathname === '/v1/performance/recent') {
       json(200, { object: 'list', data: this.entries.slice(-Number(searchParams.get('count'))).reverse() });
-    } else if (pathname.startsWith('/v1/memories')) await this.#memory(request, pathname, json);
+    } else if (pathname === '/v1/usage') json(200, { object: 'list', data: this.usage ?? usage() });
+    else if (pathname.startsWith('/personalities/')) await this.#personality(request, pathname, json);
+    else if (pathname.startsWith('/v1/memories')) await this.#memory(request, pathname, json, response);
     else await this.#file(pathname, response);
   }
 
-  async #memory(request, pathname, json) {
+  async #personality(request, pathname, json) {
+    const id = decodeURIComponent(pathname.split('/')[2]);
+    const file = `conf/personalities/${id}.json`;
+    if (request.method === 'GET') {
+      json(200, { id, file, text: this.persona, sha256: 'one', read_only: null, fault: null });
+      return;
+    }
+    const { text, sha256 } = JSON.parse(await body(request));
+    if (!text.startsWith('{')) {
+      json(400, { error: { message: `It is not written, since it would be no personality: ${id}.json:1: no JSON.`, type: 'invalid_request_error', param: 'text', code: 'personality_invalid' } });
+    } else if (sha256 !== 'one') json(409, { error: { message: 'The file was edited meanwhile: read it again.', param: null } });
+    else {
+      this.persona = text;
+      json(200, { id, sha256: 'two', generation: 9, faults: [] });
+    }
+  }
+
+  async #memory(request, pathname, json, response) {
     if (request.headers['x-yychat-api-key'] !== KEY && request.headers.authorization !== `Bearer ${KEY}`) {
       json(401, { error: { message: 'No key.', type: 'invalid_request_error', param: null, code: 'invalid_api_key' } });
       return;
@@ -185,10 +217,24 @@ export class Fixture {
     if (request.method === 'DELETE') {
       this.memories = this.memories.filter((record) => record.id !== id);
       json(200, { id, object: 'memory', deleted: true });
+    } else if (id === 'users') {
+      json(200, { object: 'list', data: [{ user_id: 'ada', records: 3 }, { user_id: '<b>小明</b>', records: 1 }], has_more: false, next_cursor: null });
+    } else if (id === 'export') {
+      response.writeHead(200, { 'Content-Type': 'application/jsonl' }).end(this.memories.map((record) => `${JSON.stringify(record)}\n`).join(''));
+    } else if (id === 'import') {
+      const lines = (await body(request)).split('\n').filter(Boolean).map((line) => JSON.parse(line));
+      this.memories = [...lines.map((line, index) => ({ ...this.memories[0], id: `imported-${index}`, ...line })), ...this.memories];
+      json(200, { imported: lines.length });
+    } else if (request.method === 'PUT') {
+      const { text } = JSON.parse(await body(request));
+      this.memories = this.memories.map((record) => (record.id === id ? { ...record, text } : record));
+      json(200, this.memories.find((record) => record.id === id));
+    } else if (request.method === 'POST' && id === undefined) {
+      const added = { ...this.memories[0], id: 'added', source: 'api', ...JSON.parse(await body(request)) };
+      this.memories = [added, ...this.memories];
+      json(201, added);
     } else if (id === 'search') {
-      let body = '';
-      for await (const chunk of request) body += chunk;
-      const { query } = JSON.parse(body);
+      const { query } = JSON.parse(await body(request));
       const found = this.memories.filter((record) => query.split(' ').some((word) => record.text.includes(word)));
       json(200, { object: 'list', outcome: 'hit', cached: false, data: found.map((record, index) => ({ ...record, score: 7.25 / (index + 1) })) });
     } else {

@@ -20,7 +20,7 @@ export async function demo(binary, lines = '') {
   const found = await new Promise((resolve, reject) => {
     const hear = (chunk) => {
       said += chunk;
-      const admin = said.match(/^\s*(http:\/\/[\d.:]+\/)metrics/m)?.[1];
+      const admin = said.match(/^\s*(http:\/\/[\d.:]+\/)  \(/m)?.[1];
       const api = said.match(/base_url="(http:\/\/[\d.:]+\/)v1"/)?.[1];
       if (admin && api && said.includes('Ctrl-C')) resolve({ admin, api });
     };

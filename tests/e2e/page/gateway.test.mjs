@@ -25,7 +25,7 @@ const chat = (body) => fetch(`${gateway.api}v1/chat/completions`, {
 }).then((answer) => answer.text());
 
 test('every part of the page is served, under the policy that it is written for', async () => {
-  for (const name of ['', 'page.css', 'page.js', 'draw.js', 'ask.js', 'gateway.js', 'history.js', 'memories.js', 'overview.js', 'requests.js', 'words.js']) {
+  for (const name of ['', 'page.css', 'page.js', 'draw.js', 'ask.js', 'find.js', 'gateway.js', 'history.js', 'memories.js', 'overview.js', 'personas.js', 'records.js', 'requests.js', 'usage.js', 'words.js']) {
     const answer = await fetch(gateway.admin + name);
     assert.equal(answer.status, 200, name);
     assert.equal(answer.headers.get('content-security-policy'), POLICY, name);
@@ -78,7 +78,7 @@ test('a memory is found, shown with where it is from, and deleted', async () => 
   assert.match(await record.innerText(), /from chat · User ada · Conversation monday/);
   await fits(page);
   await picture(page, 'demo-light-en-360');
-  await record.getByRole('button').click();
+  await record.getByRole('button', { name: /^Delete/ }).click();
   await page.click('#delete');
   for (const key of ['another-key-0123456789', ADMIN_KEY]) {
     await page.locator('#admin-why', { hasText: key === ADMIN_KEY ? 'is another' : 'no key was sent' }).waitFor();
