@@ -3,11 +3,13 @@
 # yychat. Pictures of it go to target/page/.
 #
 #   tests/e2e/page.sh [path of the yychat binary]
+#   tests/e2e/page.sh pictures      draws docs/pictures/ anew
 #
 # Needs node 20 with npm, and Chromium (CHROMIUM names it; /usr/bin/chromium otherwise).
 set -eu
 
-yychat=$(realpath "${1:-target/debug/yychat}")
+wanted=${1:-target/debug/yychat}
+yychat=$(realpath -m "$wanted")
 cd "$(dirname "$0")/page"
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 export CHROMIUM
@@ -29,4 +31,7 @@ if ! cmp -s package-lock.json node_modules/.installed; then
     cp package-lock.json node_modules/.installed
 fi
 
+if [ "$wanted" = pictures ]; then
+    exec node pictures.mjs
+fi
 YYCHAT=$yychat exec node --test --test-concurrency=1 parts.test.mjs page.test.mjs work.test.mjs gateway.test.mjs
