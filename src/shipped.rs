@@ -39,6 +39,12 @@ pub fn holds(path: &Path) -> bool {
     path.starts_with(ROOT)
 }
 
+/// Whether a file of that name and text is a copy of a shipped one.
+pub fn is_copy(path: &Path, text: &str) -> bool {
+    let mut files = FILES.iter();
+    files.any(|(name, own)| Path::new(name).file_name() == path.file_name() && *own == text)
+}
+
 /// The text of the shipped file at `path`.
 pub fn text(path: &Path) -> Option<&'static str> {
     let path = path.strip_prefix(ROOT).ok()?;

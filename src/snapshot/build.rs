@@ -76,7 +76,7 @@ pub fn build(
         return Err(faults);
     };
     let previous = current.map(|current| &current.personalities);
-    personalities.refuse(previous, |persona| unknown_tools(persona, &tools));
+    personalities.refuse(previous, |persona| unknown_tools(persona, &tools, reading));
     let mut warnings = loaded.warnings;
     warnings.extend(personalities.warnings().cloned());
     faults.or(Next {
@@ -164,12 +164,9 @@ fn prices(sources: &Sources, reading: &Reading, config: &Config) -> Result<Price
     }
 }
 
-/// A personality may only name tools that there are. Those of the program itself name its own
-/// plugins, which a folder of one's own may lack: that is nobody's mistake.
-fn unknown_tools(persona: &Persona, tools: &Toolbox) -> Vec<Fault> {
-    if shipped::holds(&persona.origin) {
-        return Vec::new();
-    }
+/// A personality may only name tools that there are. Those of the program itself, and copies of their
+/// files, name its own plugins, which a folder of one's own may lack: that is nobody's mistake.
+fn unknown_tools(persona: &Persona, tools: &Toolbox, reading: &Reading) -> Vec<Fault> {
     let named = persona.allowed_tools.as_deref().unwrap_or_default().iter();
     let unknown = named.filter_map(|tool| {
         let name = &tool.tool_name;
@@ -181,7 +178,16 @@ fn unknown_tools(persona: &Persona, tools: &Toolbox) -> Vec<Fault> {
         let what = format!("`allowed_tools` names `{name}`, which no plugin has");
         Some(Fault::new(&persona.origin, what, mend))
     });
-    unknown.collect()
+    let unknown: Vec<Fault> = unknown.collect();
+    let origin = &persona.origin;
+    let is_own = || {
+        let text = reading.text(origin);
+        shipped::holds(origin) || text.is_ok_and(|text| shipped::is_copy(origin, &text))
+    };
+    match !unknown.is_empty() && is_own() {
+        true => Vec::new(),
+        false => unknown,
+    }
 }
 
 /// Defaults may only name personalities that there are.

@@ -90,6 +90,16 @@ fn an_unknown_tool_is_a_fault_of_the_file_that_names_it() {
 }
 
 #[test]
+fn a_copy_of_what_comes_with_the_program_does_not_miss_its_tools() {
+    let upstream = Upstream::ok();
+    let friendly = include_str!("../../conf/personalities/friendly.json");
+    let setup = Setup::new()
+        .upstream(&upstream, "")
+        .file("conf/personalities/friendly.json", friendly.as_bytes());
+    assert_eq!(status_of(&setup.start(), "friendly").0, 200);
+}
+
+#[test]
 fn a_check_fails_for_a_broken_file() {
     let upstream = Upstream::ok();
     let setup = Setup::new()
