@@ -58,7 +58,7 @@ pub fn run(mut sources: Sources) -> Result<(), Faults> {
     sources.overrides = own;
     // It is a world of its own: what lies about in the environment or in conf/ is for others, but for
     // the key of whoever wants to change something on its page.
-    sources.env.retain(|name, _| name == "YYCHAT_ADMIN_KEY");
+    sources.env.retain(|name, _| name == ADMIN_KEY);
     if sources.file.is_none() {
         let file = inside("yychat.toml");
         std::fs::write(&file, "").map_err(|error| unwritable(&file, &error))?;
