@@ -321,7 +321,7 @@ fn apply(
     });
     injection.persona = Some(dialect::Persona {
         fragments: assembled.fragments,
-        mode: match config.personality.mode {
+        mode: match snapshot.config.personality.mode {
             model::PersonaMode::Prepend => dialect::PersonaMode::Prepend,
             model::PersonaMode::Append => dialect::PersonaMode::Append,
             model::PersonaMode::Replace => dialect::PersonaMode::Replace,
