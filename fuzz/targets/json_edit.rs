@@ -1,5 +1,5 @@
-//! A chat request's body and what is put into it. What is refused, serde_json may read or not; what
-//! is taken is JSON, stays JSON, and comes back to what it was once the insertions are taken out.
+//! A request's body, in each API, and what is put into it. What is refused, serde_json may read or not;
+//! what is taken is JSON, stays JSON, and comes back to what it was once the insertions are taken out.
 #![no_main]
 
 use bytes::Bytes;
@@ -13,15 +13,17 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let body = Bytes::copy_from_slice(body);
-    let Ok(request) = Dialect::Chat.read(body.clone(), 64) else {
-        return;
-    };
-    serde_json::from_slice::<IgnoredAny>(&body).expect("what is taken is JSON");
-    let composed = compose(&request, &injection(choice));
-    let sent = composed.to_bytes();
-    assert_eq!(composed.length, sent.len());
-    assert_eq!(undo(&composed, &body), body);
-    serde_json::from_slice::<IgnoredAny>(&sent).expect("what is sent is JSON");
+    for dialect in Dialect::ALL {
+        let Ok(request) = dialect.read(body.clone(), 64) else {
+            continue;
+        };
+        serde_json::from_slice::<IgnoredAny>(&body).expect("what is taken is JSON");
+        let composed = compose(&request, &injection(choice));
+        let sent = composed.to_bytes();
+        assert_eq!(composed.length, sent.len());
+        assert_eq!(undo(&composed, &body), body);
+        serde_json::from_slice::<IgnoredAny>(&sent).expect("what is sent is JSON");
+    }
 });
 
 fn injection(choice: u8) -> Injection {

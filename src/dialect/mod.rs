@@ -53,6 +53,7 @@ pub use injection::{
 };
 pub use reader::{Reader, SseReader};
 pub use request::{MemoryUse, Options, Request, Withheld};
+pub use responses::socket;
 
 use request::Places;
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
+use pingora::http::RequestHeader;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
@@ -13,6 +14,8 @@ use super::edge::cors::Sharing;
 use super::edge::overload::Admission;
 use super::route::endpoint::{Endpoint, OTHER};
 use super::route::origins::Learning;
+use super::socket::handshake::Opened;
+use super::socket::lines::Lines;
 use crate::dialect::{Answer, Dialect, Wanted};
 use crate::quota::Reservation;
 use crate::snapshot::{Caller, Snapshot};
@@ -77,8 +80,15 @@ pub struct Context {
     /// The ids that the answer names are remembered with its upstream. Set by `plain`; read by
     /// `relay`.
     pub learning: Option<Learning>,
-    /// The connection is HTTP no more, and gone. Set by `upgrade`.
+    /// The connection is HTTP no more, and gone. Set by `upgrade` and `socket`.
     pub is_upgraded: bool,
+    /// The header section before anything was taken out of it, where it asks for an upgrade. Set by
+    /// `Gateway::serve`, read by `socket`.
+    pub as_sent: Option<Box<RequestHeader>>,
+    /// A socket that is open. Set by `socket`; served when the request that opened it is filed.
+    pub socket: Option<Opened>,
+    /// The sockets to upstreams, where it came over a socket itself. Set by `socket`; read by `leg`.
+    pub lines: Option<Lines>,
     /// Holds the drain at shutdown, and the gauge, until the context is dropped.
     in_flight: InFlight,
 }
@@ -172,6 +182,9 @@ impl Context {
             failure: None,
             learning: None,
             is_upgraded: false,
+            as_sent: None,
+            socket: None,
+            lines: None,
             in_flight: InFlight::new(&shared.metrics, &shared.live),
         }
     }

@@ -10,6 +10,7 @@
 //!   │
 //! route      which upstreams a request is for: by model, dialect, id
 //! upstream   where they are and how they are reached, which are well
+//! socket     Responses over a WebSocket: each a request of its own, from `edge` on
 //!   │
 //! finish     metrics and one log line, whatever happened; failures go through `fail`
 //! ```
@@ -18,6 +19,7 @@ mod context;
 mod edge;
 mod exchange;
 mod route;
+mod socket;
 mod upstream;
 
 use std::sync::Arc;
@@ -39,9 +41,11 @@ use self::edge::overload::Overload;
 use self::edge::respond;
 pub use self::edge::{listener, local, tls};
 use self::exchange::fail::Failure;
-use self::exchange::{fail, finish, plain, run};
+use self::exchange::{fail, finish, plain, run, upgrade};
 use self::local::Local;
 use self::route::origins::Origins;
+use self::socket::lines::Lines;
+use self::socket::talk;
 use self::upstream::dialer::Dialer;
 use self::upstream::health::Health;
 use self::upstream::refusals::Refusals;
@@ -141,6 +145,9 @@ impl Gateway {
 
     /// Serves one request. An error has been dealt with: the connection is to be dropped.
     async fn serve(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
+        if upgrade::is_asked_for(session) {
+            context.as_sent = Some(Box::new(session.req_header().clone()));
+        }
         let served = match admit::admit(self, session, context) {
             Ok(Admitted::Answer(answer)) => respond::local(session, context, answer)
                 .await
@@ -165,6 +172,23 @@ impl Gateway {
     }
 }
 
+impl Gateway {
+    /// Serves a request that one response on a socket is, and that never left this process.
+    async fn serve_within(&self, mut session: Session, lines: Lines) {
+        if !matches!(session.read_request().await, Ok(true)) {
+            return;
+        }
+        let mut context = Context::new(&self.shared);
+        context.lines = Some(lines);
+        let served = self.serve(&mut session, &mut context).await;
+        finish::finish(self, &mut context);
+        if served.is_ok() {
+            // There is nobody else behind it.
+            let _ = session.finish().await;
+        }
+    }
+}
+
 #[async_trait]
 impl HttpServerApp for Gateway {
     async fn process_new_http(
@@ -183,6 +207,11 @@ impl HttpServerApp for Gateway {
         // Boxed, so that a connection that waits for a request holds no room for serving it.
         let served = Box::pin(self.serve(&mut session, &mut context)).await;
         finish::finish(self, &mut context);
+        if let (Ok(()), Some(opened)) = (&served, context.socket.take()) {
+            drop(context);
+            Box::pin(talk::talk(self, opened)).await;
+            return None;
+        }
         if served.is_err() || context.is_upgraded {
             return None;
         }

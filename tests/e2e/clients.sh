@@ -20,7 +20,7 @@ scripts=$(realpath tests/e2e/clients)
 prefix=${PREFIX:-$work/prefix}
 if [ ! -e "$prefix/v" ]; then
     python3 -m venv "$prefix/v"
-    "$prefix/v/bin/pip" install --quiet openai anthropic openai-agents 'pydantic-ai-slim[openai]' langchain-openai \
+    "$prefix/v/bin/pip" install --quiet 'openai[realtime]' anthropic openai-agents 'pydantic-ai-slim[openai]' langchain-openai \
         'smolagents[openai]' llm
     npm install --silent --no-audit --no-fund --prefix "$prefix" @openai/codex @anthropic-ai/claude-code opencode-ai \
         @qwen-code/qwen-code cline @mariozechner/pi-coding-agent @continuedev/cli ai @ai-sdk/openai @ai-sdk/anthropic
@@ -45,9 +45,17 @@ requests=$work/requests.jsonl
 python3 "$scripts/model.py" "$model" "$requests" >"$work/model.log" 2>&1 &
 pids="$pids $!"
 until_ok curl -fsS "http://127.0.0.1:$model/v1/models"
+sockets=$(free_port)
+"$prefix/v/bin/python" "$scripts/socket_model.py" "$sockets" >"$work/sockets.log" 2>&1 &
+pids="$pids $!"
 key=key-of-the-client-programs-0123456789
 mkdir "$work/gateway"
 cat >"$work/gateway/yychat.toml" <<EOF
+[[upstreams]]
+name = "sockets"
+base_url = "http://127.0.0.1:$sockets/v1"
+api_key = { env = "UPSTREAM_KEY" }
+models = ["gpt-5-socket"]
 [[upstreams]]
 name = "model"
 base_url = "http://127.0.0.1:$model/v1"

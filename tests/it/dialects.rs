@@ -265,17 +265,6 @@ fn tokens_are_counted_of_what_would_be_sent() {
 }
 
 #[test]
-fn a_socket_of_responses_is_refused_so_that_clients_fall_back() {
-    let upstream = upstream();
-    let proxy = setup(&upstream).start();
-    let upgrade = "GET /v1/responses HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let answer = proxy.exchange(upgrade);
-    assert_eq!(answer.status(), 426, "{}", answer.text());
-    assert_eq!(answer.head.get("content-type"), Some("application/json"));
-}
-
-#[test]
 fn a_turn_that_the_upstream_keeps_gets_what_our_calls_gave() {
     let both = || {
         let call = |id: &str, name: &str| {

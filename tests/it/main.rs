@@ -49,6 +49,7 @@ mod reload;
 mod remember;
 mod routing;
 mod shared_memory;
+mod socket;
 mod standing;
 mod switching;
 mod thinking;

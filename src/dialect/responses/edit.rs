@@ -33,9 +33,10 @@ pub struct Editor {
     pub(super) leg: Leg,
     /// Legs that are past.
     pub(super) past: usize,
-    /// Items that the client was shown: as many as there are, and those that are done, as they were.
+    /// Items that the client was shown: as many as there are, and those that are done, as they were, by
+    /// their places.
     pub(super) begun: u64,
-    pub(super) shown: Vec<Bytes>,
+    pub(super) shown: Vec<(u64, Bytes)>,
     /// The number of the client's next event.
     pub(super) number: u64,
     /// What the legs before cost.
@@ -243,10 +244,17 @@ impl Editor {
             return;
         };
         let item = data.slice_ref(item.get().as_bytes());
-        if matches!(self.leg.fate(place), Fate::Shown(_)) {
-            self.shown.push(item.clone());
+        if let Fate::Shown(at) = self.leg.fate(place) {
+            self.has_shown(at, item.clone());
         }
         self.leg.keep(place, item);
+    }
+
+    /// Notes an item that the client was shown at this place. Those of a leg may be done in another
+    /// order than that in which they began.
+    pub(super) fn has_shown(&mut self, at: u64, item: Bytes) {
+        let behind = self.shown.partition_point(|(known, _)| *known <= at);
+        self.shown.insert(behind, (at, item));
     }
 
     fn judge(&mut self, data: &Bytes, seen: &Seen<'_>) -> Edit {

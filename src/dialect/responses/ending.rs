@@ -102,7 +102,7 @@ impl Editor {
                 self.leg.begin(None, &found.id, fate)
             });
             if !is_ours {
-                self.shown.push(item.clone());
+                self.has_shown(self.begun, item.clone());
             }
             self.leg.keep(place, item);
         }
@@ -124,7 +124,8 @@ pub(super) fn put(splice: &mut Splice<'_, ()>, at: Option<Span>, with: String) {
     }
 }
 
-fn bracketed(items: &[Bytes]) -> String {
-    let items = items.iter().map(|item| String::from_utf8_lossy(item));
+fn bracketed(items: &[(u64, Bytes)]) -> String {
+    let items = items.iter();
+    let items = items.map(|(_, item)| String::from_utf8_lossy(item));
     format!("[{}]", items.collect::<Vec<_>>().join(","))
 }

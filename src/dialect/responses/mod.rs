@@ -13,6 +13,7 @@ mod read;
 mod request;
 mod restore;
 mod round;
+pub mod socket;
 mod tool;
 mod whole;
 

@@ -34,7 +34,8 @@ impl Editor {
         }
         let left = held.contains(&false);
         if !self.shown.is_empty() {
-            let mut before = self.shown.join(&b',');
+            let before: Vec<_> = self.shown.iter().map(|(_, item)| &item[..]).collect();
+            let mut before = before.join(&b',');
             if left {
                 before.push(b',');
             }
@@ -60,7 +61,7 @@ impl Editor {
                 false => Fate::Shown(0),
             };
             if !held {
-                self.shown.push(item.clone());
+                self.has_shown(u64::MAX, item.clone());
             }
             let place = self.leg.begin(None, "", fate);
             self.leg.keep(place, item);

@@ -8,8 +8,12 @@ mod odd_calls;
 mod odd_items;
 mod request;
 mod responses;
+mod socket;
 mod sse;
+mod streams;
+mod strict;
 mod tool_calls;
+mod views;
 
 use crate::dialect::Composed;
 

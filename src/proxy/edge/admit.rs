@@ -14,6 +14,7 @@ use super::local::Local;
 use super::path;
 use super::respond::LocalResponse;
 use super::strip::strip;
+use crate::config::model::Dialect;
 use crate::error::ApiError;
 use crate::proxy::context::{Context, Route};
 use crate::proxy::exchange::fail::Failure;
@@ -72,7 +73,9 @@ pub fn admit(
         }
         context.trace = Some(trace);
     }
-    let is_shared = gateway.shared.quota.is_shared();
+    // Each response on a socket takes of the rate, and opening it does not.
+    let is_socket = context.as_sent.is_some() && request.uri.path() == Dialect::Responses.path();
+    let is_shared = gateway.shared.quota.is_shared() || is_socket;
     let admission = gateway.overload.admit(&caller, &snapshot.config, is_shared);
     context.admission = Some(admission.map_err(|shed| {
         gateway.metrics().shed(shed.reason.name());

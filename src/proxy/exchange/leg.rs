@@ -16,6 +16,7 @@ use crate::error::ApiError;
 use crate::proxy::context::Context;
 use crate::proxy::edge::body::Body;
 use crate::proxy::route::body::Look;
+use crate::proxy::socket::lines;
 use crate::proxy::upstream::connection::Connection;
 use crate::proxy::upstream::dialer::Kept;
 use crate::proxy::upstream::error::UpstreamError;
@@ -125,6 +126,17 @@ async fn attempt(
     let timeouts = &snapshot.config.timeouts;
     context.ledger.enter(Phase::Compose);
     let part = (outgoing.compose)(upstream);
+    if let Some(lines) = context.lines.clone() {
+        let over = lines::Leg {
+            exchange,
+            upstream,
+            part: &part,
+            with_callers_key: outgoing.with_callers_key,
+        };
+        if let Some(asked) = Box::pin(lines.ask(over, session, context)).await? {
+            return Ok(asked);
+        }
+    }
     let switches = part.framing == Framing::Upgrade;
     let kept = match &outgoing.rest {
         _ if switches => Kept::Upgrade,

@@ -22,6 +22,7 @@ use crate::proxy::route::body::{Edit, Look};
 use crate::proxy::route::choice::{self, Sought, choose};
 use crate::proxy::route::endpoint::{self, Endpoint, Model};
 use crate::proxy::route::pair;
+use crate::proxy::socket::handshake;
 use crate::proxy::upstream::connection::Connection;
 use crate::proxy::{Gateway, Session};
 use crate::quota::Expected;
@@ -48,7 +49,7 @@ pub async fn run(
     }
     if upgrade::is_asked_for(session) {
         if endpoint.path == Dialect::Responses.path() {
-            return Err(no_socket().into());
+            return Box::pin(handshake::open(exchange, session, context)).await;
         }
         return Box::pin(upgrade::run(exchange, session, context)).await;
     }
@@ -111,16 +112,6 @@ fn without_personality(exchange: Exchange<'_>, session: &mut Session) -> Option<
 /// Whether a model is put into a request that names none.
 fn takes_default(session: &Session, endpoint: Endpoint) -> bool {
     endpoint.model == Model::Required && session.req_header().method == Method::POST
-}
-
-/// A socket that passed through would be without all that the gateway is for, and nobody would see it.
-/// Clients that are told so at once take the event stream.
-fn no_socket() -> ApiError {
-    ApiError::new(
-        StatusCode::UPGRADE_REQUIRED,
-        "Responses are not served over a WebSocket here. Send POST /v1/responses with `stream`.",
-    )
-    .code("websocket_not_supported")
 }
 
 /// Bytes of the body, as far as its header tells.

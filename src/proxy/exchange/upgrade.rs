@@ -34,6 +34,10 @@ const OF_THIS_HOP: [&str; 3] = ["h2c", "http/", "tls/"];
 
 /// Whether the client asks to go on with another protocol, which an upstream may speak.
 pub fn is_asked_for(session: &mut Session) -> bool {
+    let request = session.req_header();
+    if request.method != Method::GET || !request.headers.contains_key(header::UPGRADE) {
+        return false;
+    }
     if !matches!(session, Session::H1(_)) || !session.is_body_done() {
         return false;
     }
@@ -43,8 +47,7 @@ pub fn is_asked_for(session: &mut Session) -> bool {
     let nominated = fields(header::CONNECTION)
         .any(|value| text(value).split(',').any(|name| name.trim() == "upgrade"));
     let mut protocols = fields(header::UPGRADE).map(text).peekable();
-    request.method == Method::GET
-        && nominated
+    nominated
         && protocols.peek().is_some()
         && !protocols.any(|protocol| OF_THIS_HOP.iter().any(|own| protocol.contains(own)))
 }
@@ -87,7 +90,7 @@ pub async fn run(
 async fn switch(
     session: &mut Session,
     context: &mut Context,
-    mut connection: Box<Connection>,
+    connection: Box<Connection>,
     timeouts: &Timeouts,
 ) -> Result<(), Failure> {
     context.ledger.enter(Phase::Stream);
@@ -102,32 +105,39 @@ async fn switch(
         .await
         .map_err(|error| Failure::client(&error))?;
     context.ledger.mark_first_chunk();
-    // What came in one packet with a header section was read with it.
-    let mut from_upstream = BytesMut::new();
-    while let Some(Ok(Some(bytes))) = connection.session.read_response_body().now_or_never() {
-        from_upstream.extend_from_slice(&bytes);
-    }
-    let mut from_client = BytesMut::new();
-    while let Some(Ok(Some(bytes))) = session.read_request_body().now_or_never() {
-        from_client.extend_from_slice(&bytes);
-    }
     context.is_upgraded = true;
-    let (Some(client), Some(upstream)) = (take_stream(session), connection.into_stream()) else {
+    let (Some((upstream, from_upstream)), Some((client, from_client))) =
+        (hijack_upstream(connection), hijack(session))
+    else {
         return Err(Failure::Truncated("it is not HTTP/1".into()));
     };
-    let first = (from_client.freeze(), from_upstream.freeze());
+    let first = (from_client, from_upstream);
     let passed = tunnel(client, upstream, first, timeouts).await;
     context.ledger.enter(Phase::Other);
     passed.map_err(|error| Failure::Truncated(error.to_string()))
 }
 
-/// The client's connection itself; the session is left with none.
-fn take_stream(session: &mut Session) -> Option<Stream> {
+/// The client's connection itself, and what came of it in one packet with the header section; the
+/// session is left with none.
+pub fn hijack(session: &mut Session) -> Option<(Stream, Bytes)> {
+    let mut read = BytesMut::new();
+    while let Some(Ok(Some(bytes))) = session.read_request_body().now_or_never() {
+        read.extend_from_slice(&bytes);
+    }
     let none = Session::new_http1(Box::new(duplex(1).0));
     match mem::replace(session, none) {
-        Session::H1(http1) => Some(http1.into_inner()),
+        Session::H1(http1) => Some((http1.into_inner(), read.freeze())),
         _ => None,
     }
+}
+
+/// The same of an upstream's connection.
+pub fn hijack_upstream(mut connection: Box<Connection>) -> Option<(Stream, Bytes)> {
+    let mut read = BytesMut::new();
+    while let Some(Ok(Some(bytes))) = connection.session.read_response_body().now_or_never() {
+        read.extend_from_slice(&bytes);
+    }
+    Some((connection.into_stream()?, read.freeze()))
 }
 
 /// Passes bytes on, both ways, until both sides have ended, one breaks, or neither says anything

@@ -1,4 +1,4 @@
-//! Models that were seen to refuse requests because of the gateway's tools.
+//! What upstreams were seen to refuse: models, requests because of the gateway's tools; upstreams, sockets.
 
 use std::time::Duration;
 
@@ -19,14 +19,32 @@ pub struct Model {
     pub generation: u64,
 }
 
-/// The models that refuse.
+/// An upstream that takes no sockets, under one generation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Socketless {
+    pub upstream: String,
+    pub generation: u64,
+}
+
+/// Those that refuse.
 #[derive(Debug)]
-pub struct Refusals(Cache<Model, ()>);
+pub struct Refusals {
+    tools: Cache<Model, ()>,
+    sockets: Cache<Socketless, ()>,
+}
 
 impl Default for Refusals {
     fn default() -> Self {
-        let cache = Cache::builder().max_capacity(MOST).time_to_live(FOR);
-        Self(cache.build())
+        Self {
+            tools: Cache::builder()
+                .max_capacity(MOST)
+                .time_to_live(FOR)
+                .build(),
+            sockets: Cache::builder()
+                .max_capacity(MOST)
+                .time_to_live(FOR)
+                .build(),
+        }
     }
 }
 
@@ -34,13 +52,23 @@ impl Refusals {
     /// Whether the model refused tools of the gateway's before.
     pub fn has(&self, model: &Model) -> bool {
         // Nearly every gateway remembers none.
-        self.0.entry_count() > 0 && self.0.contains_key(model)
+        self.tools.entry_count() > 0 && self.tools.contains_key(model)
     }
 
     /// Remembers that it does.
     pub fn remember(&self, model: Model) {
-        self.0.insert(model, ());
+        self.tools.insert(model, ());
         // So that it counts at once.
-        self.0.run_pending_tasks();
+        self.tools.run_pending_tasks();
+    }
+
+    /// Whether the upstream refused a socket before.
+    pub fn is_socketless(&self, upstream: &Socketless) -> bool {
+        self.sockets.contains_key(upstream)
+    }
+
+    /// Remembers that it does.
+    pub fn remember_socketless(&self, upstream: Socketless) {
+        self.sockets.insert(upstream, ());
     }
 }

@@ -13,7 +13,7 @@ pub const EVENT_LIMIT: usize = 1024 * 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Cuts a byte stream into frames. Those that lie in one chunk share its bytes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Splitter {
     /// The frame that the last chunk left unfinished.
     held: BytesMut,
@@ -29,6 +29,14 @@ pub struct Splitter {
     line_past: bool,
     /// … and so is the first frame.
     frame_past: bool,
+    /// Bytes of one frame at most.
+    limit: usize,
+}
+
+impl Default for Splitter {
+    fn default() -> Self {
+        Self::with_limit(EVENT_LIMIT)
+    }
 }
 
 /// What comes next of a chunk.
@@ -37,7 +45,7 @@ pub enum Next {
     Frame(Frame),
     /// Nothing before the next chunk.
     More,
-    /// A frame larger than [`EVENT_LIMIT`], as far as it is there. What follows cannot be read.
+    /// A frame larger than the limit, as far as it is there. What follows cannot be read.
     TooLarge(Bytes),
 }
 
@@ -49,6 +57,20 @@ pub struct Frame {
 }
 
 impl Splitter {
+    /// One that takes frames of up to `limit` bytes.
+    pub fn with_limit(limit: usize) -> Self {
+        Self {
+            held: BytesMut::new(),
+            line: 0,
+            after_return: false,
+            has_pairs: false,
+            awaits_feed: false,
+            line_past: false,
+            frame_past: false,
+            limit,
+        }
+    }
+
     /// Whether the last frame was complete.
     pub fn is_between(&self) -> bool {
         self.held.is_empty()
@@ -57,7 +79,7 @@ impl Splitter {
     /// Takes the next frame off the front of `chunk`, or all of it to wait for more.
     pub fn next(&mut self, chunk: &mut Bytes) -> Next {
         let Some(end) = self.frame_end(chunk) else {
-            if self.held.len() + chunk.len() > EVENT_LIMIT {
+            if self.held.len() + chunk.len() > self.limit {
                 return Next::TooLarge(self.take(chunk, chunk.len()));
             }
             self.held.extend_from_slice(chunk);
@@ -67,7 +89,7 @@ impl Splitter {
         let raw = self.take(chunk, end);
         let is_first = !std::mem::replace(&mut self.frame_past, true);
         self.line = 0;
-        match raw.len() > EVENT_LIMIT {
+        match raw.len() > self.limit {
             true => Next::TooLarge(raw),
             false => Next::Frame(Frame { raw, is_first }),
         }

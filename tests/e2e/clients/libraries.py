@@ -60,6 +60,28 @@ for ask in (ask_chat, ask_responses, stream_responses, ask_messages, stream_mess
     expect(f"{ask.__name__}: memory", ask(QUESTION), "Pixel")
     expect(f"{ask.__name__}: tool", ask("CALCULATE 6*7"), "42")
 
+
+
+def over_socket(connection, **asked):
+    connection.send({"type": "response.create", "store": False, **asked})
+    for event in connection:
+        if event.type in ("response.completed", "error"):
+            return event
+
+
+# Before an upstream without sockets, and before one with nothing else.
+for model in ("gpt-5", "gpt-5-socket"):
+    with oai.responses.connect() as connection:
+        wrong = over_socket(connection, model=model, input=7)
+        expect(f"{model}: an error over a socket", str(wrong.to_dict()), "invalid_request_error")
+        said = over_socket(connection, model=model, input=QUESTION).response
+        expect(f"{model}: memory over a socket", said.output_text, "Pixel")
+        said = over_socket(connection, model=model, input="CALCULATE 6*7").response
+        expect(f"{model}: tool over a socket", said.output_text, "42")
+        more = {"input": QUESTION, "previous_response_id": said.id}
+        said = over_socket(connection, model=model, **more).response
+        expect(f"{model}: going on over a socket", said.output_text, "Pixel")
+
 first = oai.responses.create(model="gpt-5", input="CALCULATE 6*7")
 again = oai.responses.create(model="gpt-5", input=QUESTION, previous_response_id=first.id)
 expect("previous_response_id after hidden rounds", again.output_text, "Pixel")

@@ -215,4 +215,5 @@ class Model(BaseHTTPRequestHandler):
         return self.answer("text/event-stream", "".join(lines))
 
 
-ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Model).serve_forever()
+if __name__ == "__main__":
+    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Model).serve_forever()

@@ -8,6 +8,7 @@ pub mod openapi;
 pub mod postgres;
 pub mod program;
 pub mod proxy;
+pub mod socket;
 pub mod upstream;
 pub mod wire;
 
