@@ -10,8 +10,8 @@
 use std::time::{Duration, Instant};
 
 use yychat::config::model;
-use yychat::memory::record::{Line, Record};
-use yychat::memory::{Import, Memory, Question, RecallQuery, Scope, Source};
+use yychat::memory::record::Record;
+use yychat::memory::{Import, Line, Memory, Question, RecallQuery, Scope, Source};
 
 const TENANT: &str = "bench";
 

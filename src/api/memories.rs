@@ -7,12 +7,11 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
-use futures_util::{StreamExt, stream};
 use http::request;
-use http::{Extensions, HeaderMap, StatusCode, header};
+use http::{Extensions, HeaderMap, StatusCode};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -21,8 +20,8 @@ use super::reply::{Name, Query, body};
 use super::{Generation, Who};
 use crate::error::ApiError;
 use crate::memory::{
-    Beside, Clock, Line, Memory, Page, Parts, Question, RecallQuery, Record, Scope, Selection, Source,
-    lines, valid_id,
+    Beside, Clock, Line, Memory, Page, Question, RecallQuery, Record, Scope, Selection, Source,
+    valid_id,
 };
 use crate::snapshot::Snapshot;
 use crate::turn::time_zone;
@@ -258,36 +257,6 @@ pub async fn search(
     })))
 }
 
-/// `GET /v1/memories/export?user_id=`: every record of a user as lines of JSON, which
-/// `yychat memory import` takes back. They are read as the client takes them.
-pub async fn export(
-    State(memory): Remembering,
-    who: Who,
-    headers: HeaderMap,
-    narrow: Narrow,
-) -> Result<Response, ApiError> {
-    let selection = selection(&who, &headers, &narrow)?;
-    let memory = memory.ok_or_else(disabled)?;
-    let mut parts = memory.parts(Some((&who.tenant, &selection)));
-    // A store that refuses is told of before the answer has begun.
-    let first = next_lines(&memory, &mut parts).await?;
-    let rest = stream::try_unfold((memory, parts), async |(memory, mut parts)| {
-        let lines = next_lines(&memory, &mut parts).await?;
-        Ok::<_, ApiError>(lines.map(|lines| (lines, (memory, parts))))
-    });
-    let all = stream::iter(first.map(Ok)).chain(rest);
-    Ok((
-        [(header::CONTENT_TYPE, "application/jsonl")],
-        Body::from_stream(all),
-    )
-        .into_response())
-}
-
-async fn next_lines(memory: &Memory, parts: &mut Parts) -> Result<Option<Bytes>, ApiError> {
-    let records = memory.read(memory.next_part(parts)).await?;
-    Ok(records.map(|records| lines(&records).into()))
-}
-
 /// `GET /v1/conversations/{id}/memory?limit=&cursor=`.
 pub async fn conversation(
     memory: Remembering,
@@ -341,7 +310,11 @@ async fn page(
     })))
 }
 
-fn selection(who: &Who, headers: &HeaderMap, narrow: &Narrow) -> Result<Selection, ApiError> {
+pub(super) fn selection(
+    who: &Who,
+    headers: &HeaderMap,
+    narrow: &Narrow,
+) -> Result<Selection, ApiError> {
     if let Some(user) = &narrow.user_id {
         valid_id("user_id", user.as_bytes())?;
     }
@@ -397,7 +370,7 @@ pub(super) fn on(memory: &Option<Arc<Memory>>) -> Result<&Memory, ApiError> {
     memory.as_deref().ok_or_else(disabled)
 }
 
-fn disabled() -> ApiError {
+pub(super) fn disabled() -> ApiError {
     ApiError::new(
         StatusCode::NOT_FOUND,
         "Memory is switched off here. Set memory.enabled = true and restart.",

@@ -81,7 +81,7 @@ pub fn memory_routes(memory: Option<Arc<Memory>>) -> Router {
                 .delete(memories::delete_selected),
         )
         .route("/v1/memories/search", post(memories::search))
-        .route("/v1/memories/export", get(memories::export))
+        .route("/v1/memories/export", get(transfer::export))
         .route("/v1/memories/import", post(transfer::import))
         .route("/v1/memories/users", get(transfer::users))
         .route(

@@ -1,16 +1,19 @@
-//! `/v1/memories/users` and `/v1/memories/import`: a tenant's memory as a whole.
+//! `/v1/memories/users`, `/v1/memories/export` and `/v1/memories/import`: a tenant's memory as a whole.
 
 use axum::Json;
-use axum::body::Bytes;
-use http::StatusCode;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Who;
-use super::memories::{Remembering, on};
+use super::memories::{Narrow, Remembering, disabled, on, selection};
 use super::reply::Query;
 use crate::error::ApiError;
-use crate::memory::{ImportError, Line, valid_id};
+use crate::memory::{Import, ImportError, Line, Memory, Parts, lines, valid_id};
 
 /// Users on a page where the caller does not say, and at most.
 const PAGE: usize = 100;
@@ -54,6 +57,36 @@ pub async fn users(
     })))
 }
 
+/// `GET /v1/memories/export?user_id=`: every record of a user as lines of JSON, which
+/// `yychat memory import` takes back. They are read as the client takes them.
+pub async fn export(
+    State(memory): Remembering,
+    who: Who,
+    headers: HeaderMap,
+    narrow: Narrow,
+) -> Result<Response, ApiError> {
+    let selection = selection(&who, &headers, &narrow)?;
+    let memory = memory.ok_or_else(disabled)?;
+    let mut parts = memory.parts(Some((&who.tenant, &selection)));
+    // A store that refuses is told of before the answer has begun.
+    let first = next_lines(&memory, &mut parts).await?;
+    let rest = stream::try_unfold((memory, parts), async |(memory, mut parts)| {
+        let lines = next_lines(&memory, &mut parts).await?;
+        Ok::<_, ApiError>(lines.map(|lines| (lines, (memory, parts))))
+    });
+    let all = stream::iter(first.map(Ok)).chain(rest);
+    Ok((
+        [(header::CONTENT_TYPE, "application/jsonl")],
+        Body::from_stream(all),
+    )
+        .into_response())
+}
+
+async fn next_lines(memory: &Memory, parts: &mut Parts) -> Result<Option<Bytes>, ApiError> {
+    let records = memory.read(memory.next_part(parts)).await?;
+    Ok(records.map(|records| lines(&records).into()))
+}
+
 /// `POST /v1/memories/import`, lines of JSON as the export gives them: `{imported}`. Whatever tenant a
 /// line names, it becomes the caller's; a record that is there already is replaced.
 pub async fn import(memory: Remembering, who: Who, bytes: Bytes) -> Result<Json<Value>, ApiError> {
@@ -77,17 +110,25 @@ pub async fn import(memory: Remembering, who: Who, bytes: Bytes) -> Result<Json<
         }
         lines.push(b'\n');
     }
-    let now = jiff::Timestamp::now().as_millisecond();
-    let imported = memory.import(&mut &*lines, &who.tenant, now).await;
+    let how = Import {
+        tenant: &who.tenant,
+        from_line: 1,
+        now: jiff::Timestamp::now().as_millisecond(),
+        told: &mut |_| {},
+    };
+    let imported = memory.import(&mut &*lines, how).await;
     let imported = imported.map_err(|error| match error {
-        ImportError::Line { line, what } => bad(line, what),
+        ImportError::Line { line, what, stored } => bad(
+            line,
+            format!("{what} ({stored} records before it are stored)"),
+        ),
         error => ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
             format!("The import broke off: {error}. Try again."),
         )
         .code("memory_unavailable"),
     })?;
-    Ok(Json(json!({ "imported": imported })))
+    Ok(Json(json!({ "imported": imported.records })))
 }
 
 fn bad(line: usize, what: impl std::fmt::Display) -> ApiError {

@@ -7,8 +7,9 @@ use std::task::{Context, Waker};
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
+use super::erasure::Erased;
 use super::find::LARGE;
-use super::store::{Backlog, Change, Changed, Elsewhere, Loaded, Pending, Position};
+use super::store::{Applied, Backlog, Change, Elsewhere, Loaded, Pending, Position};
 use super::store_tests::scope;
 use super::tests::{NOW, config, query};
 use super::*;
@@ -72,13 +73,13 @@ impl MemoryStore for Large {
             more: true,
         })
     }
-    async fn apply(&self, _: Vec<Change>) -> Result<Vec<Changed>, StoreError> {
+    async fn apply(&self, _: Vec<Change>) -> Result<Applied, StoreError> {
         std::future::pending().await
     }
     async fn get(&self, _: &str, _: Uuid) -> Result<Option<Record>, StoreError> {
         std::future::pending().await
     }
-    async fn delete(&self, _: &str, _: &Selection) -> Result<(u64, Vec<Changed>), StoreError> {
+    async fn erase(&self, _: &str, _: &Selection) -> Result<Erased, StoreError> {
         std::future::pending().await
     }
     async fn scan(
@@ -91,11 +92,7 @@ impl MemoryStore for Large {
     async fn claim(&self, _: i64, _: i64) -> Result<Option<Pending>, StoreError> {
         std::future::pending().await
     }
-    async fn finish(
-        &self,
-        _: &Pending,
-        _: Vec<Change>,
-    ) -> Result<Option<Vec<Changed>>, StoreError> {
+    async fn finish(&self, _: &Pending, _: Vec<Change>) -> Result<Option<Applied>, StoreError> {
         std::future::pending().await
     }
     async fn postpone(&self, _: &Pending, _: i64) -> Result<(), StoreError> {
@@ -105,6 +102,9 @@ impl MemoryStore for Large {
         std::future::pending().await
     }
     async fn count(&self) -> Result<u64, StoreError> {
+        std::future::pending().await
+    }
+    async fn scrub(&self) -> Result<(), StoreError> {
         std::future::pending().await
     }
     async fn audit(&self) -> Result<Audit, StoreError> {

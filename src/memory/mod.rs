@@ -112,7 +112,6 @@ use stats::Counters;
 use tries::Tries;
 use writer::{Job, Writer};
 
-
 /// Memory, as the rest of the program sees it. It has runtimes of its own, so that neither a
 /// store that hangs, nor an embedder, nor the end of another runtime harms it.
 pub struct Memory {

@@ -228,7 +228,7 @@ impl Rules {
 
     /// The first rule that a message of the user's holds by its words alone, whatever came with it.
     pub fn of_words(&self, text: &str) -> Option<&Rule> {
-        let words = squeezed(text, usize::MAX);
+        let words = squeezed(text);
         let mut rules = self.rules.iter();
         rules.find(|rule| rule.is_held_by(&words))
     }

@@ -112,8 +112,12 @@ fn is_marked(text: &str) -> bool {
 
 /// Whether a text ends with a line of that name alone, whatever stands around the name to set it off.
 fn begins_line(text: &str, name: &str) -> bool {
-    let decoration =
-        |c: char| matches!(c, ' ' | '\t' | '*' | '#' | '-' | '[' | '<' | '>' | '_' | '|');
+    let decoration = |c: char| {
+        matches!(
+            c,
+            ' ' | '\t' | '*' | '#' | '-' | '[' | '<' | '>' | '_' | '|'
+        )
+    };
     lower_end(text, name).is_some_and(|before| {
         let before = before.trim_end_matches(decoration);
         before.is_empty() || before.ends_with(['\n', '"'])
@@ -129,7 +133,7 @@ fn lower_end<'a>(text: &'a str, end: &str) -> Option<&'a str> {
             .next_back()
             .is_some_and(|it| it.to_lowercase().eq([c]))
     };
-    end.chars().rev().all(is_it).then(|| before.as_str())
+    end.chars().rev().all(is_it).then_some(before.as_str())
 }
 
 /// Whether messages of both sides stand there as JSON.

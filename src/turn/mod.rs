@@ -115,12 +115,7 @@ pub async fn prepare(
         ..Injection::default()
     };
     if let Some(persona) = &persona {
-        apply(
-            &mut injection,
-            persona,
-            (&snapshot.config, &options.zone),
-            &request,
-        );
+        apply(&mut injection, persona, snapshot, (&request, &options.zone));
     }
     ledger.enter(Phase::Memory);
     let config = &snapshot.config.memory;
@@ -311,8 +306,8 @@ fn choose(snapshot: &Snapshot, id: Option<&str>) -> Result<Option<Arc<Persona>>,
 fn apply(
     injection: &mut Injection,
     persona: &Persona,
-    (config, zone): (&model::Config, &TimeZone),
-    request: &Request,
+    snapshot: &Snapshot,
+    (request, zone): (&Request, &TimeZone),
 ) {
     let assembled = persona.assemble(&AssembleContext {
         user_name: None,

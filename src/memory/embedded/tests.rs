@@ -198,7 +198,7 @@ async fn what_was_erased_is_on_the_disk_until_it_is_scrubbed_and_nothing_else_is
     );
 
     store.scrub().await.unwrap();
-    assert_eq!(store.set_aside(), [aside.clone()]);
+    assert_eq!(store.set_aside(), std::slice::from_ref(&aside));
     store.destroy(&aside).await.unwrap();
     assert!(!holds(folder.path(), SECRET.as_bytes()));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
