@@ -158,7 +158,7 @@ impl Memory {
             .await
     }
 
-    /// A tenant's users, each with the number of its records, in the order of their names: those after
+    /// A tenant's users, each with the number of its records, in the store's own order: those after
     /// `after`, `limit` at most.
     ///
     /// # Errors
