@@ -11,7 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 yychat=$(realpath "${1:-target/debug/yychat}")
 . "$here/support.sh"
 
-prefix=${PREFIX:-$work/venv}
+prefix=$(realpath -m "${PREFIX:-$work/venv}")
 if [ ! -e "$prefix/bin/schemathesis" ]; then
     python3 -m venv "$prefix"
     "$prefix/bin/pip" install --quiet schemathesis openapi-spec-validator
@@ -23,6 +23,8 @@ key=admin-key-of-the-test
 gateway "$work" env OPENAI_BASE_URL=http://127.0.0.1:9/v1 OPENAI_API_KEY=unused "YYCHAT_ADMIN_KEY=$key" "$yychat" \
     --set "tools.dir=$here/../../plugins" --set log.level=warn
 examples=${EXAMPLES:-100}
+# It keeps what it has seen in the folder that it is run in.
+cd "$work"
 try() {
     "$prefix/bin/schemathesis" --config-file "$here/openapi.toml" run "$work/openapi.json" --no-color \
         --max-examples "$examples" --continue-on-failure "$@"
