@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use super::moment;
@@ -25,7 +25,7 @@ pub struct Line {
     pub user_id: Option<String>,
     #[serde(default)]
     pub conversation_id: Option<String>,
-    #[serde(default = "user_role")]
+    #[serde(default = "user_role", deserialize_with = "role")]
     pub role: String,
     pub text: String,
     /// RFC 3339, and read as [`moment`] has it. Absent in an import: now.
@@ -45,17 +45,38 @@ pub struct Line {
     pub source: Option<Source>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub generation: u64,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub history: Vec<Revision>,
     /// The records that a fact was extracted from.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub derived_from: Vec<Uuid>,
 }
 
 fn user_role() -> String {
     "user".into()
+}
+
+fn role<'de, D: Deserializer<'de>>(reader: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(reader)?.unwrap_or_else(user_role))
+}
+
+/// Programs that write every column write `null` where there is nothing.
+fn or_default<'de, D, T>(reader: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(reader)?.unwrap_or_default())
 }
 
 impl From<&Record> for Line {

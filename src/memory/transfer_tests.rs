@@ -45,7 +45,9 @@ async fn lines_are_read_as_programs_write_them() {
         \t{\"user_id\":\"ann\",\"text\":\"three\",\"created_at\":1777964402000,\"updated_at\":null}\n\
         {\"user_id\":\"ann\",\"text\":\"four\",\"created_at\":\"2026-05-05 09:00:03+02:00\"}\n\
         \n  \n\
-        {\"user_id\":\"ann\",\"text\":\"five\"}";
+        {\"user_id\":\"ann\",\"text\":\"five\",\"id\":null,\"tenant\":null,\"conversation_id\":null,\
+         \"role\":null,\"created_at\":null,\"source\":null,\"request_id\":null,\"generation\":null,\
+         \"history\":null,\"derived_from\":null}";
     assert_eq!(import(&memory, lines.as_bytes(), 1).await.unwrap(), 5);
     let at = |second: i64| (1_777_964_400 + second) * 1000;
     let said = [
