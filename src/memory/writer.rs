@@ -240,7 +240,10 @@ impl Writer {
             Job::Flush(done) => {
                 self.commit(std::mem::take(plan)).await;
                 self.retry().await;
+                // Whoever waits for it finds that nothing waits any more.
+                drop(place);
                 let _ = done.send(self.held.is_empty());
+                return;
             }
             Job::HandOver(reply) => {
                 self.commit(std::mem::take(plan)).await;

@@ -1,6 +1,6 @@
 //! What is read of the tables, each in one read transaction.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableError};
@@ -176,25 +176,24 @@ pub fn users(
     tenant: &str,
     (after, limit): (Option<&str>, usize),
 ) -> Result<Vec<(String, u64)>, redb::Error> {
-    let (mut start, end) = within(&tenant_key(tenant));
-    if let Some(after) = Scope::of(tenant, after, None) {
-        start = Bound::Excluded(after.key());
-    }
     let transaction = database.begin_read()?;
-    let mut users = Vec::new();
-    for entry in open(&transaction, SCOPES)?.range::<&[u8]>(as_range(&(start, end)))? {
+    let of_tenant = within(&tenant_key(tenant));
+    // Keys stand in the order of the names' lengths, pages in that of the names.
+    let mut users = BTreeMap::new();
+    for entry in open(&transaction, SCOPES)?.range::<&[u8]>(as_range(&of_tenant))? {
         let (key, value) = entry?;
         let scope = Scope::parse(key.value());
         let head = Head::decode(key.value(), value.value());
         let user = scope.as_ref().and_then(Scope::user);
+        let user = user.filter(|user| after.is_none_or(|after| &***user > after));
         if let (Some(user), Some(head @ Head { records: 1.., .. })) = (user, head) {
-            users.push((user.to_string(), head.records));
+            users.insert(user.to_string(), head.records);
         }
-        if users.len() == limit {
-            break;
+        if users.len() > limit {
+            users.pop_last();
         }
     }
-    Ok(users)
+    Ok(users.into_iter().collect())
 }
 
 fn total(
