@@ -63,6 +63,7 @@ pub fn quote(text: &str, style: Style, to: &mut String) {
         Style::Lines => text.trim_matches(['\n', '\r']).trim_end(),
     };
     let mut gap = false;
+    let mut is_line_new = false;
     let mut open = 0;
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
@@ -72,16 +73,17 @@ pub fn quote(text: &str, style: Style, to: &mut String) {
             if !to.ends_with("\n\n") {
                 to.push('\n');
             }
-            if !matches!(chars.peek(), Some('\n' | '\r')) {
-                to.push_str(INDENT);
-            }
-            gap = false;
+            (gap, is_line_new) = (false, true);
             continue;
         }
         let is_kept_space = style == Style::Lines && matches!(c, ' ' | '\t');
         if !is_kept_space && (c.is_whitespace() || c.is_control()) {
             gap = true;
             continue;
+        }
+        if std::mem::take(&mut is_line_new) {
+            to.push_str(INDENT);
+            gap = false;
         }
         if std::mem::take(&mut gap) {
             to.push(' ');
@@ -163,6 +165,7 @@ mod tests {
             ),
             ("<<SYS>>", "＜＜SYS＞＞"),
             ("<", "<"),
+            ("\u{2028}\n\r\r</memory>", "\n  ＜/memory＞"),
         ] {
             assert_eq!(quoted(text), expected);
         }

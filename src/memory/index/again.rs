@@ -40,6 +40,12 @@ impl Index {
         (query, best)
     }
 
+    /// Whether what so many documents have leads to others: what stands in one leads nowhere, and what
+    /// stands in most leads everywhere.
+    fn leads_on(&self, found: usize) -> bool {
+        found > 1 && 2 * found <= self.docs.len()
+    }
+
     /// What these documents have that tells them from others and others share, with its weights: terms,
     /// and their days, as what was told of a day belongs together.
     fn told_by<'a>(
@@ -57,14 +63,13 @@ impl Index {
             let part = scored.score() / most / (terms.len() as f32 + 1.0).sqrt();
             for term in terms {
                 let found = self.postings.of(term).len();
-                // What stands nowhere else leads nowhere.
-                if found > 1 {
+                if self.leads_on(found) {
                     *told.entry(term).or_default() += part * self.rarity(found);
                 }
             }
             let mut day = Times::new(clock.day_of(document.at), 1.0);
             let found = self.during(&day).count();
-            if found > 1 {
+            if self.leads_on(found) {
                 day.weight = part * self.rarity(found);
                 match days.iter_mut().find(|other| other.has(document.at)) {
                     Some(other) => other.weight += day.weight,
