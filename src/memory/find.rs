@@ -87,7 +87,8 @@ impl Memory {
         let answer = |ranking: &Ranking| entry.read().answer(ranking, query.limit, &unwanted);
         let rank = || self.ranked(&entry, query, vector.clone());
         let Some(rankings) = self.rankings.as_ref().filter(|_| is_whole) else {
-            return Ok((answer(&*rank().await?), false));
+            let ranking = rank().await?;
+            return Ok((answer(&ranking), false));
         };
         let key = CacheKey::new(scope, question, &query.clock);
         let found = rankings

@@ -9,7 +9,7 @@ use super::similar::{Likeness, Shingles, fingerprint};
 
 /// Candidates that a cached ranking keeps beyond the limit, so that records saved since can be
 /// weighed against more than the last winners.
-pub const SPARE: usize = 16;
+pub const SPARE: usize = 24;
 
 /// A ranking as the cache keeps it.
 #[derive(Debug)]
