@@ -125,8 +125,8 @@ impl Scopes {
     /// An index of what was said last in a scope, so many records at most.
     pub async fn lately(&self, scope: &Scope, records: usize) -> Result<Arc<Entry>, StoreError> {
         let selection = Selection::Scope(scope.clone());
-        let listed = self.store.list(scope.tenant(), &selection, None, records);
-        let mut records = listed.await?.records;
+        let part = self.store.part(scope.tenant(), &selection, None, records);
+        let (mut records, _) = part.await?;
         records.sort_by_key(|record| (record.created_at, record.id));
         let loaded = Loaded {
             version: 0,
