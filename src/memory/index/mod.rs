@@ -12,6 +12,7 @@ mod meaning;
 mod moments;
 mod near;
 mod oneself;
+mod phrases;
 mod postings;
 mod relative;
 mod script;

@@ -2,8 +2,7 @@
 
 use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
-
+use super::phrases::Phrases;
 use super::terms::Term;
 
 /// Stands for all that a speaker says of himself. No text has it: a term of a text is a hash, and
@@ -193,40 +192,26 @@ const TELLS_SOME: &[&str] = &[
 /// Times that a text that tells most counts as telling.
 const MOST: usize = 3;
 
-static TELLING: LazyLock<Option<AhoCorasick>> =
-    LazyLock::new(|| AhoCorasick::new(TELLS.iter().chain(TELLS_SOME)).ok());
+static QUESTIONS: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(ASKED.iter().copied(), false));
+static TELLING: LazyLock<Phrases> =
+    LazyLock::new(|| Phrases::new(TELLS.iter().chain(TELLS_SOME).copied(), true));
 
 /// Whether a question, folded, is for who somebody is.
 pub fn is_asked(folded: &str) -> bool {
-    ASKED.iter().any(|asked| {
-        let mut found = folded.match_indices(asked);
-        found.any(|(at, _)| {
-            let is_word = |c: char| c.is_alphanumeric() && c < '\u{e00}';
-            let after = folded[at + asked.len()..].chars().next();
-            let before = folded[..at].chars().next_back();
-            !asked.starts_with(is_word)
-                || !before.is_some_and(is_word) && !after.is_some_and(is_word)
-        })
-    })
+    QUESTIONS.whole(folded).next().is_some()
 }
 
 /// How much a folded text tells of who says it; questions tell nothing.
 pub fn told(folded: &str) -> usize {
-    let Some(telling) = &*TELLING else { return 0 };
     let mut most = 0;
-    for found in telling.find_overlapping_iter(folded) {
-        let is_word = |c: char| c.is_alphanumeric() && c < '\u{e00}';
-        let begins = folded[found.start()..].starts_with(is_word);
-        if begins && folded[..found.start()].ends_with(is_word) {
-            continue;
-        }
-        let behind = &folded[found.end()..];
+    for (number, at) in TELLING.within(folded) {
+        let behind = &folded[at.end..];
         let end = behind.find(['.', '?', '!', '。', '？', '！', '\n', ';']);
         let asks = end.is_some_and(|end| behind[end..].starts_with(['?', '？']));
         if asks {
             continue;
         }
-        if found.pattern().as_usize() < TELLS.len() {
+        if number < TELLS.len() {
             return MOST;
         }
         most = 1;

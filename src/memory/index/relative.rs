@@ -1,6 +1,9 @@
 //! “yesterday”, “last week”, “three days ago”, “上周”: times that are named by today's.
 
+use std::sync::LazyLock;
+
 use super::moments::Named;
+use super::phrases::Phrases;
 
 /// What names a time, folded, and the time.
 const PHRASES: &[(Named, &[&str])] = &[
@@ -182,7 +185,7 @@ const PHRASES: &[(Named, &[&str])] = &[
     ),
 ];
 
-const WEEKDAYS: [[&str; 3]; 7] = [
+static WEEKDAYS: [[&str; 3]; 7] = [
     ["monday", "周一", "星期一"],
     ["tuesday", "周二", "星期二"],
     ["wednesday", "周三", "星期三"],
@@ -221,6 +224,18 @@ const UNITS: [(&str, Ago); 9] = [
     ("个月前", Named::MonthsAgo),
 ];
 
+/// Each phrase, with its time.
+fn times() -> impl Iterator<Item = (&'static str, Named)> {
+    let times = PHRASES.iter();
+    let times = times.flat_map(|(time, phrases)| phrases.iter().map(|phrase| (*phrase, *time)));
+    let days = (0..).zip(&WEEKDAYS);
+    let days = days.flat_map(|(day, names)| names.iter().map(move |it| (*it, Named::Weekday(day))));
+    times.chain(days)
+}
+
+static FOUND: LazyLock<Phrases> =
+    LazyLock::new(|| Phrases::new(times().map(|(phrase, _)| phrase), false));
+
 /// The times that a folded text names.
 pub fn named_in(folded: &str) -> Vec<Named> {
     let mut named = Vec::new();
@@ -229,15 +244,12 @@ pub fn named_in(folded: &str) -> Vec<Named> {
             named.push(new);
         }
     };
-    for (time, phrases) in PHRASES {
-        if phrases.iter().any(|phrase| stands_in(folded, phrase)) {
-            add(*time);
-        }
+    for number in FOUND.whole(folded) {
+        let time = times().nth(number);
+        time.into_iter().for_each(|(_, time)| add(time));
     }
-    for (number, names) in (0..).zip(WEEKDAYS) {
-        if names.iter().any(|name| stands_in(folded, name)) {
-            add(Named::Weekday(number));
-        }
+    if !folded.contains(['前', 'g']) {
+        return named;
     }
     for (unit, time) in UNITS {
         for (at, _) in folded.match_indices(unit) {
@@ -247,18 +259,6 @@ pub fn named_in(folded: &str) -> Vec<Named> {
         }
     }
     named
-}
-
-/// Whether a phrase stands in a text by itself, in scripts that part words.
-fn stands_in(text: &str, phrase: &str) -> bool {
-    let is_parted = |c: char| c.is_alphanumeric() && c < '\u{e00}';
-    let mut found = text.match_indices(phrase);
-    found.any(|(at, _)| {
-        let before = text[..at].chars().next_back();
-        let after = text[at + phrase.len()..].chars().next();
-        !phrase.starts_with(is_parted)
-            || !before.is_some_and(is_parted) && !after.is_some_and(is_parted)
-    })
 }
 
 fn number_at_end(text: &str) -> Option<i32> {
