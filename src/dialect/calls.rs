@@ -21,7 +21,8 @@ pub struct Round {
     pub calls: Vec<Call>,
     /// Ids of the calls that are for the client, which then has to answer them first.
     pub client_calls: Vec<String>,
-    /// For each of the gateway's, how many of the client's stand before it.
+    /// For each of the gateway's, where it stands: how many of the client's are before it; in Responses, how
+    /// many items that the client sees are behind it, since thoughts stand with the call that follows.
     pub places: Vec<usize>,
     /// What the next leg repeats of this one: items of the dialect's own, as the upstream said them.
     /// Where the client has calls too it repeats the rest itself, and these are what goes among it:

@@ -18,8 +18,8 @@ pub fn call_ids(request: &Request, at: usize) -> Vec<String> {
     calls.map(|call| call.call_id).collect()
 }
 
-/// What goes where so that a turn is whole again: the gateway's calls, with what they gave, behind the
-/// item of the client's that they stood behind. What the client tells itself is not told again.
+/// What goes where so that a turn is whole again: the gateway's calls, with what they gave, before the
+/// item of the client's that they stood before. What the client tells itself is not told again.
 pub fn places(request: &Request, items: &[Item], restored: &Restored) -> Vec<(usize, Bytes)> {
     let turn = turn(request, items, restored.at);
     let Some(first) = turn.first() else {
@@ -37,7 +37,6 @@ pub fn places(request: &Request, items: &[Item], restored: &Restored) -> Vec<(us
             None => places.push(at.put(item)),
         }
     }
-    let calls: Vec<_> = turn.iter().filter(|item| item.awaits_answer()).collect();
     let results: Vec<_> = round::results(&restored.round, &restored.results).collect();
     for ((call, &place), result) in restored
         .round
@@ -46,13 +45,10 @@ pub fn places(request: &Request, items: &[Item], restored: &Restored) -> Vec<(us
         .zip(&restored.round.places)
         .zip(&results)
     {
-        let at = match (
-            place.checked_sub(1).and_then(|before| calls.get(before)),
-            calls.first(),
-        ) {
-            (Some(before), _) => Place::Behind(before.span.end),
-            (None, Some(first)) => Place::Before(first.span.start),
-            (None, None) => Place::Behind(turn[turn.len() - 1].span.end),
+        // A client may leave out what was thought before, so that it is counted from the end.
+        let at = match turn.get(turn.len().saturating_sub(place)) {
+            Some(next) => Place::Before(next.span.start),
+            None => Place::Behind(turn[turn.len() - 1].span.end),
         };
         places.push(at.put(call));
         places.push(at.put(result));

@@ -49,17 +49,16 @@ pub fn round<'a>(
         client_calls: clients.map(|call| call.call_id).collect(),
         ..Round::default()
     };
-    let (mut said, mut ours, mut before) = (Vec::new(), Vec::new(), 0);
+    let is_client = |item: &&Bytes| !is_ours(item, owners);
+    let (mut said, mut ours) = (Vec::new(), Vec::new());
+    let mut behind = items.clone().filter(is_client).count();
     for item in items {
-        let Some(found) = known(item).filter(Known::awaits_answer) else {
+        let is_ours = |found: &Known| found.awaits_answer() && found.is_ours(owners);
+        let Some(found) = known(item).filter(is_ours) else {
+            behind -= 1;
             said.push(item.clone());
             continue;
         };
-        if !found.is_ours(owners) {
-            before += 1;
-            said.push(item.clone());
-            continue;
-        }
         let arguments = object(&found.arguments);
         let own = match found.call_id.as_str() {
             "" => found.id.as_str(),
@@ -67,7 +66,7 @@ pub fn round<'a>(
         };
         let id = seed.unless(own, round.ids());
         let item = mended(item, &id, arguments.as_deref().unwrap_or("{}"));
-        round.places.push(before);
+        round.places.push(behind);
         round.calls.push(Call {
             id,
             name: found.name,

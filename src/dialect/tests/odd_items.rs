@@ -298,7 +298,7 @@ fn ids_and_arguments_that_would_be_refused_are_mended() {
         let round = self::round(case, leg);
         assert_eq!(
             (&round.client_calls[..], &round.places[..]),
-            (&["theirs".to_owned()][..], &[0, 1][..]),
+            (&["theirs".to_owned()][..], &[1, 0][..]),
             "{case}"
         );
         assert!(round.calls.iter().all(|call| call.id != "theirs"), "{case}");

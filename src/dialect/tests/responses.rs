@@ -382,7 +382,7 @@ fn a_turn_with_calls_of_both_sides_ends_with_the_clients_and_is_made_whole_later
     let round = round(going_on);
     assert_eq!(
         (&round.client_calls[..], &round.places[..]),
-        (&["theirs".to_owned()][..], &[0][..])
+        (&["theirs".to_owned()][..], &[1][..])
     );
     for event in editor.finish() {
         seen += std::str::from_utf8(&event).expect("UTF-8");
