@@ -10,7 +10,7 @@ use http::StatusCode;
 use pingora::http::RequestHeader;
 use pingora::protocols::Stream;
 use pingora_timeout::timeout;
-use tokio::io::{copy, sink};
+use tokio::io::{AsyncWriteExt, copy, sink};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::WebSocketStream;
@@ -164,8 +164,12 @@ impl Talk<'_> {
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
             Some(Ok(Message::Close(_))) => {
-                // It is answered by reading on.
-                let _ = timeout(CLOSE, state.socket.next()).await;
+                // It is answered by reading on, and that is written but not flushed.
+                let answering = async {
+                    let _ = state.socket.next().await;
+                    state.socket.get_mut().flush().await
+                };
+                let _ = timeout(CLOSE, answering).await;
                 Err(None)
             }
             Some(Err(Error::Capacity(CapacityError::MessageTooLong { max_size, .. }))) => {
