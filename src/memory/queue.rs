@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
@@ -17,21 +18,44 @@ pub const BYTES: usize = 64 << 20;
 /// some seconds and go on.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long turns are gathered: many share a sync then, and of all that come meanwhile only the first
+/// wakes the writer. Nobody waits for them.
+const GATHER: Duration = Duration::from_millis(20);
+
 /// What a job takes beside its texts.
 const OVERHEAD: usize = 1024;
 
 /// The way to the writer.
 #[derive(Clone)]
 pub struct Jobs {
-    sender: mpsc::UnboundedSender<Waiting>,
+    sender: mpsc::UnboundedSender<Signal>,
+    tray: Tray,
     room: Arc<Room>,
 }
 
 /// The same, of somebody who does not keep the writer from ending.
 #[derive(Clone)]
 pub struct WeakJobs {
-    sender: mpsc::WeakUnboundedSender<Waiting>,
+    sender: mpsc::WeakUnboundedSender<Signal>,
+    tray: Tray,
     room: Arc<Room>,
+}
+
+/// Turns that have come since the writer took the last ones.
+type Tray = Arc<Mutex<Vec<Waiting>>>;
+
+enum Signal {
+    /// There are turns on the tray.
+    Turns,
+    Job(Waiting),
+}
+
+/// What comes out.
+pub struct Queue {
+    receiver: mpsc::UnboundedReceiver<Signal>,
+    tray: Tray,
+    /// Whether there are turns on the tray, as far as it was told.
+    has_turns: bool,
 }
 
 /// The writer is gone.
@@ -112,8 +136,14 @@ impl Room {
 }
 
 /// A queue, and what comes out of it.
-pub fn queue() -> (Jobs, mpsc::UnboundedReceiver<Waiting>) {
+pub fn queue() -> (Jobs, Queue) {
     let (sender, receiver) = mpsc::unbounded_channel();
+    let tray = Tray::default();
+    let queue = Queue {
+        receiver,
+        tray: tray.clone(),
+        has_turns: false,
+    };
     let room = Room {
         free: Arc::new(Semaphore::new(BYTES)),
         waiting: AtomicUsize::new(0),
@@ -121,7 +151,52 @@ pub fn queue() -> (Jobs, mpsc::UnboundedReceiver<Waiting>) {
         stuck: AtomicBool::new(false),
     };
     let room = room.into();
-    (Jobs { sender, room }, receiver)
+    (Jobs { sender, tray, room }, queue)
+}
+
+impl Queue {
+    /// Waits for jobs and appends them, in the order in which they came and not many more than `most`;
+    /// none once nobody can send any. Nothing is lost where the wait is given up.
+    pub async fn recv_many(&mut self, batch: &mut Vec<Waiting>, most: usize) -> usize {
+        while batch.is_empty() {
+            let signal = match self.has_turns {
+                false => self.receiver.recv().await,
+                // Whoever waits for another job does not wait for these.
+                true => match timeout(GATHER, self.receiver.recv()).await {
+                    Ok(signal) => signal,
+                    Err(_) => {
+                        self.take(batch, most);
+                        continue;
+                    }
+                },
+            };
+            let Some(signal) = signal else {
+                self.take(batch, most);
+                break;
+            };
+            self.sort(signal, batch);
+            while batch.len() < most
+                && let Ok(signal) = self.receiver.try_recv()
+            {
+                self.sort(signal, batch);
+            }
+        }
+        batch.len()
+    }
+
+    fn sort(&mut self, signal: Signal, batch: &mut Vec<Waiting>) {
+        match signal {
+            Signal::Turns => self.has_turns = true,
+            Signal::Job(job) => batch.push(job),
+        }
+    }
+
+    fn take(&mut self, batch: &mut Vec<Waiting>, most: usize) {
+        let mut tray = self.tray.lock();
+        let count = tray.len().min(most);
+        batch.extend(tray.drain(..count));
+        self.has_turns = !tray.is_empty();
+    }
 }
 
 impl Jobs {
@@ -138,6 +213,7 @@ impl Jobs {
     pub fn downgrade(&self) -> WeakJobs {
         WeakJobs {
             sender: self.sender.downgrade(),
+            tray: self.tray.clone(),
             room: self.room.clone(),
         }
     }
@@ -146,21 +222,33 @@ impl Jobs {
     pub async fn send(&self, job: Job) -> Result<(), Gone> {
         let permit = self.room.free.clone().acquire_many_owned(weight(&job));
         let place = self.room.place(permit.await.map_err(|_| Gone)?);
-        self.sender.send(Waiting { job, place }).map_err(|_| Gone)
+        let mut tray = self.tray.lock();
+        // What came before is done before.
+        for job in tray.drain(..).chain([Waiting { job, place }]) {
+            self.sender.send(Signal::Job(job)).map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a turn on the tray; whether anybody takes it from there.
+    fn put(&self, turn: Waiting) -> bool {
+        let mut tray = self.tray.lock();
+        tray.push(turn);
+        tray.len() > 1 || self.sender.send(Signal::Turns).is_ok()
     }
 
     /// Queues a turn if there is room for it at present; whether there was.
     pub fn try_send(&self, turn: Turn) -> bool {
         let job = Job::Turn(Box::new(turn));
         let place = self.room.at_once(weight(&job));
-        place.is_some_and(|place| self.sender.send(Waiting { job, place }).is_ok())
+        place.is_some_and(|place| self.put(Waiting { job, place }))
     }
 
     /// The same, and waits for room while the writer gets on.
     pub async fn send_in_time(&self, turn: Turn) -> bool {
         let job = Job::Turn(Box::new(turn));
         let place = self.room.in_time(weight(&job)).await;
-        place.is_some_and(|place| self.sender.send(Waiting { job, place }).is_ok())
+        place.is_some_and(|place| self.put(Waiting { job, place }))
     }
 }
 
@@ -168,6 +256,7 @@ impl WeakJobs {
     pub fn upgrade(&self) -> Option<Jobs> {
         Some(Jobs {
             sender: self.sender.upgrade()?,
+            tray: self.tray.clone(),
             room: self.room.clone(),
         })
     }

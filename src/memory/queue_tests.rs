@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use tokio::sync::{Semaphore, broadcast};
 use uuid::Uuid;
 
@@ -12,6 +13,7 @@ use super::erasure::Erased;
 use super::store::{Applied, Backlog, Change, Elsewhere, Loaded, Pending, Position};
 use super::store_tests::scope;
 use super::tests::{Refusing, config, texts, turn};
+use super::writer::Job;
 use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -179,4 +181,27 @@ async fn a_turn_that_the_store_fails_at_is_given_up_alone() {
     let stats = memory.stats();
     assert_eq!((stats.saved, stats.save_failed, stats.held), (19, 1, 0));
     assert_eq!(texts(&memory, &scope("ann")).await.len(), 19);
+}
+
+#[tokio::test]
+async fn jobs_come_out_in_the_order_in_which_they_went_in() {
+    let (jobs, mut queue) = queue::queue();
+    let say = |n: u32| assert!(jobs.try_send(turn(&scope("ann"), "c", &n.to_string(), "")));
+    let mut batch = Vec::new();
+    say(0);
+    // Turns are gathered for a while, and a wait that is given up loses none.
+    assert!(queue.recv_many(&mut batch, 2).now_or_never().is_none());
+    say(1);
+    let (flush, _done) = oneshot::channel();
+    assert!(jobs.send(Job::Flush(flush)).await.is_ok());
+    (2..7).for_each(say);
+    drop(jobs);
+    let mut came = Vec::new();
+    while queue.recv_many(&mut batch, 2).await > 0 {
+        came.extend(batch.drain(..).map(|waiting| match waiting.job {
+            Job::Turn(turn) => turn.user_text,
+            _ => "flush".into(),
+        }));
+    }
+    assert_eq!(came, ["0", "1", "flush", "2", "3", "4", "5", "6"]);
 }

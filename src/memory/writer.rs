@@ -16,7 +16,7 @@ use super::extraction::Feed;
 use super::extraction::learnt::Learnt;
 use super::kept::Turn;
 use super::plan::{Held, Plan, Reply};
-use super::queue::{BYTES, Place, Waiting};
+use super::queue::{BYTES, Place, Queue, Waiting};
 use super::record::{Reason, Record};
 use super::scope::Scope;
 use super::stats::{Counters, Extracted, Fact};
@@ -101,7 +101,7 @@ impl Writer {
     }
 
     /// Works until every sender of `jobs` is gone.
-    pub async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Waiting>) {
+    pub async fn run(mut self, mut jobs: Queue) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let due = async {
