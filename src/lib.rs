@@ -22,12 +22,12 @@
 //! [`config`] is what operators write, read with all other files of a generation through
 //! [`reading`], [`server`] what wires it all together and passes it on to
 //! the next process, [`error`] what people are told when something is wrong, [`outbound`] the
-//! client of what the gateway asks for itself, [`shipped`] the files that are in the program, [`demo`] all of it at work without a model.
+//! client of what the gateway asks for itself, [`shared`] what the gateways of a fleet tell each other
+//! ([`quota`] counts there), [`shipped`] the files that are in the program, [`demo`] all of it at work without a model.
 //!
-//! Modules use downward only: `demo → server → {proxy, admin} → api → turn → snapshot →
-//! {personality, tools, memory} → dialect → {wire, config} → reading → {telemetry, error, outbound, shipped}`;
+//! Modules use downward only: `demo → server → {proxy, admin} → api → turn → quota → snapshot →
+//! {personality, tools, memory} → shared → dialect → {wire, config} → reading → {telemetry, error, outbound, shipped}`;
 //! `tests/tidy.rs` holds them to it.
-//! {personality, purpose, tools, memory} → dialect → {wire, config} → {telemetry, error, outbound, shipped}`; `tests/tidy.rs` holds them to it.
 
 #![forbid(unsafe_code)]
 
@@ -51,6 +51,8 @@ pub mod memory;
 pub mod personality;
 pub mod purpose;
 pub mod tools;
+
+pub mod shared;
 
 pub mod dialect;
 

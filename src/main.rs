@@ -168,7 +168,8 @@ fn check(sources: Sources) -> Result<(), Faults> {
         // A model that cannot be loaded would keep the gateway from starting.
         embedding::open(&snapshot.config.memory)?;
     }
-    for warning in warnings.into_iter().chain(shadowed) {
+    let unreached = server::look_at_shared(&snapshot.config)?;
+    for warning in warnings.into_iter().chain(shadowed).chain(unreached) {
         println!("warning: {warning}");
     }
     let broken = snapshot.broken();

@@ -37,6 +37,8 @@ fn exported() -> Exported {
     let mut ledger = Ledger::new(Instant::now());
     Phase::ALL.into_iter().for_each(|phase| ledger.enter(phase));
     metrics.upstream_error("primary", "connect");
+    metrics.upstream_answered("primary", "200");
+    metrics.quota.used(["acme", "gpt-4o"], [1, 1, 1], 1);
     metrics.generation.reloaded("applied");
     metrics.reject("connections");
     metrics.memory_recall("hit", Some(true));

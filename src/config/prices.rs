@@ -129,6 +129,13 @@ impl Prices {
         Some(rounded(micro))
     }
 
+    /// Whether one names the model in full.
+    pub fn names(&self, model: &str) -> bool {
+        self.0
+            .iter()
+            .any(|price| price.model.glob().glob() == model)
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -38,6 +38,8 @@ pub struct Injection {
     /// The response that the request goes on from, as the upstream knows it, where the client was
     /// told another id.
     pub goes_on_from: Option<String>,
+    /// A stream is to tell what it costs, where the client does not ask for that.
+    pub usage: bool,
     /// What of the model's name is the gateway's and is taken out.
     pub model_suffix: Option<Span>,
 }
@@ -145,4 +147,6 @@ pub enum Source {
     Tools,
     /// A message of the tool loop.
     ToolTurn,
+    /// That a stream tells its usage, which a budget needs.
+    Usage,
 }

@@ -33,6 +33,7 @@ mod reader;
 mod request;
 mod responses;
 mod tools;
+mod unasked;
 mod usage;
 
 #[cfg(test)]
@@ -54,6 +55,8 @@ pub use injection::{
 pub use reader::{Reader, SseReader};
 pub use request::{MemoryUse, Options, Request, Withheld};
 pub use responses::socket;
+
+pub use unasked::Unasked;
 
 use request::Places;
 

@@ -179,6 +179,11 @@ impl Request {
         }
     }
 
+    /// Whether it is streamed, and its stream would not tell what it costs, though it could.
+    pub fn leaves_usage_out(&self) -> bool {
+        chat::Asking::of(self).is_some()
+    }
+
     /// The body as it came.
     pub fn body(&self) -> &Bytes {
         &self.body

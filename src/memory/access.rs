@@ -19,6 +19,11 @@ use crate::error::ApiError;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Memory {
+    /// Why the store cannot be used at present, as far as is known.
+    pub fn trouble(&self) -> Option<String> {
+        self.store.trouble()
+    }
+
     /// Adds a record and gives it back once it is on disk; the same text of the same role and
     /// conversation gives the record that is already there.
     ///

@@ -71,9 +71,7 @@ impl Memory {
             Some(embeddings) => {
                 let within =
                     (query.deadline - query.deadline / RESERVED).saturating_sub(start.elapsed());
-                embeddings
-                    .query(question.text(), question.context(), within)
-                    .await
+                embeddings.query(scope.tenant(), question, within).await
             }
             None => None,
         };

@@ -15,6 +15,7 @@
 mod access;
 mod background;
 mod beside;
+pub mod bill;
 pub mod block;
 mod cache;
 mod doctor;
@@ -29,6 +30,7 @@ mod import;
 mod index;
 mod kept;
 mod known;
+mod left;
 mod line;
 mod moment;
 mod plan;
@@ -71,7 +73,7 @@ mod transfer_tests;
 mod turn_tests;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use moka::future::Cache;
@@ -100,6 +102,7 @@ pub use tries::History;
 
 use crate::config::model;
 use crate::error::Fault;
+use crate::shared::Notes;
 use background::Background;
 use cache::Scopes;
 use embedding::{Embedder, Embeddings, Worker};
@@ -128,6 +131,10 @@ pub struct Memory {
     extraction: watch::Sender<Option<Extraction>>,
     /// Its clone works in the background.
     worker: extraction::Worker,
+    /// Whether other gateways have the same store.
+    is_shared: bool,
+    /// What they leave for each other.
+    notes: OnceLock<Notes>,
     /// The store's, and the embedder's.
     _runtimes: (Background, Option<Background>),
 }
@@ -236,6 +243,8 @@ impl Memory {
             embeddings,
             extraction,
             worker,
+            notes: OnceLock::new(),
+            is_shared: matches!(config.store, model::Store::Postgres { .. }),
             _runtimes: (runtime, embedding),
         })
     }
@@ -286,11 +295,6 @@ impl Memory {
     /// stays.
     pub fn extract_with(&self, extraction: Option<Extraction>) {
         self.extraction.send_replace(extraction);
-    }
-
-    /// Why the store cannot be used at present, as far as is known.
-    pub fn trouble(&self) -> Option<String> {
-        self.store.trouble()
     }
 
     /// The numbers as they stand; how many records there are, [`Memory::count`] asks the store.

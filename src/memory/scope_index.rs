@@ -259,6 +259,11 @@ impl ScopeIndex {
         like.any(|r| r.id == record.id && r.text == record.text)
     }
 
+    /// The record of that id, whose text has this fingerprint.
+    pub fn named(&self, id: Uuid, print: u64) -> Option<&Arc<Record>> {
+        self.like(print).find(|it| it.id == id)
+    }
+
     /// The records that say the same, by their fingerprint, the oldest first.
     fn like(&self, print: u64) -> impl DoubleEndedIterator<Item = &Arc<Record>> {
         let fingerprints = self.fingerprints.get_or_init(|| {

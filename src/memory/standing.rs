@@ -14,10 +14,12 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::Memory;
 use super::block::Block;
+use super::left::{Left, name};
 use super::record::Record;
 use super::scope::Scope;
 use super::store::Selection;
 use crate::dialect::{Request, Role};
+use crate::shared::Notes;
 
 /// How long a conversation may rest; upstreams keep their prompt caches about as long.
 const REST: Duration = Duration::from_secs(60 * 60);
@@ -104,10 +106,12 @@ impl Memory {
         let Some(entry) = entry else {
             return standing;
         };
+        let left = self.left(scope, places).await;
         let index = entry.read();
         let mut bytes = 0;
-        for (message, place) in places {
-            let Some(block) = self.standing.0.get(place) else {
+        for ((message, place), left) in places.iter().zip(left) {
+            let here = self.standing.0.get(place);
+            let Some(block) = here.or_else(|| left?.block(&index)) else {
                 continue;
             };
             let holds = |(record, print): (&Arc<Record>, u64)| index.holds(record, print);
@@ -115,6 +119,7 @@ impl Memory {
                 self.standing.0.invalidate(place);
                 continue;
             }
+            self.stand(place, &block);
             bytes += block.text.len();
             if bytes > at_most {
                 break;
@@ -124,15 +129,61 @@ impl Memory {
         standing
     }
 
+    /// Has blocks stand at the other gateways of a fleet too. Counts once.
+    pub fn share(&self, notes: Notes) {
+        // A second one would be the same.
+        let _ = self.notes.set(notes);
+    }
+
+    fn notes(&self) -> &Notes {
+        self.notes.get_or_init(Notes::default)
+    }
+
+    /// What other gateways left at the places where this one has nothing.
+    async fn left(&self, scope: &Scope, places: &[(usize, Place)]) -> Vec<Option<Left>> {
+        let notes = self.notes();
+        let mut left: Vec<Option<Left>> = places.iter().map(|_| None).collect();
+        if !notes.are_shared() {
+            return left;
+        }
+        let lacking = |at: &usize| self.standing.0.get(&places[*at].1).is_none();
+        let lacking: Vec<usize> = (0..places.len()).filter(lacking).collect();
+        let names = lacking.iter().map(|at| name(scope, places[*at].1.said));
+        let names: Vec<String> = names.collect();
+        let found = notes.find(scope.tenant(), &names).await;
+        for (at, note) in lacking.into_iter().zip(found) {
+            left[at] = note.and_then(|note| Left::read(&note));
+        }
+        left
+    }
+
+    /// Has a block stand here; whether it was not there yet.
+    fn stand(&self, place: &Place, block: &Arc<Block>) -> bool {
+        // Who asks the same again has it there already, and a look costs less than a write.
+        let there = self.standing.0.get(place);
+        let is_new = there.is_none_or(|there| !Arc::ptr_eq(&there, block));
+        if is_new {
+            self.standing.0.insert(place.clone(), block.clone());
+        }
+        is_new
+    }
+
     /// Has a block stand at this place in the requests that follow, or none.
-    pub fn keep_block(&self, place: &Place, block: Option<Arc<Block>>) {
+    pub async fn keep_block(&self, place: &Place, block: Option<Arc<Block>>) {
+        let (notes, name) = (self.notes(), || name(&place.scope, place.said));
         match block {
             Some(block) => {
-                // Who asks the same again has it there already, and a look costs less than a write.
-                let there = self.standing.0.get(place);
-                if there.is_none_or(|there| !Arc::ptr_eq(&there, &block)) {
-                    self.standing.0.insert(place.clone(), block);
+                if self.stand(place, &block)
+                    && notes.are_shared()
+                    && let Some(note) = Left::note(&block)
+                {
+                    let left = [(name(), note)];
+                    notes.keep(place.scope.tenant(), &left, REST).await;
                 }
+            }
+            None if notes.are_shared() && self.standing.0.contains_key(place) => {
+                self.standing.0.invalidate(place);
+                notes.forget(place.scope.tenant(), &name()).await;
             }
             None => self.standing.0.invalidate(place),
         }

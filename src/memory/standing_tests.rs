@@ -32,7 +32,7 @@ async fn asked(question: &str) -> (Memory, tempfile::TempDir, Record) {
     let recall = memory.recall(&scope("ann"), &query).await;
     let block = block::render(&recall.records, &"dog".into(), &block::tests::room(8192));
     let (_, place) = Place::all(&scope("ann"), &request(&[question])).remove(0);
-    memory.keep_block(&place, Some(block.into()));
+    memory.keep_block(&place, Some(block.into())).await;
     (memory, folder, record)
 }
 
@@ -68,7 +68,7 @@ async fn a_block_stands_before_its_own_message_of_its_own_conversation() {
     let with_room = |room| memory.standing(&ann, &places, room);
     assert_eq!(with_room(room).await.len(), 1);
     assert_eq!(with_room(room - 1).await.len(), 0);
-    memory.keep_block(&places[0].1, None);
+    memory.keep_block(&places[0].1, None).await;
     assert!(standing(&memory, "ann", &later).await.is_empty());
 }
 

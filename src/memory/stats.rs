@@ -1,7 +1,9 @@
 //! What memory counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use super::bill::Payer;
 use super::recall::Outcome;
 
 /// Numbers since the start, and as they stand.
@@ -152,8 +154,10 @@ impl Embedding {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Counters {
+    /// Who pays for what memory's own models cost, where anybody does.
+    pub payer: OnceLock<Arc<dyn Payer>>,
     recall: [AtomicU64; 4],
     cache: [AtomicU64; 2],
     overflow: AtomicU64,
@@ -173,6 +177,10 @@ fn add(counter: &AtomicU64, count: u64) {
 }
 
 impl Counters {
+    pub fn payer(&self) -> Option<&dyn Payer> {
+        self.payer.get().map(|payer| &**payer)
+    }
+
     pub fn recalled(&self, outcome: Outcome) {
         add(&self.recall[outcome as usize], 1);
     }

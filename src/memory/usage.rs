@@ -104,6 +104,11 @@ pub struct Row {
 }
 
 impl Memory {
+    /// Whether other gateways have the same store.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
     /// Adds to the ledger of usage.
     ///
     /// # Errors

@@ -73,6 +73,11 @@ pub struct Context {
     pub keeps_answer: bool,
     /// What the answer said of itself, as far as it could be read. Set by `relay`.
     pub answer: Option<Answer>,
+    /// What an answer that broke off had said of itself by then. Set by `relay` and `tool_loop`.
+    pub broken: Option<Answer>,
+    /// Whether the upstream tells the usage of a stream to the gateway alone. Set by `ask`; read by
+    /// `relay` and `tool_loop`.
+    pub hides_usage: bool,
     /// Tools that the gateway ran for it. Set by `tool_loop`.
     pub tool_calls: usize,
     /// Why the request failed, for the log. Set by `fail`.
@@ -178,6 +183,8 @@ impl Context {
             cache_hit: None,
             keeps_answer: false,
             answer: None,
+            broken: None,
+            hides_usage: false,
             tool_calls: 0,
             failure: None,
             learning: None,

@@ -52,6 +52,7 @@ use self::upstream::refusals::Refusals;
 pub use self::upstream::trust::system_has_authorities;
 use crate::memory::Memory;
 use crate::quota::Quota;
+use crate::shared::Notes;
 use crate::snapshot::{self, Snapshot};
 use crate::telemetry::Metrics;
 use crate::telemetry::traces::Tracer;
@@ -72,6 +73,8 @@ pub struct Shared {
     pub hidden_rounds: Arc<HiddenRounds>,
     /// What keys may still use, and what they used.
     pub quota: Arc<Quota>,
+    /// What gateways of a fleet leave for each other.
+    pub notes: Notes,
     /// The live requests, which are counted and which the drain waits for.
     pub live: TaskTracker,
 }
@@ -85,6 +88,8 @@ pub struct Gateway {
     bodies: Budget,
     health: Arc<Health>,
     refusals: Refusals,
+    /// Models that refuse to tell the usage of a stream.
+    untold: Refusals,
     origins: Origins,
     /// Idle connections of clients are let go.
     let_go: CancellationToken,
@@ -96,13 +101,14 @@ impl Gateway {
         let health = Arc::new(Health::new(shared.metrics.clone()));
         Self {
             bodies: Budget::new(shared.metrics.clone()),
+            origins: Origins::of_fleet(shared.notes.clone()),
             shared,
             local,
             health,
             refusals: Refusals::default(),
+            untold: Refusals::default(),
             dialer: Arc::new(Dialer::new(ConnectorOptions::from_server_conf(conf))),
             overload: Overload::default(),
-            origins: Origins::new(),
             let_go: CancellationToken::new(),
         }
     }

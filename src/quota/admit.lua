@@ -2,24 +2,29 @@
 -- KEYS: account (hash), leases (sorted set: id by its end), held (hash: id to "tokens:micro_usd")
 -- ARGV: id, tokens, micro_usd, lease in ms, rate's period in us (0: none), burst, then for each
 --       budget: unit ("tokens" or "usd"), period, amount
--- Gives {"ok", tokens left or -1} | {"rate", us to wait} | {"budget", which, used, held}
+-- Gives {"ok", tokens left or -1, born} | {"rate", us to wait} | {"budget", which, used, held}
 --       | {"new"}: the account has no counters yet, and is to be seeded first
 local account, leases, held = KEYS[1], KEYS[2], KEYS[3]
-if redis.call('EXISTS', account) == 0 then return {'new'} end
+local born = redis.call('HGET', account, 'born')
+if not born then return {'new'} end
 local time = redis.call('TIME')
 local seconds, micros = tonumber(time[1]), tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now = math.floor(micros / 1000)
 
+-- One of the two was evicted: what is left of the other is made whole.
+if redis.call('ZCARD', leases) ~= redis.call('HLEN', held) then
+  for _, id in ipairs(redis.call('HKEYS', held)) do
+    redis.call('ZADD', leases, 'NX', now + tonumber(ARGV[4]), id)
+  end
+  for _, id in ipairs(redis.call('ZRANGE', leases, 0, -1)) do
+    if redis.call('HEXISTS', held, id) == 0 then redis.call('ZREM', leases, id) end
+  end
+  count_held(account, held)
+end
+
 -- What a gateway died with comes back when its lease ends.
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now)) do
-  local cost = redis.call('HGET', held, id)
-  if cost then
-    local tokens, usd = cost:match('^(%d+):(%d+)$')
-    redis.call('HINCRBY', account, 'held:tokens', 0 - tonumber(tokens))
-    redis.call('HINCRBY', account, 'held:usd', 0 - tonumber(usd))
-    redis.call('HDEL', held, id)
-  end
-  redis.call('ZREM', leases, id)
+  give_back(account, leases, held, id)
 end
 
 local period_us, burst = tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -52,6 +57,8 @@ if #ARGV > 6 then
   redis.call('HINCRBY', account, 'held:usd', ARGV[3])
   redis.call('HSET', held, ARGV[1], ARGV[2] .. ':' .. ARGV[3])
   redis.call('ZADD', leases, now + tonumber(ARGV[4]), ARGV[1])
+  redis.call('EXPIRE', held, KEPT)
+  redis.call('EXPIRE', leases, KEPT)
 end
 redis.call('EXPIRE', account, KEPT)
-return {'ok', left}
+return {'ok', left, born}

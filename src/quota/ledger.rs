@@ -113,10 +113,16 @@ impl Ledger {
         Ok(rows(&all))
     }
 
-    /// What an account has used in the running window of each limit, as far as the ledger, which
-    /// counts by days, can tell: minutes and hours begin anew.
-    pub async fn spent(&self, account: &Account, limits: &[Limit]) -> Vec<Spent> {
-        let now = Timestamp::now();
+    /// Whether it has what other gateways note, too.
+    pub fn is_shared(&self) -> bool {
+        self.memory
+            .as_ref()
+            .is_some_and(|memory| memory.is_shared())
+    }
+
+    /// What an account has used in the window of each limit that `now` lies in, as far as the ledger,
+    /// which counts by days, can tell: minutes and hours begin anew.
+    pub async fn spent(&self, account: &Account, limits: &[Limit], now: Timestamp) -> Vec<Spent> {
         let today = Day::of(now);
         let rows = self.read(Some(&account.tenant), (today.first_of_month(), today));
         let rows = rows.await.unwrap_or_else(|error| {

@@ -13,16 +13,19 @@
 //! Valkey is away, decides by itself. Which of the two it was, nothing above can tell.
 
 mod account;
-mod breaker;
 pub mod budget;
 mod desk;
+mod fleet;
 mod ledger;
 mod means;
 mod process;
+mod purse;
 mod refusal;
 
 pub mod report;
 mod reservation;
+#[cfg(test)]
+mod store_tests;
 #[cfg(test)]
 mod tests;
 mod valkey;
@@ -33,6 +36,7 @@ pub use account::Account;
 pub use budget::{Cost, Limit, Unit};
 pub use desk::{Expected, Quota};
 pub use ledger::Ledger;
+pub use purse::Purse;
 pub use reservation::Reservation;
 
 use crate::config::model::{Period, Rate};

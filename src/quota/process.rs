@@ -66,6 +66,11 @@ impl Process {
         Decision::Admitted { tokens_left: left }
     }
 
+    /// Forgets all accounts.
+    pub fn forget(&self) {
+        self.accounts.lock().clear();
+    }
+
     /// Begins an account with what the ledger says was used, unless it is there.
     pub fn seed(&self, account: &Account, used: &[Spent], now: Timestamp) {
         let mut accounts = self.accounts.lock();

@@ -1,78 +1,23 @@
 //! The rules of accounts, each tried on this process's own and on a real server's.
 
 use std::num::NonZeroU32;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use secrecy::SecretString;
-use tempfile::TempDir;
 
 use super::process::Process;
-use super::valkey::Valkey;
+use super::valkey::{Seeding, Valkey};
 use super::{Account, Ask, Cost, Decision, LEASE, Limit, Settlement, Spent, Unit};
 use crate::config::model::{Period, Rate};
-
-/// A Redis of the test's own, on a socket in a folder of its own.
-pub struct Server {
-    folder: TempDir,
-    process: Child,
-}
-
-impl Server {
-    pub fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let server = ["redis-server", "valkey-server"]
-            .into_iter()
-            .find_map(|name| launch(name, &folder).ok());
-        let process = server.expect("redis-server is installed; scripts/setup --tests does that");
-        let server = Self { folder, process };
-        while std::os::unix::net::UnixStream::connect(server.socket()).is_err() {
-            std::thread::yield_now();
-        }
-        server
-    }
-
-    fn socket(&self) -> std::path::PathBuf {
-        self.folder.path().join("socket")
-    }
-
-    pub fn url(&self) -> SecretString {
-        format!("redis+unix://{}", self.socket().display()).into()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn launch(name: &str, folder: &TempDir) -> std::io::Result<Child> {
-    Command::new(name)
-        .args([
-            "--port",
-            "0",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--unixsocket",
-        ])
-        .arg(folder.path().join("socket"))
-        .arg("--dir")
-        .arg(folder.path())
-        .stdout(Stdio::null())
-        .spawn()
-}
+use crate::shared::Link;
+use crate::shared::testing::Server;
 
 /// Either implementation.
 enum Accounts {
     Process(Process),
     Valkey(
-        Box<Valkey>,
+        Valkey,
+        Link,
         #[expect(dead_code, reason = "ends with the test")] Server,
     ),
 }
@@ -80,31 +25,38 @@ enum Accounts {
 impl Accounts {
     fn both() -> [Self; 2] {
         let server = Server::start();
-        let valkey = Valkey::new(&server.url(), Duration::from_secs(30)).expect("a URL");
+        let link = Link::new(&server.url(), Duration::from_secs(30)).expect("a URL");
         [
             Self::Process(Process::default()),
-            Self::Valkey(Box::new(valkey), server),
+            Self::Valkey(Valkey::default(), link, server),
         ]
     }
 
     async fn admit(&self, ask: &Ask<'_>) -> Decision {
         match self {
             Self::Process(process) => process.admit(ask, Timestamp::now()),
-            Self::Valkey(valkey, _) => valkey.admit(ask).await.expect("an answer"),
+            Self::Valkey(valkey, link, _) => valkey.admit(link, ask).await.expect("an answer").0,
         }
     }
 
     async fn settle(&self, ask: &Settlement<'_>) {
         match self {
             Self::Process(process) => process.settle(ask, Timestamp::now()),
-            Self::Valkey(valkey, _) => drop(valkey.settle(ask).await.expect("an answer")),
+            Self::Valkey(valkey, link, _) => {
+                let settled = valkey.settle(link, ask, None).await;
+                settled.expect("an answer");
+            }
         }
     }
 
     async fn seed(&self, account: &Account, used: &[Spent]) {
         match self {
             Self::Process(process) => process.seed(account, used, Timestamp::now()),
-            Self::Valkey(valkey, _) => valkey.seed(account, used).await.expect("an answer"),
+            Self::Valkey(valkey, link, _) => {
+                let begin = (account, Seeding::Begin);
+                let seeded = valkey.seed(link, begin, used, Timestamp::now()).await;
+                seeded.expect("an answer");
+            }
         }
     }
 }
@@ -281,19 +233,22 @@ async fn many_at_once_never_go_beyond_a_budget_nor_are_held_back_below_it() {
     let server = Server::start();
     let limits = [month(Unit::Tokens, 10_000)];
     let whole = account();
-    let gateway = || Valkey::new(&server.url(), Duration::from_secs(30)).expect("a URL");
-    gateway().seed(&whole, &[]).await.expect("seeded");
+    let link = || Link::new(&server.url(), Duration::from_secs(30)).expect("a URL");
+    let begin = (&whole, Seeding::Begin);
+    let seeding = Valkey::default();
+    let seeded = seeding.seed(&link(), begin, &[], Timestamp::now()).await;
+    seeded.expect("seeded");
     let mut gateways = tokio::task::JoinSet::new();
     for number in 0..3_u128 {
-        let (valkey, account) = (gateway(), whole.clone());
+        let (valkey, link, account) = (Valkey::default(), link(), whole.clone());
         gateways.spawn(async move {
             let mut admitted = 0;
             for turn in 0..600 {
                 let asking = ask(&account, number * 1_000 + turn + 1, 10, &limits);
-                match valkey.admit(&asking).await.expect("an answer") {
+                match valkey.admit(&link, &asking).await.expect("an answer").0 {
                     Decision::Admitted { .. } => {
                         admitted += 1;
-                        let settled = valkey.settle(&settlement(&asking, 10)).await;
+                        let settled = valkey.settle(&link, &settlement(&asking, 10), None).await;
                         settled.expect("an answer");
                     }
                     Decision::OverBudget(_) => {}

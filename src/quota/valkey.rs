@@ -1,63 +1,66 @@
-//! Accounts that several gateways share, in Valkey or Redis: one script for each decision, by the
-//! server's clock. All keys of an account have one hash tag, so that a cluster keeps them together.
+//! Accounts that several gateways share: one script for each decision, by the server's clock. All
+//! keys of an account have one hash tag, so that a cluster keeps them together.
 
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, RedisError, Script, ScriptInvocation, Value};
-use secrecy::{ExposeSecret, SecretString};
+use jiff::Timestamp;
+use redis::{RedisError, Script, Value};
 
-use super::budget::name;
-use super::{Account, Ask, Decision, Settlement, Spent};
+use super::budget::{name, window};
+use super::{Account, Ask, Cost, Decision, Limit, Settlement, Spent, Unit};
+use crate::shared::{Link, encoded};
 
-const ADMIT: &str = concat!(include_str!("window.lua"), include_str!("admit.lua"));
-const SETTLE: &str = concat!(include_str!("window.lua"), include_str!("settle.lua"));
-const SEED: &str = concat!(include_str!("window.lua"), include_str!("seed.lua"));
-const RENEW: &str = include_str!("renew.lua");
+const ADMIT: &str = concat!(include_str!("common.lua"), include_str!("admit.lua"));
+const SETTLE: &str = concat!(include_str!("common.lua"), include_str!("settle.lua"));
+const SEED: &str = concat!(include_str!("common.lua"), include_str!("seed.lua"));
+const RENEW: &str = concat!(include_str!("common.lua"), include_str!("renew.lua"));
 
-/// How long a connection may take to come about; requests do not wait for it.
-const CONNECTING: Duration = Duration::from_secs(2);
-
-/// The shared accounts. Connects when it is first used, and again when the connection broke.
+/// The shared accounts.
 pub struct Valkey {
-    connection: ConnectionManager,
     admit: Script,
     settle: Script,
     seed: Script,
     renew: Script,
 }
 
+/// When an account began in the store, in its own words: one that was lost and began anew is another.
+pub type Born = String;
+
 /// Whether the server had the account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
-    Charged,
+    Charged(Born),
     /// It had not: when it is seeded, the ledger brings this cost too.
     Unknown,
 }
 
-impl Valkey {
-    /// Reads `url`. Must be called within the runtime that the connection is to live in.
-    ///
-    /// # Errors
-    ///
-    /// Says what of the URL cannot be used.
-    pub fn new(url: &SecretString, answer_within: Duration) -> Result<Self, RedisError> {
-        let client = Client::open(url.expose_secret())?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(CONNECTING))
-            .set_response_timeout(Some(answer_within))
-            .set_number_of_retries(0);
-        Ok(Self {
-            connection: ConnectionManager::new_lazy_with_config(client, config)?,
+/// How the ledger comes into an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seeding {
+    /// The account begins, unless it is there.
+    Begin,
+    /// The account has lost some.
+    Raise,
+}
+
+impl Default for Valkey {
+    fn default() -> Self {
+        Self {
             admit: Script::new(ADMIT),
             settle: Script::new(SETTLE),
             seed: Script::new(SEED),
             renew: Script::new(RENEW),
-        })
+        }
     }
+}
 
-    /// Decides and takes.
-    pub async fn admit(&self, ask: &Ask<'_>) -> Result<Decision, RedisError> {
+impl Valkey {
+    /// Decides and takes; with it comes when the account began, where it did.
+    pub async fn admit(
+        &self,
+        link: &Link,
+        ask: &Ask<'_>,
+    ) -> Result<(Decision, Option<Born>), RedisError> {
         let [account, leases, held] = keys(ask.account);
         let mut call = self.admit.prepare_invoke();
         call.key(account).key(leases).key(held);
@@ -73,75 +76,123 @@ impl Valkey {
                 .arg(name(limit.per))
                 .arg(limit.amount);
         }
-        let answer = self.invoke(&call).await?;
-        decision(&answer).ok_or_else(|| unexpected(&answer))
+        let answer = link.invoke(&call).await?;
+        let decision = decision(&answer).ok_or_else(|| unexpected(&answer))?;
+        Ok((decision, text(&answer, 2)))
     }
 
-    /// Ends a reservation and charges what was used.
-    pub async fn settle(&self, ask: &Settlement<'_>) -> Result<Settled, RedisError> {
+    /// Ends a reservation and charges what was used, when the account was `born` so.
+    pub async fn settle(
+        &self,
+        link: &Link,
+        ask: &Settlement<'_>,
+        born: Option<&str>,
+    ) -> Result<Settled, RedisError> {
         let [account, leases, held] = keys(ask.account);
         let mut call = self.settle.prepare_invoke();
         call.key(account).key(leases).key(held);
         call.arg(id(ask.id))
+            .arg(born.unwrap_or_default())
             .arg(ask.cost.tokens)
             .arg(ask.cost.micro_usd);
         for limit in ask.limits {
             call.arg(limit.unit.name()).arg(name(limit.per));
         }
-        let answer = self.invoke(&call).await?;
-        Ok(match first(&answer) {
-            Some(b"ok") => Settled::Charged,
-            _ => Settled::Unknown,
-        })
+        let answer = link.invoke(&call).await?;
+        match (text(&answer, 0).as_deref(), text(&answer, 1)) {
+            (Some("ok"), Some(born)) => Ok(Settled::Charged(born)),
+            (Some("new"), _) => Ok(Settled::Unknown),
+            _ => Err(unexpected(&answer)),
+        }
     }
 
-    /// Begins an account with what the ledger says was used, unless it is there.
-    pub async fn seed(&self, account: &Account, used: &[Spent]) -> Result<(), RedisError> {
-        let [account, ..] = keys(account);
+    /// Gives an account what the ledger says was used as of `now`; tells when it began.
+    pub async fn seed(
+        &self,
+        link: &Link,
+        (account, seeding): (&Account, Seeding),
+        used: &[Spent],
+        now: Timestamp,
+    ) -> Result<Born, RedisError> {
+        let [account, leases, held] = keys(account);
         let mut call = self.seed.prepare_invoke();
-        call.key(account);
+        call.key(account).key(leases).key(held);
+        call.arg(match seeding {
+            Seeding::Begin => "begin",
+            Seeding::Raise => "raise",
+        });
         for spent in used {
             call.arg(spent.unit.name())
                 .arg(name(spent.per))
+                .arg(window(spent.per, now))
                 .arg(spent.amount);
         }
-        self.invoke(&call).await.map(drop)
+        let answer = link.invoke(&call).await?;
+        text(&answer, 1).ok_or_else(|| unexpected(&answer))
     }
 
-    /// Moves the end of a reservation.
+    /// Moves the end of a reservation; one that is gone is there `again`, where its cost is told.
     pub async fn renew(
         &self,
-        account: &Account,
-        reservation: u128,
+        link: &Link,
+        (account, reservation): (&Account, u128),
+        again: Option<Cost>,
         lease: Duration,
     ) -> Result<(), RedisError> {
-        let [_, leases, _] = keys(account);
+        let [account, leases, held] = keys(account);
         let mut call = self.renew.prepare_invoke();
-        call.key(leases).arg(id(reservation)).arg(millis(lease));
-        self.invoke(&call).await.map(drop)
+        call.key(account).key(leases).key(held);
+        call.arg(id(reservation)).arg(millis(lease));
+        if let Some(cost) = again {
+            call.arg(cost.tokens).arg(cost.micro_usd);
+        }
+        link.invoke::<Value>(&call).await.map(drop)
     }
 
-    /// Asks whether it is there.
-    pub async fn ping(&self) -> Result<(), RedisError> {
-        let mut connection = self.connection.clone();
-        redis::cmd("PING")
-            .query_async::<Value>(&mut connection)
-            .await
-            .map(drop)
+    /// By the server's clock.
+    pub async fn now(&self, link: &Link) -> Result<Timestamp, RedisError> {
+        let (seconds, micros): (i64, i32) = link.query(&redis::cmd("TIME")).await?;
+        let time = Timestamp::new(seconds, micros.saturating_mul(1_000));
+        Ok(time.unwrap_or_else(|_| Timestamp::now()))
     }
 
-    async fn invoke(&self, call: &ScriptInvocation<'_>) -> Result<Value, RedisError> {
-        let mut connection = self.connection.clone();
-        call.invoke_async(&mut connection).await
+    /// Does once what is done for every request, with an account of nobody's.
+    pub async fn try_out(&self, link: &Link) -> Result<(), RedisError> {
+        let account = Account {
+            tenant: "".into(),
+            key: "".into(),
+        };
+        let limits = [Limit {
+            unit: Unit::Tokens,
+            amount: 1,
+            per: crate::config::model::Period::Minute,
+        }];
+        let now = self.now(link).await?;
+        self.seed(link, (&account, Seeding::Begin), &[], now)
+            .await?;
+        let ask = Ask {
+            account: &account,
+            id: 1,
+            cost: Cost::default(),
+            lease: Duration::from_secs(1),
+            rate: None,
+            limits: &limits,
+        };
+        self.admit(link, &ask).await?;
+        self.renew(link, (&account, 1), None, ask.lease).await?;
+        let settlement = Settlement {
+            account: &account,
+            id: 1,
+            cost: Cost::default(),
+            limits: &limits,
+        };
+        self.settle(link, &settlement, None).await.map(drop)
     }
 }
 
-/// The account's keys: its counters, its leases by their ends, and what each lease holds. Names
-/// are percent-encoded, so that neither can end the hash tag or be read as another's.
+/// The account's keys: its counters, its leases by their ends, and what each lease holds.
 fn keys(account: &Account) -> [String; 3] {
-    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-    let [tenant, key] =
-        [&account.tenant, &account.key].map(|name| utf8_percent_encode(name, NON_ALPHANUMERIC));
+    let [tenant, key] = [&account.tenant, &account.key].map(|name| encoded(name));
     ["account", "leases", "held"].map(|part| format!("yychat:{{{tenant}/{key}}}:{part}"))
 }
 
@@ -168,27 +219,28 @@ fn decision(answer: &Value) -> Option<Decision> {
         Some(Value::Int(number)) => Some(*number),
         _ => None,
     };
-    match first(answer)? {
-        b"ok" => Some(Decision::Admitted {
+    match &*text(answer, 0)? {
+        "ok" => Some(Decision::Admitted {
             tokens_left: u64::try_from(number(1)?).ok(),
         }),
-        b"rate" => {
+        "rate" => {
             let wait = u64::try_from(number(1)?).ok()?;
             Some(Decision::OverRate(Duration::from_micros(wait)))
         }
-        b"budget" => Some(Decision::OverBudget(usize::try_from(number(1)?).ok()?)),
-        b"new" => Some(Decision::Unknown),
+        "budget" => Some(Decision::OverBudget(usize::try_from(number(1)?).ok()?)),
+        "new" => Some(Decision::Unknown),
         _ => None,
     }
 }
 
-fn first(answer: &Value) -> Option<&[u8]> {
-    match answer {
-        Value::Array(parts) => match parts.first()? {
-            Value::BulkString(word) => Some(word),
-            Value::SimpleString(word) => Some(word.as_bytes()),
-            _ => None,
-        },
+/// The text at a place of an answer.
+fn text(answer: &Value, at: usize) -> Option<String> {
+    let Value::Array(parts) = answer else {
+        return None;
+    };
+    match parts.get(at)? {
+        Value::BulkString(text) => String::from_utf8(text.clone()).ok(),
+        Value::SimpleString(text) => Some(text.clone()),
         _ => None,
     }
 }

@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 pub use bind::{Bound, Inherited};
+pub use quota::look as look_at_shared;
 pub use signals::{Order, Shutdown, Signals};
 
 use crate::admin::{Admin, router};
@@ -40,6 +41,7 @@ use crate::proxy::listener::Guard;
 use crate::proxy::local::Local;
 use crate::proxy::tls::Tls;
 use crate::proxy::{Gateway, Shared, system_has_authorities};
+use crate::quota::Purse;
 use crate::snapshot::{Outcome, Store, Watcher};
 use crate::telemetry::{Filing, Metrics, logs};
 use crate::turn::HiddenRounds;
@@ -91,8 +93,12 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
     let minds = Minds::open(config)?;
     let predecessor = released(&mut bound, &background, config)?;
     let memory = minds.remember(config, predecessor.is_some())?;
-    let hidden_rounds: Arc<HiddenRounds> = Arc::default();
-    let quota = quota::start(config, memory.clone(), &metrics, background.handle());
+    let (quota, notes) = quota::start(config, memory.clone(), &metrics, &background)?;
+    let hidden_rounds = Arc::new(HiddenRounds::of(notes.clone()));
+    if let Some(memory) = &memory {
+        memory.share(notes.clone());
+        memory.bill_to(Arc::new(Purse::new(store.clone(), quota.clone())));
+    }
     let live = TaskTracker::new();
     let drain = Drain::new(
         live.clone(),
@@ -107,6 +113,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
         memory: memory.clone(),
         hidden_rounds: hidden_rounds.clone(),
         quota: quota.clone(),
+        notes,
         live: live.clone(),
     };
     let preview = api::PreviewSource {
@@ -119,6 +126,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
     );
     let gateway = Gateway::new(shared, own, &conf);
     let follow = gateway.follower();
+    follow(&snapshot);
     let mut api_service = service(gateway, &drain, tls);
     api_service.threads = Some(config.server.workers);
     listen(&mut api_service, &bound);
@@ -184,6 +192,7 @@ pub fn run(store: Arc<Store>, mut bound: Bound, shutdown: Arc<dyn Shutdown>) -> 
             drain,
         }),
     });
+    background.block_on(quota.finish());
     background.block_on(quota.ledger().flush());
     if let Some(memory) = memory {
         background.block_on(finish_saving(&memory, &succession));

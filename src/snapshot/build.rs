@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use super::{AdminKey, KeyFinder, KeyRing, Snapshot};
-use crate::config::model::{Allowance, Config, Key};
-use crate::config::prices::Prices;
+use crate::config::model::{self, Allowance, Config, Embedding, Key, SharedStore};
+use crate::config::prices::{Prices, Tokens};
 use crate::config::{self, Sources};
 use crate::error::{Fault, Faults};
 use crate::personality::{Persona, Personalities};
@@ -79,6 +79,8 @@ pub fn build(
     personalities.refuse(previous, |persona| unknown_tools(persona, &tools, reading));
     let mut warnings = loaded.warnings;
     warnings.extend(personalities.warnings().cloned());
+    warnings.extend(unpriced(&config, &prices, origin));
+    warnings.extend(parted(&config, origin));
     faults.or(Next {
         snapshot: Snapshot {
             generation: current.map_or(1, |current| current.generation + 1),
@@ -146,11 +148,7 @@ fn or_shipped<'a>(dir: &'a Path, default: &str, had_own: bool, reading: &Reading
 fn prices(sources: &Sources, reading: &Reading, config: &Config) -> Result<Prices, Faults> {
     let file = config::beside(sources, PRICES);
     let prices = Prices::load(&file, reading)?;
-    let in_dollars = |key: &&Key| {
-        let mut budgets = key.budgets.iter();
-        budgets.any(|budget| matches!(budget.allowance, Allowance::Usd(_)))
-    };
-    match config.auth.keys.iter().find(in_dollars) {
+    match config.auth.keys.iter().find(|key| has_dollars(key)) {
         Some(key) if prices.is_empty() => {
             let what = format!(
                 "the key `{}` has a budget in dollars, and no model a price",
@@ -188,6 +186,53 @@ fn unknown_tools(persona: &Persona, tools: &Toolbox, reading: &Reading) -> Vec<F
         true => Vec::new(),
         false => unknown,
     }
+}
+
+/// Whether anybody has a budget in dollars.
+fn has_dollars(key: &Key) -> bool {
+    let mut budgets = key.budgets.iter();
+    budgets.any(|budget| matches!(budget.allowance, Allowance::Usd(_)))
+}
+
+/// What memory asks models for by itself is charged to tenants too, if it has a price.
+fn unpriced(config: &Config, prices: &Prices, origin: &Path) -> Vec<Fault> {
+    let memory = &config.memory;
+    if !memory.enabled || !config.auth.keys.iter().any(has_dollars) {
+        return Vec::new();
+    }
+    let extraction = &memory.extraction;
+    let mut models: Vec<_> = extraction
+        .enabled
+        .then_some(&extraction.model)
+        .into_iter()
+        .collect();
+    if let Some(Embedding::Upstream(embedding)) = &memory.embedding {
+        models.extend([&embedding.model, &embedding.query_model]);
+    }
+    models.dedup();
+    models.retain(|model| prices.cost(model, Tokens::default()).is_none());
+    let warning = |model: &String| {
+        let what = format!(
+            "memory asks the model `{model}`, which has no price, so that it counts nothing against \
+             budgets in dollars"
+        );
+        Fault::new(origin, what, "add it to prices.toml")
+    };
+    models.into_iter().map(warning).collect()
+}
+
+/// Gateways that count together and remember each by itself.
+fn parted(config: &Config, origin: &Path) -> Option<Fault> {
+    let is_shared = matches!(config.shared.store, SharedStore::Valkey { .. });
+    let is_alone = matches!(config.memory.store, model::Store::Embedded { .. });
+    (is_shared && config.memory.enabled && is_alone).then(|| {
+        Fault::new(
+            origin,
+            "shared.store is `valkey`, and memory.store `embedded`: each gateway remembers by itself, \
+             and has a ledger of its own that budgets begin from",
+            "set memory.store = \"postgres\" where there are several gateways",
+        )
+    })
 }
 
 /// Defaults may only name personalities that there are.

@@ -60,6 +60,13 @@ impl Snapshot {
             .filter(move |upstream| model.is_none_or(|model| upstream.models.is_match(model)))
     }
 
+    /// Whether an upstream or a price names the model in full, so that it may be a label.
+    pub fn is_model_named(&self, model: &str) -> bool {
+        let mut upstreams = self.config.upstreams.iter();
+        upstreams.any(|it| it.model_patterns.iter().any(|named| named == model))
+            || self.prices.names(model)
+    }
+
     /// What is wrong with single personalities.
     pub fn broken(&self) -> Faults {
         let broken = self.personalities.broken().iter();

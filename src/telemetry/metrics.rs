@@ -18,6 +18,13 @@ use super::registry::{counters, gauge, histogram, histograms, register, take_ove
 use super::ring::{Entry, Ring};
 use super::tally::Tally;
 use super::tool_calls::ToolCalls;
+use super::upstreams::Upstreams;
+
+/// A build for others says its commit and target too.
+const VERSION: &str = match option_env!("YYCHAT_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
 
 /// The label of what the configuration does not know.
 pub const OTHER: &str = "other";
@@ -33,9 +40,9 @@ pub struct Metrics {
     pub live_streams: IntGauge,
     pub(super) tray: Tray,
     ring: Ring,
+    pub(super) upstreams: Upstreams,
     /// The generation in force.
     pub generation: Generation,
-    upstream_errors: IntCounterVec,
     /// `yychat_auth_failures_total`
     pub auth_failures: IntCounter,
     /// `yychat_connections`
@@ -44,9 +51,6 @@ pub struct Metrics {
     pub body_bytes: IntGauge,
     rejected: IntCounterVec,
     shed: IntCounterVec,
-    upstream_open: IntGaugeVec,
-    upstream_skipped: IntCounterVec,
-    fallbacks: IntCounterVec,
     memory_recalls: IntCounterVec,
     memory_cache: IntCounterVec,
     memory_writes: IntCounterVec,
@@ -66,6 +70,7 @@ pub struct Metrics {
     pub extraction: Extraction,
     /// `yychat_memory_store_up`
     pub memory_store_up: IntGauge,
+    build: IntGaugeVec,
     /// `yychat_shared_*`, `yychat_budget_refused_total`
     pub quota: Quota,
 }
@@ -107,13 +112,8 @@ impl Metrics {
             ),
             tray: Tray::default(),
             ring: Ring::default(),
+            upstreams: Upstreams::new(&registry),
             generation: Generation::new(&registry),
-            upstream_errors: counters(
-                &registry,
-                "yychat_upstream_errors_total",
-                "Upstream failures, by upstream and kind",
-                &["upstream", "kind"],
-            ),
             auth_failures: register(
                 &registry,
                 IntCounter::new(
@@ -142,28 +142,6 @@ impl Metrics {
                 "yychat_shed_total",
                 "Requests refused to protect the others: over the key's rate, over its share of the live ones, or all room taken",
                 &["reason"],
-            ),
-            upstream_open: register(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "yychat_upstream_open",
-                        "1 while an upstream that keeps failing is left alone",
-                    ),
-                    &["upstream"],
-                ),
-            ),
-            upstream_skipped: counters(
-                &registry,
-                "yychat_upstream_skipped_total",
-                "Requests that left an upstream out because its breaker was open",
-                &["upstream"],
-            ),
-            fallbacks: counters(
-                &registry,
-                "yychat_fallback_total",
-                "Tries of another upstream after one could not be reached: tried, or refused by the budget",
-                &["outcome"],
             ),
             memory_recalls: counters(
                 &registry,
@@ -230,13 +208,51 @@ impl Metrics {
                 "yychat_memory_store_up",
                 "0 while the memory store is known to be out of reach, else 1",
             ),
+            build: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("yychat_build_info", "1, for the version that runs"),
+                    &["version"],
+                ),
+            ),
             quota: Quota::new(&registry),
             registry,
         };
         // Where memory is off, nothing is amiss.
         metrics.memory_store_up.set(1);
         metrics.register_process();
+        metrics.begin();
         metrics
+    }
+
+    /// Has what is counted be there at 0 from the start, so that the first one is seen to be more:
+    /// wherever the values of a label are known beforehand.
+    fn begin(&self) {
+        let counters = [
+            (
+                &self.memory_recalls,
+                &["hit", "miss", "timeout", "error"][..],
+            ),
+            (&self.memory_cache, &["hit", "miss"]),
+            (
+                &self.memory_writes,
+                &[
+                    "saved", "merged", "repeated", "failed", "overflow", "corrupt",
+                ],
+            ),
+            (&self.rejected, &["connections", "handshake"]),
+            (
+                &self.shed,
+                &["rate", "share", "live", "body_share", "bodies"],
+            ),
+            (&self.traces, &["exported", "failed", "dropped"]),
+        ];
+        for (counter, values) in counters {
+            for value in values {
+                counter.with_label_values(&[*value]);
+            }
+        }
+        self.build.with_label_values(&[VERSION]).set(1);
     }
 
     fn register_process(&self) {
@@ -274,13 +290,6 @@ impl Metrics {
         &self.ring
     }
 
-    /// Counts an upstream failure; `upstream` is a name out of the configuration.
-    pub fn upstream_error(&self, upstream: &str, kind: &'static str) {
-        self.upstream_errors
-            .with_label_values(&[upstream, kind])
-            .inc();
-    }
-
     /// Counts a connection or request refused before it was served.
     pub fn reject(&self, reason: &'static str) {
         self.rejected.with_label_values(&[reason]).inc();
@@ -289,29 +298,6 @@ impl Metrics {
     /// Counts a request that was refused to protect the others.
     pub fn shed(&self, reason: &'static str) {
         self.shed.with_label_values(&[reason]).inc();
-    }
-
-    /// Shows whether an upstream's breaker is open; `upstream` is a name out of the configuration.
-    pub fn upstream_open(&self, upstream: &str, open: bool) {
-        self.upstream_open
-            .with_label_values(&[upstream])
-            .set(i64::from(open));
-    }
-
-    /// An upstream was taken out of the configuration.
-    pub fn upstream_gone(&self, upstream: &str) {
-        // It may have had no series.
-        let _ = self.upstream_open.remove_label_values(&[upstream]);
-    }
-
-    /// Counts a request that left an upstream out.
-    pub fn upstream_skipped(&self, upstream: &str) {
-        self.upstream_skipped.with_label_values(&[upstream]).inc();
-    }
-
-    /// Counts a fallback that was `tried`, or `refused` by the budget.
-    pub fn fallback(&self, outcome: &'static str) {
-        self.fallbacks.with_label_values(&[outcome]).inc();
     }
 
     /// Counts a recall, and where it was answered whether the cache had it.

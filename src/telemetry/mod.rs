@@ -13,6 +13,7 @@ pub mod ring;
 mod tally;
 mod tool_calls;
 pub mod traces;
+mod upstreams;
 
 pub use filing::Filing;
 pub use metrics::Metrics;

@@ -35,6 +35,7 @@ impl Prepared {
         let takes = Takes {
             strict_roles: upstream.strict_roles,
             tools: upstream.tools,
+            usage: self.wants_usage,
         };
         let by_upstream = (!upstream.tools).then_some(Withheld::Upstream);
         let withheld = self.offer.withheld(by_upstream);
@@ -106,6 +107,7 @@ impl Prepared {
                 let tools = self.offer.tools().iter().map(|offered| offered.tool.name());
                 json!({ "tools": tools.collect::<Vec<_>>() })
             }
+            Source::Usage => json!({ "needed_by": "a budget of the key" }),
             Source::ToolTurn => json!({ "put_back": "what the gateway's tools gave in this turn" }),
         }
     }

@@ -76,6 +76,8 @@ pub struct Prepared {
     remembered: Remembered,
     offer: Offer,
     whose: Whose,
+    /// A budget needs what the stream costs, and the client does not ask for it.
+    wants_usage: bool,
 }
 
 /// What an upstream takes.
@@ -85,6 +87,8 @@ pub struct Takes {
     pub strict_roles: bool,
     /// Tools of the gateway's.
     pub tools: bool,
+    /// To be asked what a stream costs, where the turn wants that.
+    pub usage: bool,
 }
 
 /// Reads a chat request and decides what is put into it.
@@ -102,7 +106,9 @@ pub async fn prepare(
     let request = asked
         .dialect
         .read(body, snapshot.config.limits.json_depth)?;
-    let mut options = Options::read(&asked, &request)?;
+    let chains = &asked.hidden_rounds.chains;
+    let chain = chains.gone_on(&asked.caller.tenant, &request).await;
+    let mut options = Options::read(&asked, &request, chain)?;
     if asked.wish == Wish::Count {
         // Nothing is asked that could be remembered.
         options.memory = Err(Off::Request);
@@ -137,11 +143,14 @@ pub async fn prepare(
     };
     // An errand gets none, so that what they gave before is not told of either.
     if options.purpose == Purpose::Chat {
-        injection.restored = asked.hidden_rounds.restore(&whose, &request);
+        injection.restored = asked.hidden_rounds.restore(&whose, &request).await;
     }
-    injection.goes_on_from = asked.hidden_rounds.goes_on_from(&whose.tenant, &request);
+    let goes_on_from = asked.hidden_rounds.goes_on_from(&whose.tenant, &request);
+    injection.goes_on_from = goes_on_from.await;
     ledger.enter(Phase::Compose);
+    let is_budgeted = asked.wish == Wish::Answer && !asked.caller.budgets.is_empty();
     Ok(Prepared {
+        wants_usage: is_budgeted && request.leaves_usage_out(),
         model: options.model,
         purpose: options.purpose,
         request,
@@ -211,6 +220,11 @@ impl Prepared {
         HiddenPlace::within(response, self.whose.clone())
     }
 
+    /// Whether the upstream is to be asked what the stream costs, and the client not to see it.
+    pub fn wants_usage(&self) -> bool {
+        self.wants_usage
+    }
+
     /// Whose it is.
     pub fn whose(&self) -> &Whose {
         &self.whose
@@ -222,14 +236,15 @@ impl Prepared {
     }
 
     /// Notes which conversation a response belongs to, for the requests that name it alone.
-    pub fn chain(&self, hidden_rounds: &HiddenRounds, answer: &Answer) {
+    pub async fn chain(&self, hidden_rounds: &HiddenRounds, answer: &Answer) {
         if self.dialect() != Dialect::Responses {
             return;
         }
         let conversation = self.remembered.conversation(&self.request, Some(answer));
         if let (Some(response), Some(conversation)) = (&answer.id, conversation) {
             let chains = &hidden_rounds.chains;
-            chains.keep(&self.whose.tenant, response, &conversation);
+            let tenant = &self.whose.tenant;
+            chains.keep(tenant, response, &conversation).await;
         }
     }
 
@@ -250,13 +265,17 @@ impl Prepared {
         let Takes {
             strict_roles,
             tools,
+            usage,
         } = takes;
+        let usage = usage && self.wants_usage;
         let with_tools = tools || self.offer.is_empty() || after.is_some();
-        if strict_roles == self.injection.strict_roles && with_tools && after.is_none() {
+        let is_as_prepared = strict_roles == self.injection.strict_roles && with_tools && !usage;
+        if is_as_prepared && after.is_none() {
             return compose(&self.request, &self.injection);
         }
         let mut injection = Injection {
             strict_roles,
+            usage,
             ..self.injection.clone()
         };
         if !with_tools {

@@ -52,7 +52,11 @@ impl Options {
     /// # Errors
     ///
     /// 400 for a header that is not UTF-8, or an unknown word.
-    pub fn read(context: &PrepareContext<'_>, request: &Request) -> Result<Self, ApiError> {
+    pub fn read(
+        context: &PrepareContext<'_>,
+        request: &Request,
+        chain: Option<String>,
+    ) -> Result<Self, ApiError> {
         let PrepareContext {
             snapshot,
             caller,
@@ -74,9 +78,8 @@ impl Options {
         };
         let use_tools = use_tools.or(caller.tools);
         let identity = Identity::read(sources, trust);
-        let chains = &context.hidden_rounds.chains;
         let mut options = Self {
-            group: identity.group(chains.gone_on(&caller.tenant, request)),
+            group: identity.group(chain),
             identity,
             model: request.model().map(Cow::into_owned),
             model_suffix: None,

@@ -180,11 +180,12 @@ impl Remembered {
 
     /// Has the block stay where it is in the requests that follow, as far as the earlier ones leave
     /// room.
-    pub fn keep_block(&self, memory: &Memory, config: &model::Memory) {
+    pub async fn keep_block(&self, memory: &Memory, config: &model::Memory) {
         if let Some(place) = &self.place {
             let bytes: usize = self.blocks().map(|block| block.text.len()).sum();
             let stays = !self.block.text.is_empty() && bytes <= config.earlier_bytes;
-            memory.keep_block(place, stays.then(|| self.block.clone()));
+            let block = stays.then(|| self.block.clone());
+            memory.keep_block(place, block).await;
         }
     }
 

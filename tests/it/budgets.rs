@@ -1,13 +1,11 @@
 //! Budgets of keys, over one gateway and over several that share a store; the ledger of usage.
 
-use std::process::{Child, Command, Stdio};
-
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::support::client::{Client, Response, get};
 use crate::support::upstream::json_answer;
-use crate::support::{Proxy, Setup, Upstream, post};
+use crate::support::valkey::Valkey;
+use crate::support::{Proxy, Setup, Upstream, eventually, post};
 
 const KEY: &str = "gateway-key-of-app";
 const AUTHORIZED: &str = "Authorization: Bearer gateway-key-of-app";
@@ -107,55 +105,10 @@ fn usage_is_told_by_key_model_and_day() {
     assert_eq!(all["data"][0]["tenant"], "acme", "{all}");
 }
 
-/// A Redis of the test's own, on a socket in a folder of its own.
-struct Shared(TempDir, Child);
-
-impl Shared {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let launched = ["redis-server", "valkey-server"]
-            .into_iter()
-            .find_map(|name| {
-                Command::new(name)
-                    .args(["--port", "0", "--save", "", "--unixsocket"])
-                    .arg(folder.path().join("socket"))
-                    .arg("--dir")
-                    .arg(folder.path())
-                    .stdout(Stdio::null())
-                    .spawn()
-                    .ok()
-            });
-        let server = Self(
-            folder,
-            launched.expect("scripts/setup --tests installs redis-server"),
-        );
-        while std::os::unix::net::UnixStream::connect(server.0.path().join("socket")).is_err() {
-            std::thread::yield_now();
-        }
-        server
-    }
-
-    fn url(&self) -> String {
-        format!("redis+unix://{}", self.0.path().join("socket").display())
-    }
-
-    fn kill(&mut self) {
-        // It may have ended by itself.
-        let _ = self.1.kill();
-        let _ = self.1.wait();
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
 #[test]
 fn several_gateways_share_a_budget_and_go_on_alone_without_their_store() {
     let upstream = upstream(10);
-    let mut shared = Shared::start();
+    let mut shared = Valkey::start();
     let gateway = || {
         setup(&upstream, "{ tokens = 200, per = \"month\" }")
             .config("[shared]\nstore = \"valkey\"\ndeadline = \"30s\"")
@@ -177,4 +130,135 @@ fn several_gateways_share_a_budget_and_go_on_alone_without_their_store() {
     let alone = ask(&gateways[0]).status();
     assert!(matches!(alone, 200 | 429), "{alone}");
     gateways[0].readyz_says("shared store: down");
+}
+
+/// A stream as upstreams send it that were asked for its usage.
+const TOLD: [&str; 5] = [
+    "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}],\"usage\":null}\n\n",
+    "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"ok\"}}], \"usage\": null}\n\n",
+    "data: {\"id\":\"c\",\"usage\":null,\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+    "data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"prompt_tokens\":60,\"completion_tokens\":1,\"total_tokens\":61}}\n\n",
+    "data: [DONE]\n\n",
+];
+/// The same as they send it unasked.
+const UNTOLD: [&str; 4] = [
+    "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n",
+    "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"ok\"}}]}\n\n",
+    "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+    "data: [DONE]\n\n",
+];
+
+/// Tells the usage of a stream where it is asked for it, and refuses to where it `refuses`.
+fn streaming(refuses: bool) -> Upstream {
+    Upstream::start(move |visit| {
+        while let Some(request) = visit.request() {
+            let body: Value = serde_json::from_slice(&request.body).expect("JSON");
+            let asked = body["stream_options"]["include_usage"] == true;
+            let body = match asked {
+                true if refuses => {
+                    let body = r#"{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"]}]}"#;
+                    let length = body.len();
+                    visit.send(format!(
+                        "HTTP/1.1 422 no\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+                    ));
+                    continue;
+                }
+                true => TOLD.concat(),
+                false => UNTOLD.concat(),
+            };
+            visit.send(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+            );
+            // Cut where no event ends.
+            let (first, second) = body.split_at(body.len() / 2);
+            for part in [first, second] {
+                visit.send(format!("{:x}\r\n{part}\r\n", part.len()));
+            }
+            visit.send("0\r\n\r\n");
+        }
+    })
+}
+
+fn stream(proxy: &Proxy, body: &str) -> Response {
+    let fields = ["Content-Type: application/json", AUTHORIZED];
+    proxy.exchange(post("/v1/chat/completions", &fields, body))
+}
+
+fn used(proxy: &Proxy) -> u64 {
+    let usage = proxy.exchange(get("/v1/usage?by=key", &[AUTHORIZED]));
+    let usage: Value = serde_json::from_str(&usage.text()).expect("JSON");
+    let line = &usage["data"][0];
+    let tokens = |name: &str| line[name].as_u64().unwrap_or_default();
+    tokens("input_tokens") + tokens("output_tokens")
+}
+
+#[test]
+fn a_stream_is_counted_by_its_usage_which_the_client_sees_where_it_asked() {
+    let chat = |options: &str| {
+        format!(
+            r#"{{"model":"m","stream":true,"messages":[{{"role":"user","content":"hi"}}]{options}}}"#
+        )
+    };
+    for (options, sees) in [
+        ("", false),
+        (r#","stream_options":null"#, false),
+        (r#","stream_options":{}"#, false),
+        (r#","stream_options":{"include_obfuscation":false}"#, false),
+        (r#","stream_options":{ "include_usage" : false }"#, false),
+        (r#","stream_options":{"include_usage":true}"#, true),
+    ] {
+        let upstream = streaming(false);
+        let proxy = setup(&upstream, "{ tokens = 100_000, per = \"month\" }").start();
+        let answer = stream(&proxy, &chat(options));
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        let wanted = if sees { TOLD.concat() } else { UNTOLD.concat() };
+        assert_eq!(answer.text(), wanted, "{options}");
+        let sent = upstream.requests()[0].text();
+        let sent: Value = serde_json::from_str(&sent).expect("JSON");
+        assert_eq!(sent["stream_options"]["include_usage"], true, "{options}");
+        assert_eq!(used(&proxy), 61, "{options}");
+    }
+    let upstream = streaming(false);
+    let proxy = setup(&upstream, "").start();
+    let body = chat("");
+    assert_eq!(stream(&proxy, &body).text(), UNTOLD.concat());
+    assert_eq!(upstream.requests()[0].text(), body, "nothing needs it");
+}
+
+#[test]
+fn an_upstream_that_does_not_tell_is_asked_once_and_its_events_are_counted() {
+    let upstream = streaming(true);
+    let proxy = setup(&upstream, "{ tokens = 100_000, per = \"month\" }").start();
+    let body = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+    for _ in 0..2 {
+        let answer = stream(&proxy, body);
+        assert_eq!((answer.status(), answer.text()), (200, UNTOLD.concat()));
+    }
+    assert_eq!(upstream.requests().len(), 3);
+    let input = 2 * body.len().div_ceil(4) as u64;
+    assert!(used(&proxy) > input, "{}", used(&proxy));
+}
+
+#[test]
+fn a_stream_whose_client_leaves_has_cost_what_came_of_it() {
+    let upstream = Upstream::start(|visit| {
+        visit.request();
+        visit.send(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+        );
+        let events = UNTOLD[1].repeat(7);
+        visit.send(format!("{:x}\r\n{events}\r\n", events.len()));
+        // Until the gateway leaves.
+        visit.request();
+    });
+    let proxy = setup(&upstream, "{ tokens = 100_000, per = \"month\" }").start();
+    let body = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+    let fields = ["Content-Type: application/json", AUTHORIZED];
+    let mut client = proxy.client();
+    client.send(post("/v1/chat/completions", &fields, body));
+    client.head();
+    client.chunks(7 * UNTOLD[1].len());
+    client.reset();
+    let told = 7 + body.len().div_ceil(4) as u64;
+    eventually("it is counted", || (used(&proxy) == told).then_some(()));
 }

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use yychat::config::model::{Dialect, HttpVersion, Upstream as Named};
+use yychat::memory::bill::Bill;
 use yychat::memory::extraction::{HttpModel, Model, ModelError, Prompt};
 
 use crate::support::client::get;
@@ -113,6 +114,49 @@ fn an_exchange_becomes_a_fact_that_is_recalled() {
     assert!(sent.contains("fact: Ann's cat is called Pixel."), "{sent}");
 }
 
+/// What the key has of a model in the ledger.
+fn used(proxy: &Proxy, key: &str, model: &str) -> Option<u64> {
+    let usage = proxy.exchange(get("/v1/usage?by=model", &[key]));
+    let usage: Value = serde_json::from_slice(&usage.body).expect("JSON");
+    let lines = usage["data"].as_array().expect("a list");
+    let line = lines.iter().find(|line| line["model"] == model)?;
+    Some(line["input_tokens"].as_u64()? + line["output_tokens"].as_u64()?)
+}
+
+#[test]
+fn what_memory_asks_models_for_is_charged_to_the_tenant_and_waits_for_its_budget() {
+    let mut told: Value = serde_json::from_slice(
+        facts(&["Ann's cat is called Pixel."])
+            .rsplit(|byte| *byte == b'\n')
+            .next()
+            .expect("a body"),
+    )
+    .expect("JSON");
+    told["usage"] = json!({ "prompt_tokens": 900, "completion_tokens": 30, "total_tokens": 930 });
+    let model = Upstream::answering(json_answer(&told.to_string()));
+    let upstream = Upstream::ok();
+    let key = "Authorization: Bearer gateway-key-of-app";
+    let proxy = Setup::new()
+        .config(SETTINGS)
+        .upstream(&upstream, "")
+        .upstream(&model, "models = [\"small\"]")
+        .key("app", "gateway-key-of-app", "acme")
+        .with("budgets = [{ tokens = 800, per = \"month\" }]")
+        .start();
+    let say = |text: &str| {
+        let body = json!({ "model": "m", "max_tokens": 1,
+            "messages": [{ "role": "user", "content": text }] });
+        let response = proxy.exchange(chat(&[ANN, key], body.to_string()));
+        response.status()
+    };
+    assert_eq!(say("This is my cat Pixel."), 200);
+    eventually("it is charged", || {
+        (used(&proxy, key, "small") == Some(930)).then_some(())
+    });
+    assert_eq!(say("And this is my dog Rex."), 429);
+    assert_eq!(model.requests().len(), 1);
+}
+
 #[test]
 fn extraction_is_switched_by_a_reload_and_what_is_queued_stays() {
     let (upstream, model) = (
@@ -169,7 +213,10 @@ fn ask(base_url: String) -> Result<String, ModelError> {
         user: String::new(),
         schema: Value::Null,
     };
-    runtime.expect("a runtime").block_on(model.answer(&prompt))
+    let bill = Bill::default();
+    runtime
+        .expect("a runtime")
+        .block_on(model.answer(&prompt, &bill))
 }
 
 #[test]

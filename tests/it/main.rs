@@ -27,6 +27,7 @@ mod erasure;
 mod extraction;
 mod failures;
 mod faults;
+mod fleet;
 mod framing;
 mod handshakes;
 mod health;

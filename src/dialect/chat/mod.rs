@@ -18,6 +18,7 @@ mod round;
 mod said;
 mod shape;
 mod tool;
+mod usage;
 
 pub use edit::Editor;
 pub use error::error;
@@ -27,3 +28,4 @@ pub use request::{Places, read};
 pub use restore::call_ids;
 pub use round::follow_up;
 pub use tool::tool;
+pub use usage::{Asking, without as without_usage};

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::request::Places;
 use super::restore;
+use super::usage::Asking;
 use crate::dialect::conversation::{Content, Message};
 use crate::dialect::injection::{
     Composed, Fragment, Injection, Persona, PersonaMode, Placement, Restored, Source, ToolOffer,
@@ -39,6 +40,9 @@ fn place<'a>(
     placing.tools(&injection.tools);
     if matches!(injection.tools, ToolOffer::Close(_)) {
         placing.close();
+    }
+    if injection.usage {
+        placing.usage();
     }
     request.cut_extensions(&mut placing.splice);
     if let Some(suffix) = injection.model_suffix {
@@ -258,6 +262,17 @@ impl Placing<'_> {
         }
         for result in places.results {
             self.add(places.results_at, Rope::of(Source::ToolTurn, result));
+        }
+    }
+
+    /// Has a stream tell what it costs.
+    fn usage(&mut self) {
+        if let Some(asking) = Asking::of(self.request) {
+            if let Some(range) = asking.cut {
+                self.splice.cut(range);
+            }
+            let text = Bytes::from_static(asking.text);
+            self.splice.insert(asking.at, Rope::of(Source::Usage, text));
         }
     }
 

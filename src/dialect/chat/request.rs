@@ -12,13 +12,14 @@ use crate::error::ApiError;
 use crate::wire::json::{Container, Kind, Span};
 
 /// What is known beside what every dialect has.
-const FIELDS: [Field; 16] = [
+const FIELDS: [Field; 17] = [
     Field::Read("messages"),
     Field::Read("tools"),
     Field::Read("tool_choice"),
     Field::Read("parallel_tool_calls"),
     Field::Read("functions"),
     Field::Read("n"),
+    Field::Noted("stream_options"),
     Field::Noted("response_format"),
     Field::Noted("structured_outputs"),
     Field::Noted("guided_json"),

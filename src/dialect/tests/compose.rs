@@ -114,6 +114,7 @@ impl Wanted {
             },
             follow_up: self.extra.iter().map(bytes).collect(),
             strict_roles: self.strict_roles,
+            usage: false,
             goes_on_from: None,
             model_suffix: None,
             restored: Vec::new(),

@@ -39,6 +39,16 @@ pub struct Block {
 }
 
 impl Block {
+    /// One that was rendered before, from these records.
+    pub fn again(text: &str, records: Vec<Arc<Record>>) -> Self {
+        Self {
+            text: Escaped::new(text),
+            bytes: text.len(),
+            records,
+            prints: OnceLock::new(),
+        }
+    }
+
     /// Bytes that it holds, about.
     pub fn weight(&self) -> usize {
         let records: usize = self.records.iter().map(|record| record.weight()).sum();

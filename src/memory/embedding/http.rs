@@ -8,6 +8,7 @@ use url::Url;
 
 use super::{EmbedError, Embedder, Kind, Settings};
 use crate::error::Fault;
+use crate::memory::bill::{Bill, Usage};
 use crate::outbound;
 
 /// Bytes of an answer at most: 32 vectors of 4,096 numbers in full length.
@@ -60,6 +61,7 @@ struct Request<'a> {
 #[derive(Deserialize)]
 struct Answer {
     data: Vec<Embedded>,
+    usage: Option<Usage>,
 }
 
 #[derive(Deserialize)]
@@ -80,7 +82,12 @@ impl Embedder for HttpEmbedder {
         format!("{model}\n{dimensions:?}\n{passage_prefix}")
     }
 
-    async fn embed(&self, kind: Kind, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
+    async fn embed(
+        &self,
+        kind: Kind,
+        texts: &[String],
+        bill: &Bill,
+    ) -> Result<Vec<Vec<f32>>, EmbedError> {
         let settings = &self.settings;
         let (model, prefix) = match kind {
             Kind::Query => (&settings.query_model, &settings.query_prefix),
@@ -122,6 +129,8 @@ impl Embedder for HttpEmbedder {
         let answer: Answer = serde_json::from_slice(&body).map_err(|error| {
             EmbedError::Down(format!("the answer is not a list of embeddings: {error}"))
         })?;
+        let sent = texts.iter().map(String::len).sum();
+        bill.add(model, answer.usage, (sent, 0));
         let mut data = answer.data;
         data.sort_by_key(|embedded| embedded.index);
         Ok(data

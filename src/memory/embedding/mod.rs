@@ -27,6 +27,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+use super::bill::Bill;
+use super::question::Question;
 use super::record::Record;
 use super::stats::{Counters, Embedding};
 use crate::config::model;
@@ -63,8 +65,14 @@ pub trait Embedder: Send + Sync + 'static {
     /// and a record whose vector is of another space is embedded anew.
     fn space(&self) -> String;
 
-    /// One vector a text, in the same order, all of the same length.
-    async fn embed(&self, kind: Kind, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError>;
+    /// One vector a text, in the same order, all of the same length; what that costs is told on the
+    /// bill.
+    async fn embed(
+        &self,
+        kind: Kind,
+        texts: &[String],
+        bill: &Bill,
+    ) -> Result<Vec<Vec<f32>>, EmbedError>;
 
     /// Queries that may be under way at once. More would only wait for each other until all of
     /// them are late, so they are not embedded.
@@ -142,19 +150,25 @@ impl Embeddings {
     }
 
     /// The query's vector, if it comes within the time given. One that comes later is there for
-    /// the next who asks the same.
+    /// the next who asks the same. The tenant pays.
     pub async fn query(
         &self,
-        text: &str,
-        context: &[String],
+        tenant: &str,
+        question: &Question,
         within: Duration,
     ) -> Option<Arc<Vector>> {
-        let (outcome, vector) = self.ask(query_text(text, context), within).await;
+        let text = query_text(question.text(), question.context());
+        let (outcome, vector) = self.ask(tenant, text, within).await;
         self.counters.embedding(outcome, 1);
         vector
     }
 
-    async fn ask(&self, text: String, within: Duration) -> (Embedding, Option<Arc<Vector>>) {
+    async fn ask(
+        &self,
+        tenant: &str,
+        text: String,
+        within: Duration,
+    ) -> (Embedding, Option<Arc<Vector>>) {
         let key = xxh3_128(text.as_bytes());
         if let Some(known) = self.queries.get(&key).await {
             return (Embedding::QueryCached, Some(known));
@@ -163,10 +177,15 @@ impl Embeddings {
         let (Ok(permit), None) = (permit, self.circuit.pause()) else {
             return (Embedding::QuerySkipped, None);
         };
-        let this = self.clone();
+        let (this, tenant) = (self.clone(), tenant.to_owned());
         let embedding = self.runtime.spawn(async move {
             let _permit = permit;
-            let first = async { this.embed_one(Kind::Query, &text).await.map(Arc::new) };
+            let first = async {
+                let bill = Bill::default();
+                let vector = this.embed_one(Kind::Query, &text, &bill).await;
+                bill.settle(this.counters.payer(), &[(&tenant, 1)]);
+                vector.map(Arc::new)
+            };
             this.queries.try_get_with(key, first).await
         });
         match timeout(within, embedding).await {
@@ -178,10 +197,10 @@ impl Embeddings {
 
     /// Embeds one text. Where it is refused, it may be too long: of a record the beginning is
     /// tried then, and of a query the end.
-    async fn embed_one(&self, kind: Kind, text: &str) -> Result<Vector, EmbedError> {
+    async fn embed_one(&self, kind: Kind, text: &str, bill: &Bill) -> Result<Vector, EmbedError> {
         let mut part = text.to_owned();
         loop {
-            match self.embed(kind, std::slice::from_ref(&part)).await {
+            match self.embed(kind, std::slice::from_ref(&part), bill).await {
                 Err(EmbedError::Refused(_)) if part.len() > SHORTEST => {
                     let middle = part.floor_char_boundary(part.len() / 2);
                     match kind {
@@ -199,8 +218,14 @@ impl Embeddings {
     }
 
     /// Embeds texts, and tells the circuit how that went.
-    async fn embed(&self, kind: Kind, texts: &[String]) -> Result<Vec<Vector>, EmbedError> {
-        let result = self.embedder.embed(kind, texts).await.and_then(|vectors| {
+    async fn embed(
+        &self,
+        kind: Kind,
+        texts: &[String],
+        bill: &Bill,
+    ) -> Result<Vec<Vector>, EmbedError> {
+        let embedded = self.embedder.embed(kind, texts, bill).await;
+        let result = embedded.and_then(|vectors| {
             if vectors.len() != texts.len() {
                 let why = format!("{} vectors came for {} texts", vectors.len(), texts.len());
                 return Err(EmbedError::Down(why));

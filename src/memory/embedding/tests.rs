@@ -23,7 +23,12 @@ impl Embedder for Words {
         format!("words-{}", self.model)
     }
 
-    async fn embed(&self, kind: Kind, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
+    async fn embed(
+        &self,
+        kind: Kind,
+        texts: &[String],
+        _: &Bill,
+    ) -> Result<Vec<Vec<f32>>, EmbedError> {
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::circuit::PAUSES;
 use super::vector::Vector;
 use super::{EmbedError, Embeddings, Kind, passage};
+use crate::memory::bill::Bill;
 use crate::memory::cache::Scopes;
 use crate::memory::record::Record;
 use crate::memory::scope::Scope;
@@ -131,7 +132,11 @@ impl Worker {
             if let Some(pause) = self.embeddings.circuit.pause() {
                 sleep(pause).await;
             }
-            match self.try_embed(&wanting).await {
+            let bill = Bill::default();
+            let vectors = self.try_embed(&wanting, &bill).await;
+            let shares = wanting.iter().map(|w| (w.scope.tenant(), w.text.len()));
+            bill.settle(self.counters.payer(), &shares.collect::<Vec<_>>());
+            match vectors {
                 Some(vectors) => break vectors,
                 None => self
                     .counters
@@ -153,9 +158,9 @@ impl Worker {
     }
 
     /// A vector for each, or none where that one is refused; `None` where the embedder is down.
-    async fn try_embed(&self, wanting: &[Wanting]) -> Option<Vec<Option<Vector>>> {
+    async fn try_embed(&self, wanting: &[Wanting], bill: &Bill) -> Option<Vec<Option<Vector>>> {
         let texts: Vec<String> = wanting.iter().map(|w| w.text.clone()).collect();
-        match self.embeddings.embed(Kind::Passage, &texts).await {
+        match self.embeddings.embed(Kind::Passage, &texts, bill).await {
             Ok(vectors) => return Some(vectors.into_iter().map(Some).collect()),
             Err(EmbedError::Down(_)) => return None,
             Err(EmbedError::Refused(_)) => {}
@@ -163,7 +168,7 @@ impl Worker {
         let mut vectors = Vec::with_capacity(texts.len());
         let mut refused = 0;
         for text in &texts {
-            match self.embeddings.embed_one(Kind::Passage, text).await {
+            match self.embeddings.embed_one(Kind::Passage, text, bill).await {
                 Ok(vector) => vectors.push(Some(vector)),
                 Err(EmbedError::Down(_)) => return None,
                 Err(error @ EmbedError::Refused(_)) => {

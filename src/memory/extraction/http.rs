@@ -9,6 +9,7 @@ use url::Url;
 use super::{Model, ModelError, Prompt};
 use crate::config::model::Upstream;
 use crate::error::Fault;
+use crate::memory::bill::{Bill, Usage};
 use crate::outbound;
 
 /// Bytes of an answer at most.
@@ -59,6 +60,7 @@ impl HttpModel {
 #[derive(Deserialize)]
 struct Completion {
     choices: Vec<Choice>,
+    usage: Option<Usage>,
 }
 
 #[derive(Deserialize)]
@@ -74,7 +76,7 @@ struct Message {
 
 #[async_trait]
 impl Model for HttpModel {
-    async fn answer(&self, prompt: &Prompt) -> Result<String, ModelError> {
+    async fn answer(&self, prompt: &Prompt, bill: &Bill) -> Result<String, ModelError> {
         let mut request = self.client.post(self.url.clone()).json(&json!({
             "model": self.model,
             "messages": [
@@ -107,6 +109,8 @@ impl Model for HttpModel {
         let unusable = |why: &str| ModelError::Unusable(why.to_owned());
         let completion: Completion = serde_json::from_slice(&body)
             .map_err(|error| unusable(&format!("the answer is not a chat completion: {error}")))?;
+        let sent = prompt.system.len() + prompt.user.len();
+        bill.add(&self.model, completion.usage, (sent, body.len()));
         let choice = completion.choices.into_iter().next();
         let choice = choice.ok_or_else(|| unusable("the answer has no choice"))?;
         match (choice.finish_reason.as_deref(), choice.message.content) {

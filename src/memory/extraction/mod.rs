@@ -26,6 +26,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::model::Config;
 use crate::error::Fault;
+use crate::memory::bill::Bill;
 pub use http::HttpModel;
 pub use prompt::Prompt;
 pub use worker::Worker;
@@ -68,8 +69,8 @@ pub fn open(config: &Config) -> Result<Option<Extraction>, Fault> {
 /// Answers prompts with JSON.
 #[async_trait]
 pub trait Model: Send + Sync + 'static {
-    /// The text of a whole answer.
-    async fn answer(&self, prompt: &Prompt) -> Result<String, ModelError>;
+    /// The text of a whole answer; what that costs is told on the bill, whatever comes of it.
+    async fn answer(&self, prompt: &Prompt, bill: &Bill) -> Result<String, ModelError>;
 }
 
 /// Why there is no answer that could be used.

@@ -30,7 +30,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[async_trait]
 impl Model for Scripted {
-    async fn answer(&self, prompt: &Prompt) -> Result<String, ModelError> {
+    async fn answer(&self, prompt: &Prompt, _: &Bill) -> Result<String, ModelError> {
         lock(&self.prompts).push(prompt.clone());
         if self.hangs {
             std::future::pending::<()>().await;

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::learnt::{Learnt, is_fact};
 use super::prompt::Asked;
 use super::{Extraction, Feed, ModelError};
+use crate::memory::bill::Bill;
 use crate::memory::cache::Scopes;
 use crate::memory::index::{Clock, Query};
 use crate::memory::queue::WeakJobs;
@@ -173,8 +174,18 @@ impl Worker {
             known: &known,
             max_facts: extraction.max_facts,
         };
-        let prompt = asked.prompt();
-        let answer = timeout(extraction.timeout, extraction.model.answer(&prompt)).await;
+        let tenant = claimed.scope.tenant();
+        if let Some(payer) = self.counters.payer()
+            && !payer.can_pay(tenant).await
+        {
+            // The claim ends by itself, and by then there may be some left.
+            tracing::debug!(tenant, "no budget is left for extraction");
+            return Ok(Step::Idle);
+        }
+        let (prompt, bill) = (asked.prompt(), Bill::default());
+        let answering = extraction.model.answer(&prompt, &bill);
+        let answer = timeout(extraction.timeout, answering).await;
+        bill.settle(self.counters.payer(), &[(tenant, 1)]);
         let late = |_| ModelError::Down(format!("no answer within {:?}", extraction.timeout));
         let verdict = asked.verdict(&answer.map_err(late)??)?;
         let learnt = Learnt {

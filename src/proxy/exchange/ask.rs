@@ -51,28 +51,29 @@ pub async fn first(
     session: &mut Session,
     context: &mut Context,
 ) -> Result<First, Failure> {
-    let (mut connection, withheld) = ask(chat, session, context, Which::First).await?;
-    let mut first = First {
-        read: Vec::new(),
-        withheld,
-        connection,
-    };
+    let (mut first, was_read) = told(chat, session, context).await?;
+    let withheld = first.withheld;
     let status = first.connection.session.response_header();
     let status = status.map_or(StatusCode::OK, |header| header.status);
     let offered = !chat.turn.offer().is_empty() && withheld.is_none();
     if !offered || !is_refusal(status) {
         return Ok(first);
     }
-    let is_whole = read(chat, session, context, &mut first).await?;
+    let is_whole = match was_read {
+        None => read(chat, session, context, &mut first).await?,
+        Some(is_whole) => is_whole,
+    };
     let said = first.read.concat();
     let has_own = chat.turn.brings_tools();
     if !is_whole || !first.connection.is_readable() || !may_be_ours(status, &said, has_own) {
         return Ok(first);
     }
-    connection = first.connection;
     let timeouts = &chat.snapshot.config.timeouts;
-    chat.gateway.dialer.release(connection, timeouts).await;
-    (connection, _) = ask(chat, session, context, Which::Without).await?;
+    chat.gateway
+        .dialer
+        .release(first.connection, timeouts)
+        .await;
+    let (connection, _) = ask(chat, session, context, Which::Without).await?;
     if connection.is_success() && !is_about_length(&said) {
         let upstream = context.upstream.clone().unwrap_or_default();
         tracing::warn!(
@@ -86,6 +87,48 @@ pub async fn first(
         read: Vec::new(),
         withheld: Some(Withheld::Refused),
     })
+}
+
+/// The first leg, with what it costs where a budget needs that. A refusal to tell it is met by one try
+/// without asking. Where a refusal was read, whether that was all of it.
+async fn told(
+    chat: Chat<'_>,
+    session: &mut Session,
+    context: &mut Context,
+) -> Result<(First, Option<bool>), Failure> {
+    let (connection, withheld) = ask(chat, session, context, Which::First).await?;
+    let mut first = First {
+        read: Vec::new(),
+        withheld,
+        connection,
+    };
+    let status = first.connection.session.response_header();
+    let status = status.map_or(StatusCode::OK, |header| header.status);
+    if !context.hides_usage || !is_refusal(status) || !first.connection.is_readable() {
+        return Ok((first, None));
+    }
+    let is_whole = read(chat, session, context, &mut first).await?;
+    if !is_whole || !is_about_usage(&first.read.concat()) {
+        return Ok((first, Some(is_whole)));
+    }
+    let timeouts = &chat.snapshot.config.timeouts;
+    chat.gateway
+        .dialer
+        .release(first.connection, timeouts)
+        .await;
+    let upstream = context.upstream.clone().unwrap_or_default();
+    tracing::warn!(
+        request_id = %context.request_id, upstream, model = chat.turn.model(), status = status.as_u16(),
+        "the model does not tell what a stream costs; budgets count its events for an hour"
+    );
+    chat.gateway.untold.remember(model(chat, &upstream));
+    let (connection, withheld) = ask(chat, session, context, Which::First).await?;
+    let first = First {
+        connection,
+        read: Vec::new(),
+        withheld,
+    };
+    Ok((first, None))
 }
 
 /// One leg, and why the upstream was offered none of the gateway's tools.
@@ -107,14 +150,17 @@ pub async fn ask(
         places = with_allowed_default(&chat.snapshot.config, caller, places)?;
     }
     // Of the upstream that is tried last, which is the one that answers.
-    let withheld = Mutex::new(None);
+    let withheld = Mutex::new((None, false));
     let compose = |upstream: &Upstream| {
         let reason = withholds(chat, upstream, which);
+        let untold = &chat.gateway.untold;
+        let usage = turn.wants_usage() && !untold.has(&model(chat, &upstream.name));
         let takes = Takes {
             strict_roles: upstream.strict_roles,
             tools: reason.is_none(),
+            usage,
         };
-        *withheld.lock() = reason;
+        *withheld.lock() = (reason, usage);
         let after = match which {
             Which::First | Which::Without => None,
             Which::After(after) => Some(after),
@@ -143,7 +189,9 @@ pub async fn ask(
             .find(|known| Some(&known.name) == context.upstream.as_ref());
         context.model = used.and_then(|upstream| upstream.default_model.clone());
     }
-    Ok((connection, withheld.into_inner()))
+    let (withheld, hides_usage) = withheld.into_inner();
+    context.hides_usage = hides_usage;
+    Ok((connection, withheld))
 }
 
 /// Why an upstream is offered none of the gateway's tools, though the request would be.
@@ -214,6 +262,12 @@ fn may_be_ours(status: StatusCode, said: &[u8], client_has_tools: bool) -> bool 
         400 | 422 => true,
         _ => !client_has_tools && (names("tool") || names("function")),
     }
+}
+
+/// Whether a refusal names what asks for the usage of a stream.
+fn is_about_usage(said: &[u8]) -> bool {
+    let names = |word: &str| memmem::find(said, word.as_bytes()).is_some();
+    names("stream_options") || names("include_usage")
 }
 
 /// Whether a refusal is about the length of the request, which another may not have.

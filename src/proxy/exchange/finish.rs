@@ -51,9 +51,6 @@ pub fn finish(gateway: &Gateway, context: &mut Context) {
 
 /// Whether the configuration names the model in full, so that it may be a label.
 fn is_model_named(context: &Context) -> bool {
-    let upstreams = &context.snapshot.config.upstreams;
-    context.model.as_ref().is_some_and(|model| {
-        let mut named = upstreams.iter().map(|upstream| &upstream.model_patterns);
-        named.any(|patterns| patterns.contains(model))
-    })
+    let model = context.model.as_ref();
+    model.is_some_and(|model| context.snapshot.is_model_named(model))
 }

@@ -75,6 +75,8 @@ pub async fn leg(
         match attempt(exchange, session, context, upstream, outgoing).await? {
             Ok(connection) => {
                 if let Some(header) = connection.session.response_header() {
+                    let status = header.status.as_str();
+                    gateway.metrics().upstream_answered(&upstream.name, status);
                     tried.answered(header.status);
                 }
                 return Ok(connection);

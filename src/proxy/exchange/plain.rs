@@ -58,7 +58,7 @@ pub async fn run(
     }
     context.ledger.enter(Phase::ReadBody);
     let incoming = Incoming::read(exchange, session, endpoint).await?;
-    let asked = Asked::of(exchange, session, &incoming.look);
+    let asked = Asked::of(exchange, session, &incoming.look).await;
     asked.expect_allowed(exchange, session, endpoint)?;
     context.model = asked.model.as_deref().map(shown);
     if let Some(model) = &asked.model {
@@ -90,7 +90,7 @@ pub async fn run(
         }
     };
     if let (true, Some(upstream)) = (has_ids(exchange, endpoint), &context.upstream) {
-        context.learning = Some(gateway.origins.learn(upstream));
+        context.learning = Some(gateway.origins.learn(&caller.tenant, upstream));
     }
     relay::run(exchange, session, context, connection, Vec::new()).await?;
     if !session.is_body_done() {
@@ -145,7 +145,7 @@ pub struct Asked {
 
 impl Asked {
     /// Of a request whose body was looked at as far as it need be.
-    pub fn of(exchange: Exchange<'_>, session: &Session, look: &Look) -> Self {
+    pub async fn of(exchange: Exchange<'_>, session: &Session, look: &Look) -> Self {
         let uri = &session.req_header().uri;
         let (path, query) = (uri.path(), uri.query());
         let known = &exchange.snapshot.personalities;
@@ -160,19 +160,22 @@ impl Asked {
             query.and_then(endpoint::model_in),
         ];
         let mut named = named.into_iter().flatten();
-        let ids = || {
-            let texts = look.texts().iter().map(|text| text.as_str().into());
-            endpoint::ids(path, query).chain(texts)
-        };
         let may_be_elsewhere = exchange.snapshot.config.upstreams.len() > 1;
+        let origin = match may_be_elsewhere {
+            true => {
+                let texts = look.texts().iter().map(|text| text.as_str().into());
+                let ids = endpoint::ids(path, query).chain(texts);
+                let origins = &exchange.gateway.origins;
+                origins.of(&exchange.caller.tenant, ids.collect()).await
+            }
+            false => None,
+        };
         Self {
             model: named.next(),
             own_model,
             others: named.collect(),
             is_unfit: look.is_unfit(),
-            origin: may_be_elsewhere
-                .then(|| exchange.gateway.origins.of(ids()))
-                .flatten(),
+            origin,
             has_body: !matches!(look, Look::Nothing),
         }
     }

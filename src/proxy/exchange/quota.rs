@@ -12,6 +12,7 @@ use crate::proxy::Gateway;
 use crate::proxy::context::{Context, Route};
 use crate::quota::{Account, Expected, Limit, Unit};
 use crate::snapshot::Caller;
+use crate::telemetry::metrics::OTHER;
 
 /// What stands for a model that a request does not name.
 const UNNAMED: &str = "";
@@ -55,10 +56,20 @@ pub async fn reserve(
 
 /// Charges what was used, and writes it into the ledger; gives what it cost in dollars, where the
 /// model has a price.
+///
+/// An answer that broke off, or whose client left, has cost what came of it.
 pub fn settle(gateway: &Gateway, context: &mut Context, answer: &Answer) -> Option<f64> {
+    let broken = context.broken.take();
+    let answer = broken.as_ref().unwrap_or(answer);
     let reservation = context.reservation.take();
     let is_proxied = !matches!(context.route, Route::Local | Route::None);
-    let (true, 200..=299, Some(caller)) = (is_proxied, context.status, &context.caller) else {
+    // A client that left in the midst of an answer has been given some of it.
+    let status = if broken.is_some() {
+        200
+    } else {
+        context.status
+    };
+    let (true, 200..=299, Some(caller)) = (is_proxied, status, &context.caller) else {
         // Nothing was used: what was reserved goes back.
         return None;
     };
@@ -66,13 +77,22 @@ pub fn settle(gateway: &Gateway, context: &mut Context, answer: &Answer) -> Opti
         (Some(usage), _) => Tokens {
             input: usage.prompt_tokens.unwrap_or_default(),
             cached: usage.cached_tokens.unwrap_or_default(),
-            output: usage.completion_tokens.unwrap_or_default(),
+            // What is told of the output before it is there is not all of it.
+            output: usage
+                .completion_tokens
+                .unwrap_or_default()
+                .max(match broken {
+                    Some(_) => answer.content_events,
+                    None => 0,
+                }),
         },
-        // Where the upstream does not tell, an event of a stream is about a token.
+        // Where the upstream does not tell, an event of a stream is about a token; a whole stream in
+        // which none was seen is of a form that nobody reads here.
         (None, Some(reservation)) if reservation.needs_usage() => Tokens {
-            output: match context.streamed {
-                true => answer.content_events,
-                false => reservation.expected().output,
+            output: match (context.streamed, answer.content_events) {
+                (true, 0) if broken.is_some() => 0,
+                (false, _) | (_, 0) => reservation.expected().output,
+                (true, events) => events,
             },
             ..reservation.expected()
         },
@@ -81,17 +101,25 @@ pub fn settle(gateway: &Gateway, context: &mut Context, answer: &Answer) -> Opti
     let model = context.model.as_deref().unwrap_or(UNNAMED);
     let price = context.snapshot.prices.cost(model, tokens);
     let cost = price.unwrap_or(0);
+    // Before it is noted: what is on its way to a shared store is known to be.
+    if let Some(reservation) = reservation {
+        reservation.settle(tokens, cost);
+    }
     if tokens != Tokens::default() {
         let key = caller.key.clone().unwrap_or_else(|| UNNAMED.into());
         let account = Account {
             tenant: caller.tenant.clone(),
             key,
         };
+        let label = match context.snapshot.is_model_named(model) {
+            true => model,
+            false => OTHER,
+        };
+        let counts = [tokens.input, tokens.cached, tokens.output];
+        let metrics = &gateway.metrics().quota;
+        metrics.used([&account.tenant, label], counts, cost);
         let ledger = gateway.shared().quota.ledger();
         ledger.note(&account, &model.replace('\0', ""), tokens, cost);
-    }
-    if let Some(reservation) = reservation {
-        reservation.settle(tokens, cost);
     }
     price
         .filter(|_| tokens != Tokens::default())

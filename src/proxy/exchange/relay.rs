@@ -11,6 +11,7 @@ use super::tee::Tee;
 use super::upload::Cut;
 use super::watch::departure;
 use super::{headers, location};
+use crate::dialect::Unasked;
 use crate::proxy::context::Context;
 use crate::proxy::edge::guard::Guarded;
 use crate::proxy::edge::respond;
@@ -49,7 +50,10 @@ pub async fn run(
         false => None,
     };
     // What has come with the header goes out with it, in one packet.
+    let hides = context.hides_usage && connection.is_event_stream() && connection.is_readable();
     let succeeded = match ahead {
+        // What is left of a piece may be nothing.
+        _ if hides => head(session, context, &connection, Length::Unknown).await?,
         Some(Ok(Some(_))) => head_before(session, context, &connection, Length::Same).await?,
         _ => head(session, context, &connection, Length::Same).await?,
     };
@@ -57,28 +61,45 @@ pub async fn run(
         Some(dialect) if succeeded => Tee::new(context.streamed, dialect, context.wanted()),
         _ => Tee::Blind,
     };
+    let mut unasked = (hides && succeeded).then(Unasked::default);
     if !succeeded {
         context.learning = None;
     }
     let idle = Some(timeouts.stream_idle);
     connection.session.set_read_timeout(idle);
     let mut read = read.into_iter();
-    loop {
+    let passed = loop {
         let piece = match read.next() {
-            Some(piece) => Some(piece),
-            None => next_piece(gateway, session, context, &mut connection, &mut ahead).await?,
+            Some(piece) => Ok(Some(piece)),
+            None => next_piece(gateway, session, context, &mut connection, &mut ahead).await,
         };
-        let Some(piece) = piece else { break };
+        let piece = match piece {
+            Ok(Some(piece)) => piece,
+            Ok(None) => break Ok(()),
+            Err(failure) => break Err(failure),
+        };
         // Before the client can ask for it.
-        learn(gateway, context, &piece);
+        learn(gateway, context, &piece).await;
         // So does the end go out with what it has come with; one of HTTP/2 has trailers to wait for.
         let is_last = matches!(ahead, Some(Ok(None))) && connection.session.as_http2().is_none();
         cork(session, is_last);
-        let passed = pass_on(session, piece.clone(), false).await;
+        let passed = match &mut unasked {
+            None => pass_on(session, piece.clone(), false).await,
+            Some(unasked) => pass_all(session, unasked.feed(&piece)).await,
+        };
         cork(session, false);
-        passed?;
         context.ledger.mark_first_chunk();
         tee.feed(&piece);
+        if passed.is_err() {
+            break passed;
+        }
+    };
+    if let Err(failure) = passed {
+        context.broken = tee.finish();
+        return Err(failure);
+    }
+    if let Some(rest) = unasked.and_then(|mut unasked| unasked.finish()) {
+        pass_on(session, rest, false).await?;
     }
     connection.settle();
     finish_body(session, &mut connection).await?;
@@ -93,9 +114,9 @@ pub async fn run(
 }
 
 /// Remembers the upstream of what an answer names, where that is asked for.
-pub fn learn(gateway: &Gateway, context: &mut Context, chunk: &[u8]) {
+pub async fn learn(gateway: &Gateway, context: &mut Context, chunk: &[u8]) {
     if let Some(learning) = &mut context.learning {
-        gateway.origins.see(learning, chunk);
+        gateway.origins.see(learning, chunk).await;
     }
 }
 
@@ -259,6 +280,14 @@ async fn finish_body(session: &mut Session, connection: &mut Connection) -> Resu
         return written.await.map_err(|error| Failure::client(&error));
     }
     pass_on(session, Bytes::new(), true).await
+}
+
+/// Writes pieces of the answer's body.
+pub async fn pass_all(session: &mut Session, pieces: Vec<Bytes>) -> Result<(), Failure> {
+    for piece in pieces {
+        pass_on(session, piece, false).await?;
+    }
+    Ok(())
 }
 
 /// Writes a piece of the answer's body, the last one where it is the `end`.

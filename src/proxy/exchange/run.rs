@@ -46,7 +46,10 @@ pub async fn run(
         headers: &session.req_header().headers,
     };
     let is_kept = is_kept(&snapshot, dialect, &body);
-    let origin = is_kept.then(|| origin(gateway, &body)).flatten();
+    let origin = match is_kept {
+        true => origin(gateway, caller, &body).await,
+        false => None,
+    };
     let turn = turn::prepare(asked, body, &mut context.ledger).await?;
     context.dialect = (wish == Wish::Answer).then_some(dialect);
     context.model = turn.model().map(shown);
@@ -87,13 +90,14 @@ pub async fn run(
     }
     let offered = !turn.offer().is_empty() && withheld.is_none();
     if let (true, Some(upstream)) = (is_kept, &context.upstream) {
-        context.learning = Some(gateway.origins.learn(upstream));
+        context.learning = Some(gateway.origins.learn(&caller.tenant, upstream));
     }
     let answered = connection.is_success();
     if answered && let Some(memory) = &gateway.shared.memory {
         // Before the client can have read the answer and go on.
         turn.remembered()
-            .keep_block(memory, &snapshot.config.memory);
+            .keep_block(memory, &snapshot.config.memory)
+            .await;
     }
     let relayed = if wish == Wish::Answer && answered && offered && connection.is_readable() {
         // Boxed, since it needs far more room than the other, which most requests take.
@@ -118,11 +122,12 @@ fn is_kept(snapshot: &Snapshot, dialect: Dialect, body: &[u8]) -> bool {
 }
 
 /// The upstream that has what the request goes on from.
-fn origin(gateway: &Gateway, body: &[u8]) -> Option<Arc<str>> {
+async fn origin(gateway: &Gateway, caller: &Caller, body: &[u8]) -> Option<Arc<str>> {
     let mut look = Look::at("application/json");
     // What is wrong with it is said by whoever reads it.
     let _ = look.feed(body);
-    gateway.origins.of(look.texts().iter())
+    let ids = look.texts().iter().map(|text| text.as_str().into());
+    gateway.origins.of(&caller.tenant, ids.collect()).await
 }
 
 /// Hands what is to be kept to memory, off the request's path: the client has its answer, and waits only
@@ -133,7 +138,7 @@ async fn remember(gateway: &Gateway, context: &Context, turn: &Prepared) {
         return;
     };
     if let Some(answer) = &context.answer {
-        turn.chain(&gateway.shared.hidden_rounds, answer);
+        turn.chain(&gateway.shared.hidden_rounds, answer).await;
     }
     let id = context.request_id.to_string();
     if let Some(exchange) = turn.exchange(&context.snapshot, id, context.answer.as_ref()) {

@@ -58,7 +58,7 @@ pub async fn run(
     session: &mut Session,
     context: &mut Context,
 ) -> Result<(), Failure> {
-    let asked = Asked::of(exchange, session, &Look::Nothing);
+    let asked = Asked::of(exchange, session, &Look::Nothing).await;
     context.model = asked.model.as_deref().map(shown);
     if exchange.caller.models.is_some() && asked.model.is_none() {
         return Err(untold().into());

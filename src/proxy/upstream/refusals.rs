@@ -1,10 +1,11 @@
-//! What upstreams were seen to refuse: models, requests because of the gateway's tools; upstreams, sockets.
+//! What upstreams were seen to refuse: models, requests because of what the gateway put in (its tools, or that
+//! a stream tells its usage); upstreams, sockets.
 
 use std::time::Duration;
 
 use moka::sync::Cache;
 
-/// How long one is offered none. A server may be started anew with other options meanwhile.
+/// How long that is not put in. A server may be started anew with other options meanwhile.
 const FOR: Duration = Duration::from_secs(60 * 60);
 /// Models that are remembered; a client can make up names without end.
 const MOST: u64 = 1024;
@@ -49,7 +50,7 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Whether the model refused tools of the gateway's before.
+    /// Whether the model refused before.
     pub fn has(&self, model: &Model) -> bool {
         // Nearly every gateway remembers none.
         self.tools.entry_count() > 0 && self.tools.contains_key(model)

@@ -7,8 +7,12 @@
 //!
 //! What is kept belongs to a tenant, a user, a conversation and the very history that it stood in.
 //! Ids say nothing: there are upstreams that number the calls of everybody alike.
+//!
+//! In a fleet any gateway may be asked to go on: what one keeps it leaves for the others too, before
+//! the client can have read the answer.
 
 mod chains;
+mod note;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,10 +24,13 @@ use xxhash_rust::xxh3::Xxh3;
 
 use self::chains::Chains;
 use crate::dialect::{Dialect, Message, Request, Restored, Role, Round};
+use crate::shared::Notes;
 
 /// How long a conversation may rest. After that its turn stands alone, which every model understands,
 /// though it may call the gateway's tools again.
 const REST: Duration = Duration::from_secs(60 * 60);
+/// How long it lies with the others of a fleet, who do not tell when it is gone on with.
+const LEFT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long an answer is gone on from by the id that its client was told, …
 const ENDS_REST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// … and how many of them are known.
@@ -86,6 +93,28 @@ impl HiddenPlace {
         Self { whose, said }
     }
 
+    /// Where a request may have something hidden: with each the message's index.
+    fn all(request: &Request, whose: &Whose) -> Vec<(usize, Self)> {
+        let mut said = Xxh3::new();
+        let gone_on = Self::gone_on(request, whose);
+        let mut places: Vec<_> = gone_on
+            .into_iter()
+            .map(|place| (Restored::UPSTREAM, place))
+            .collect();
+        for (at, message) in request.messages().iter().enumerate() {
+            let may_hide = message.has_tool_calls || request.dialect() != Dialect::Chat;
+            if message.role == Role::Assistant && may_hide {
+                let place = Self {
+                    whose: whose.clone(),
+                    said: said.digest128(),
+                };
+                places.push((at, place));
+            }
+            add(&mut said, request, message, whose);
+        }
+        places
+    }
+
     /// Where the request goes on, if it names a response.
     fn gone_on(request: &Request, whose: &Whose) -> Option<Self> {
         let response = request.member("previous_response_id")?;
@@ -103,10 +132,18 @@ pub struct HiddenRounds {
     pub chains: Chains,
     /// Spares every other gateway the search.
     is_used: AtomicBool,
+    notes: Notes,
 }
 
 impl Default for HiddenRounds {
     fn default() -> Self {
+        Self::of(Notes::default())
+    }
+}
+
+impl HiddenRounds {
+    /// Those of a fleet, where there is one.
+    pub fn of(notes: Notes) -> Self {
         let weight = |place: &HiddenPlace, hidden: &Arc<HiddenRound>| {
             u32::try_from(place.weight() + hidden.weight()).unwrap_or(u32::MAX)
         };
@@ -120,67 +157,105 @@ impl Default for HiddenRounds {
                 .max_capacity(MOST_ENDS)
                 .time_to_idle(ENDS_REST)
                 .build(),
-            chains: Chains::default(),
+            chains: Chains::of(notes.clone()),
             is_used: AtomicBool::new(false),
+            notes,
         }
     }
-}
 
-impl HiddenRounds {
     /// Keeps a round until the client has answered its own calls, and for as long as it goes on with
     /// that history.
-    pub fn keep(&self, place: HiddenPlace, hidden: HiddenRound) {
+    pub async fn keep(&self, place: HiddenPlace, hidden: HiddenRound) {
         self.is_used.store(true, Ordering::Release);
+        if self.notes.are_shared()
+            && let Some(note) = note::write(&hidden)
+        {
+            let notes = [(note::name(&place), note)];
+            self.notes.keep(&place.whose.tenant, &notes, LEFT).await;
+        }
         self.rounds.insert(place, Arc::new(hidden));
     }
 
     /// Notes by which id the upstream knows the end of an answer that the client was told as `told`.
-    pub fn ends(&self, tenant: &Arc<str>, told: &str, upstream: &str) {
+    pub async fn ends(&self, tenant: &Arc<str>, told: &str, upstream: &str) {
         self.is_used.store(true, Ordering::Release);
+        if self.notes.are_shared() {
+            let notes = [(note::end(told), Bytes::copy_from_slice(upstream.as_bytes()))];
+            self.notes.keep(tenant, &notes, ENDS_REST).await;
+        }
         let key = (tenant.clone(), told.to_owned());
         self.ends.insert(key, upstream.to_owned());
     }
 
     /// The response that a request goes on from, where the upstream knows it by another id.
-    pub fn goes_on_from(&self, tenant: &Arc<str>, request: &Request) -> Option<String> {
-        if !self.is_used.load(Ordering::Acquire) {
+    pub async fn goes_on_from(&self, tenant: &Arc<str>, request: &Request) -> Option<String> {
+        if !self.may_have_some() {
             return None;
         }
         let told = request.member("previous_response_id")?;
         let told: String = serde_json::from_slice(told).ok()?;
-        self.ends.get(&(tenant.clone(), told))
+        let key = (tenant.clone(), told);
+        if let Some(end) = self.ends.get(&key) {
+            return Some(end);
+        }
+        let found = self.notes.find(tenant, &[note::end(&key.1)]).await;
+        let end = String::from_utf8(found.into_iter().next()??.to_vec()).ok()?;
+        self.ends.insert(key, end.clone());
+        Some(end)
+    }
+
+    fn may_have_some(&self) -> bool {
+        self.notes.are_shared() || self.is_used.load(Ordering::Acquire)
     }
 
     /// What goes back into a request.
-    pub fn restore(&self, whose: &Whose, request: &Request) -> Vec<Restored> {
-        if !self.is_used.load(Ordering::Acquire) {
+    pub async fn restore(&self, whose: &Whose, request: &Request) -> Vec<Restored> {
+        if !self.may_have_some() {
             return Vec::new();
         }
-        let mut said = Xxh3::new();
+        let places = HiddenPlace::all(request, whose);
+        let hidden = self.find(&whose.tenant, &places).await;
         let mut restored = Vec::new();
-        if let Some(place) = HiddenPlace::gone_on(request, whose)
-            && let Some(hidden) = self.rounds.get(&place)
-        {
-            restored.push(Restored {
-                at: Restored::UPSTREAM,
-                before: Vec::new(),
-                round: hidden.round.clone(),
-                results: hidden.results.clone(),
-            });
-        }
-        for (at, message) in request.messages().iter().enumerate() {
-            let may_hide = message.has_tool_calls || request.dialect() != Dialect::Chat;
-            if message.role == Role::Assistant && may_hide {
-                let place = HiddenPlace {
-                    whose: whose.clone(),
-                    said: said.digest128(),
-                };
-                let hidden = self.rounds.get(&place);
-                restored.extend(hidden.and_then(|hidden| hidden.restored(request, at)));
+        for ((at, _), hidden) in places.iter().zip(hidden) {
+            let Some(hidden) = hidden else { continue };
+            match *at {
+                Restored::UPSTREAM => restored.push(Restored {
+                    at: Restored::UPSTREAM,
+                    before: Vec::new(),
+                    round: hidden.round.clone(),
+                    results: hidden.results.clone(),
+                }),
+                at => restored.extend(hidden.restored(request, at)),
             }
-            add(&mut said, request, message, whose);
         }
         restored
+    }
+
+    /// What is hidden at these places, in their order: one look at what other gateways left for all
+    /// that this one does not have.
+    async fn find(
+        &self,
+        tenant: &str,
+        places: &[(usize, HiddenPlace)],
+    ) -> Vec<Option<Arc<HiddenRound>>> {
+        let here = |(_, place): &(usize, HiddenPlace)| self.rounds.get(place);
+        let mut found: Vec<_> = places.iter().map(here).collect();
+        if !self.notes.are_shared() {
+            return found;
+        }
+        let lacking = |at: &usize| found[*at].is_none();
+        let lacking: Vec<usize> = (0..places.len()).filter(lacking).collect();
+        let names = lacking.iter().map(|at| note::name(&places[*at].1));
+        let names: Vec<String> = names.collect();
+        let notes = self.notes.find(tenant, &names).await;
+        for (at, note) in lacking.into_iter().zip(notes) {
+            if let Some(hidden) = note.and_then(|note| note::read(&note)) {
+                let hidden = Arc::new(hidden);
+                self.rounds.insert(places[at].1.clone(), hidden.clone());
+                found[at] = Some(hidden);
+            }
+        }
+        found
     }
 }
 

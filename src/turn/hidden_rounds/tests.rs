@@ -1,9 +1,13 @@
 use bytes::Bytes;
+use futures_util::FutureExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::dialect::{Call, Dialect, Injection, compose};
+use crate::shared::testing::Server;
+use crate::shared::{Notes, Store};
+use crate::telemetry::Metrics;
 
 /// The id that the upstream gives to everybody's call.
 const ID: &str = "functions.f:0";
@@ -38,6 +42,11 @@ fn hidden(result: &str) -> HiddenRound {
     }
 }
 
+/// What needs no other gateway is there at once.
+fn now<T>(done: impl Future<Output = T>) -> T {
+    done.now_or_never().expect("nothing to wait for")
+}
+
 fn ask(text: &str) -> Value {
     json!({ "role": "user", "content": text })
 }
@@ -63,7 +72,7 @@ fn request(messages: &[Value]) -> Request {
 fn sent(rounds: &HiddenRounds, whose: &Whose, messages: &[Value]) -> Vec<Value> {
     let request = request(messages);
     let injection = Injection {
-        restored: rounds.restore(whose, &request),
+        restored: now(rounds.restore(whose, &request)),
         ..Injection::default()
     };
     let body: Bytes = compose(&request, &injection).to_bytes();
@@ -76,10 +85,10 @@ fn a_turn_is_whole_again_in_its_place() {
     let rounds = HiddenRounds::default();
     let ann = whose("ann", "one");
     let history = [ask("hi")];
-    rounds.keep(
+    now(rounds.keep(
         HiddenPlace::after(&request(&history), ann.clone()),
         hidden("42"),
-    );
+    ));
     let told = [
         ask("hi"),
         called(),
@@ -122,10 +131,10 @@ fn what_clients_change_in_each_request_moves_nothing() {
             "content": [{ "type": "text", "text": "hi", "cache_control": { "type": "ephemeral" } }],
         }),
     ];
-    rounds.keep(
+    now(rounds.keep(
         HiddenPlace::after(&request(&history), ann.clone()),
         hidden("42"),
-    );
+    ));
     let messages = sent(
         &rounds,
         &ann,
@@ -140,10 +149,10 @@ fn strangers_who_say_the_same_are_told_apart_by_their_instructions() {
     let system = |name: &str| json!({ "role": "system", "content": format!("You serve {name}.") });
     let nobody = whose("", "");
     let history = [system("Ann"), ask("hi")];
-    rounds.keep(
+    now(rounds.keep(
         HiddenPlace::after(&request(&history), nobody.clone()),
         hidden("42"),
-    );
+    ));
     let told = |name: &str| [system(name), ask("hi"), called(), gave("1")];
     assert_eq!(sent(&rounds, &nobody, &told("Ann")).len(), 5);
     assert_eq!(sent(&rounds, &nobody, &told("Ben")), told("Ben"));
@@ -153,10 +162,10 @@ fn strangers_who_say_the_same_are_told_apart_by_their_instructions() {
 fn another_history_or_other_calls_get_nothing() {
     let rounds = HiddenRounds::default();
     let ann = whose("ann", "one");
-    rounds.keep(
+    now(rounds.keep(
         HiddenPlace::after(&request(&[ask("hi")]), ann.clone()),
         hidden("42"),
-    );
+    ));
     let mut other_id = called();
     other_id["tool_calls"][0]["id"] = "functions.f:1".into();
     let mut two = called();
@@ -192,7 +201,7 @@ proptest! {
             let history = &mut told[user][conversation];
             history.push(ask(&format!("ask {text}")));
             let result = format!("{user} {conversation} {at}");
-            rounds.keep(HiddenPlace::after(&request(history), who.clone()), hidden(&result));
+            now(rounds.keep(HiddenPlace::after(&request(history), who.clone()), hidden(&result)));
             history.extend([called(), gave("theirs")]);
             given[user][conversation].push(result);
             let messages = sent(&rounds, &who, history);
@@ -201,4 +210,63 @@ proptest! {
             prop_assert_eq!(&results, &given[user][conversation]);
         }
     }
+}
+
+/// A gateway of a fleet.
+fn gateway(server: &Server) -> HiddenRounds {
+    let metrics = Arc::new(Metrics::new());
+    let store = Store::new(&server.url(), Duration::from_secs(30), metrics).expect("a URL");
+    HiddenRounds::of(Notes::of(Arc::new(store)))
+}
+
+async fn found(rounds: &HiddenRounds, whose: &Whose, messages: &[Value]) -> Vec<String> {
+    let restored = rounds.restore(whose, &request(messages)).await;
+    let results = restored.into_iter().flat_map(|restored| restored.results);
+    results.collect()
+}
+
+#[tokio::test]
+async fn any_gateway_of_a_fleet_goes_on_with_a_turn_and_for_nobody_else() {
+    let server = Server::start();
+    let [one, other] = [gateway(&server), gateway(&server)];
+    let told = [ask("hi"), called(), gave("1")];
+    let ann = whose("ann", "one");
+    let place = HiddenPlace::after(&request(&told[..1]), ann.clone());
+    one.keep(place, hidden("42")).await;
+    assert_eq!(found(&other, &ann, &told).await, ["42"]);
+    let elsewhere = Whose {
+        tenant: "acme}".into(),
+        ..ann.clone()
+    };
+    // Names that would meet, were they written one behind the other.
+    for other_one in [
+        whose("ben", "one"),
+        whose("ann:=one", ""),
+        whose("", "ann:=one"),
+        whose("ann", ""),
+        elsewhere,
+    ] {
+        let found = found(&gateway(&server), &other_one, &told).await;
+        assert!(found.is_empty(), "{other_one:?}");
+    }
+    let tenant: Arc<str> = "acme".into();
+    one.ends(&tenant, "resp_told", "resp_upstream").await;
+    let body = json!({ "previous_response_id": "resp_told", "input": "and?" });
+    let next = Dialect::Responses.read(body.to_string().into(), 64);
+    let next = next.expect("a request");
+    let end = other.goes_on_from(&tenant, &next).await;
+    assert_eq!(end.as_deref(), Some("resp_upstream"));
+    assert_eq!(other.goes_on_from(&"else".into(), &next).await, None);
+}
+
+#[tokio::test]
+async fn a_gateway_goes_on_with_its_own_turns_while_the_store_is_away() {
+    let server = Server::start();
+    let here = gateway(&server);
+    drop(server);
+    let ann = whose("ann", "one");
+    let told = [ask("hi"), called(), gave("1")];
+    let place = HiddenPlace::after(&request(&told[..1]), ann.clone());
+    here.keep(place, hidden("42")).await;
+    assert_eq!(found(&here, &ann, &told).await, ["42"]);
 }

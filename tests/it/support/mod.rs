@@ -10,6 +10,7 @@ pub mod program;
 pub mod proxy;
 pub mod socket;
 pub mod upstream;
+pub mod valkey;
 pub mod wire;
 
 use std::sync::mpsc::{self, Receiver, Sender};

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::{EmbedError, Embedder, Kind};
 use crate::config::model::EmbeddingFolder;
 use crate::error::Fault;
+use crate::memory::bill::Bill;
 use model::{Model, Side};
 
 /// An embedder that reads its model from a folder and asks nobody.
@@ -69,7 +70,12 @@ impl Embedder for LocalEmbedder {
         2 * self.queries.current_num_threads()
     }
 
-    async fn embed(&self, kind: Kind, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
+    async fn embed(
+        &self,
+        kind: Kind,
+        texts: &[String],
+        _: &Bill,
+    ) -> Result<Vec<Vec<f32>>, EmbedError> {
         // What stands nearest to the end of a query is what is asked.
         let (pool, prefix, kept) = match kind {
             Kind::Query => (&self.queries, &self.settings.query_prefix, Side::End),

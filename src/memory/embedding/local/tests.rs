@@ -85,7 +85,10 @@ fn open(folder: &TempDir) -> LocalEmbedder {
 
 async fn embed(embedder: &LocalEmbedder, kind: Kind, texts: &[&str]) -> Vec<Vec<f32>> {
     let texts: Vec<String> = texts.iter().map(|text| text.to_string()).collect();
-    embedder.embed(kind, &texts).await.unwrap()
+    embedder
+        .embed(kind, &texts, &Bill::default())
+        .await
+        .unwrap()
 }
 
 /// What is wrong with a model, and in which of its files.

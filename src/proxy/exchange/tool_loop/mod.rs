@@ -21,7 +21,7 @@ use super::relay::{self, Length, PIECE, joined, learn, next_chunk, next_piece, p
 use super::run::Chat;
 use super::tee::WHOLE_LIMIT;
 use crate::config::model;
-use crate::dialect::{Answer, Dialect, Edit, Leg, SseEditor};
+use crate::dialect::{Answer, Dialect, Edit, Leg, SseEditor, Unasked};
 use crate::error::ApiError;
 use crate::proxy::Session;
 use crate::proxy::context::Context;
@@ -45,6 +45,7 @@ pub async fn run(
         tools,
         rounds: ToolLoop::new(chat.turn.dialect(), rounds, total, Instant::now()),
         hidden: None,
+        unasked: context.hides_usage.then(Unasked::default),
     };
     if connection.is_event_stream() {
         answering.stream(session, context, connection).await
@@ -59,6 +60,8 @@ struct Answering<'a> {
     rounds: ToolLoop,
     /// What the client was not shown of the answer that ends.
     hidden: Option<HiddenRound>,
+    /// Takes out what the client did not ask for.
+    unasked: Option<Unasked>,
 }
 
 /// How an answer goes on once the calls of a leg are run.
@@ -73,68 +76,101 @@ impl Answering<'_> {
         mut self,
         session: &mut Session,
         context: &mut Context,
-        mut connection: Box<Connection>,
+        connection: Box<Connection>,
     ) -> Result<(), Failure> {
         context.ledger.enter(Phase::Stream);
         relay::head(session, context, &connection, Length::Unknown).await?;
         let seed = context.request_id.simple().to_string();
         let mut editor = SseEditor::new(self.chat.turn.editor(context.wanted(), seed));
+        let ended = self.legs(session, context, connection, &mut editor).await;
+        let is_whole = matches!(ended, Ok(true));
+        let last = is_whole.then(|| editor.finish()).unwrap_or_default();
+        let answer = editor.into_answer();
+        if !is_whole {
+            context.broken = Some(answer);
+            return ended.map(drop);
+        }
+        context.ledger.enter(Phase::Stream);
+        // Before the client can have read it and go on.
+        self.end(&answer).await;
+        let last = self.shown(last);
+        show(session, last).await?;
+        if let Some(rest) = self.unasked.take().and_then(|mut unasked| unasked.finish()) {
+            pass_on(session, rest, false).await?;
+        }
+        pass_on(session, Bytes::new(), true).await?;
+        context.ledger.enter(Phase::Other);
+        context.answer = Some(answer);
+        Ok(())
+    }
+
+    /// The legs of a streamed answer, but for its ending; whether it has one, and was not ended by an
+    /// error.
+    async fn legs(
+        &mut self,
+        session: &mut Session,
+        context: &mut Context,
+        mut connection: Box<Connection>,
+        editor: &mut SseEditor,
+    ) -> Result<bool, Failure> {
         loop {
             let leg = self
-                .pass_leg(session, context, &mut connection, &mut editor)
+                .pass_leg(session, context, &mut connection, editor)
                 .await?;
             self.release(context, connection).await;
             let broke_off = matches!(leg, Leg::Truncated | Leg::Unreadable);
             match self.after(session, context, leg).await? {
                 Next::Ask => {}
-                Next::Finish => break,
+                Next::Finish => return Ok(true),
                 // Who does not read what an event says shall see that there is no end.
                 Next::Fail(error) if broke_off => {
                     pass_on(session, editor.error_event(&error), false).await?;
                     return Err(Failure::Truncated(error.message));
                 }
-                Next::Fail(error) => return fail(session, context, &editor, error).await,
+                Next::Fail(error) => return fail(session, context, editor, error).await,
             }
             context.ledger.enter(Phase::Stream);
             connection = match self.next_leg(session, context).await {
                 Ok(connection) => connection,
                 Err(Failure::Refused(error)) => {
-                    return fail(session, context, &editor, error).await;
+                    return fail(session, context, editor, error).await;
                 }
                 Err(failure) => return Err(failure),
             };
             if !connection.is_success() || !connection.is_event_stream() {
                 let error = self.refusal(session, context, connection).await?;
-                return fail(session, context, &editor, error).await;
+                return fail(session, context, editor, error).await;
             }
         }
-        context.ledger.enter(Phase::Stream);
-        show(session, editor.finish()).await?;
-        pass_on(session, Bytes::new(), true).await?;
-        context.ledger.enter(Phase::Other);
-        self.end(context, editor.into_answer());
-        Ok(())
     }
 
-    /// Notes what the answer said. What was hidden of it is also found by its id, by which the next
-    /// request may name it.
-    fn end(&mut self, context: &mut Context, answer: Answer) {
+    /// What of these events the client sees.
+    fn shown(&mut self, pieces: Vec<Bytes>) -> Vec<Bytes> {
+        match &mut self.unasked {
+            None => pieces,
+            Some(unasked) => pieces.iter().flat_map(|it| unasked.feed(it)).collect(),
+        }
+    }
+
+    /// What was hidden of an answer is also found by its id, by which the next request may name it.
+    async fn end(&mut self, answer: &Answer) {
         let is_kept = self.chat.turn.dialect() == Dialect::Responses;
         let hidden = self.hidden.take().filter(|_| is_kept);
         if let (Some(hidden), Some(id)) = (hidden, &answer.id) {
             let rounds = &self.chat.gateway.shared().hidden_rounds;
-            rounds.keep(self.chat.turn.hidden_within(id), hidden);
+            let place = self.chat.turn.hidden_within(id);
+            rounds.keep(place, hidden).await;
         }
         if let (Some(told), Some(upstream)) = (&answer.id, &answer.upstream_id) {
             let rounds = &self.chat.gateway.shared().hidden_rounds;
-            rounds.ends(&self.chat.turn.whose().tenant, told, upstream);
+            let tenant = &self.chat.turn.whose().tenant;
+            rounds.ends(tenant, told, upstream).await;
         }
-        context.answer = Some(answer);
     }
 
     /// Passes on what of one leg is for the client.
     async fn pass_leg(
-        &self,
+        &mut self,
         session: &mut Session,
         context: &mut Context,
         connection: &mut Connection,
@@ -147,15 +183,15 @@ impl Answering<'_> {
         while let Some(piece) =
             next_piece(gateway, session, context, connection, &mut ahead).await?
         {
-            learn(gateway, context, &piece);
-            let pieces = editor.feed(&piece);
+            learn(gateway, context, &piece).await;
+            let pieces = self.shown(editor.feed(&piece));
             if !pieces.is_empty() {
                 show(session, pieces).await?;
                 context.ledger.mark_first_chunk();
             }
         }
         let (rest, leg) = editor.end_leg();
-        show(session, rest).await?;
+        show(session, self.shown(rest)).await?;
         Ok(leg)
     }
 
@@ -179,7 +215,7 @@ impl Answering<'_> {
                     return self.as_it_comes(session, context, connection, read).await;
                 }
             };
-            learn(self.chat.gateway, context, &body);
+            learn(self.chat.gateway, context, &body).await;
             let edit = editor.whole(&body);
             let leg = editor.end_leg();
             match self.after(session, context, leg).await? {
@@ -196,6 +232,8 @@ impl Answering<'_> {
                 Edit::Pass | Edit::Drop => body,
             };
             context.ledger.enter(Phase::Stream);
+            let answer = editor.into_answer();
+            self.end(&answer).await;
             let length = Length::Exactly(shown.len());
             match shown.is_empty() {
                 true => relay::head(session, context, &connection, length).await?,
@@ -204,7 +242,7 @@ impl Answering<'_> {
             pass_on(session, shown, true).await?;
             context.ledger.mark_first_chunk();
             context.ledger.enter(Phase::Other);
-            self.end(context, editor.into_answer());
+            context.answer = Some(answer);
             self.release(context, connection).await;
             return Ok(());
         }
@@ -231,7 +269,7 @@ impl Answering<'_> {
                         self.hidden = Some(hidden.clone());
                         let place = self.chat.turn.hidden_place();
                         let rounds = &self.chat.gateway.shared().hidden_rounds;
-                        rounds.keep(place, hidden);
+                        rounds.keep(place, hidden).await;
                     }
                     return Ok(Next::Finish);
                 }
@@ -340,18 +378,18 @@ async fn show(session: &mut Session, pieces: Vec<Bytes>) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Ends the stream with an error, as the client's API does in the middle of one.
+/// Ends the stream with an error, as the client's API does in the middle of one: it has no ending of its own.
 async fn fail(
     session: &mut Session,
     context: &mut Context,
     editor: &SseEditor,
     error: ApiError,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     context.failure = Some(error.to_string());
     pass_on(session, editor.error_event(&error), false).await?;
     pass_on(session, Bytes::new(), true).await?;
     context.ledger.enter(Phase::Other);
-    Ok(())
+    Ok(false)
 }
 
 /// `error.message` of an answer in OpenAI's shape.

@@ -243,6 +243,9 @@ impl Health {
     /// Forgets all but the upstreams of a new generation.
     pub fn keep_only(&self, snapshot: &Snapshot) {
         let upstreams = &snapshot.config.upstreams;
+        for upstream in upstreams {
+            self.metrics.upstream_known(&upstream.name);
+        }
         let mut breakers = self.breakers.lock();
         breakers.generation = breakers.generation.max(snapshot.generation);
         breakers.known.retain(|name, (address, breaker)| {

@@ -22,3 +22,28 @@ local function window(period, seconds)
   return year * 12 + month - 1
 end
 
+
+-- Ends a lease: what it held is free again.
+local function give_back(account, leases, held, id)
+  local cost = redis.call('HGET', held, id)
+  if cost then
+    local tokens, usd = cost:match('^(%d+):(%d+)$')
+    -- An account that is gone counts what is held when it begins again.
+    if redis.call('EXISTS', account) == 1 then
+      redis.call('HINCRBY', account, 'held:tokens', 0 - tonumber(tokens))
+      redis.call('HINCRBY', account, 'held:usd', 0 - tonumber(usd))
+    end
+    redis.call('HDEL', held, id)
+  end
+  redis.call('ZREM', leases, id)
+end
+
+-- Counts what all leases hold together.
+local function count_held(account, held)
+  local sum_tokens, sum_usd = 0, 0
+  for _, cost in ipairs(redis.call('HVALS', held)) do
+    local tokens, usd = cost:match('^(%d+):(%d+)$')
+    sum_tokens, sum_usd = sum_tokens + tonumber(tokens), sum_usd + tonumber(usd)
+  end
+  redis.call('HSET', account, 'held:tokens', string.format('%.0f', sum_tokens), 'held:usd', string.format('%.0f', sum_usd))
+end

@@ -9,7 +9,7 @@ const FIRST: Duration = Duration::from_secs(1);
 /// … and, since each failed look doubles the wait, the longest of them.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Lets one request look every now and then while the store is away, and all while it is there.
+/// Lets one look every now and then while the store is away, and all while it is there.
 #[derive(Debug, Default)]
 pub struct Breaker(Mutex<State>);
 
@@ -24,8 +24,7 @@ enum State {
 }
 
 impl Breaker {
-    /// Whether the store may be asked now. While it is away, that is so for one request alone
-    /// each time.
+    /// Whether the store may be asked now. While it is away, that is so for one alone each time.
     pub fn lets_through(&self, now: Instant) -> bool {
         match &mut *self.0.lock() {
             State::Closed => true,

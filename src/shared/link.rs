@@ -1,0 +1,138 @@
+//! The connection to Valkey or Redis.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{
+    Client, Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation, ServerErrorKind,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+/// How long a connection may take to come about; requests do not wait for it.
+const CONNECTING: Duration = Duration::from_secs(2);
+
+/// One connection for all. It comes about when it is first used, and again when it broke.
+pub struct Link {
+    client: Client,
+    config: ConnectionManagerConfig,
+    connection: Mutex<Option<ConnectionManager>>,
+}
+
+impl Link {
+    /// Reads `url`.
+    ///
+    /// # Errors
+    ///
+    /// Says what of the URL cannot be used.
+    pub fn new(url: &SecretString, answer_within: Duration) -> Result<Self, RedisError> {
+        Ok(Self {
+            client: Client::open(url.expose_secret())?,
+            config: ConnectionManagerConfig::new()
+                .set_connection_timeout(Some(CONNECTING))
+                .set_response_timeout(Some(answer_within))
+                .set_number_of_retries(0),
+            connection: Mutex::default(),
+        })
+    }
+
+    /// Calls a script, which is sent where the server does not have it.
+    ///
+    /// # Errors
+    ///
+    /// The server's, or the connection's.
+    pub async fn invoke<T: FromRedisValue>(
+        &self,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<T, RedisError> {
+        call.invoke_async(&mut self.connection()?).await
+    }
+
+    /// Runs a command.
+    ///
+    /// # Errors
+    ///
+    /// The server's, or the connection's.
+    pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+        command.query_async(&mut self.connection()?).await
+    }
+
+    /// Runs several commands in one round trip.
+    ///
+    /// # Errors
+    ///
+    /// The server's, or the connection's.
+    pub async fn pipe(&self, pipeline: &redis::Pipeline) -> Result<(), RedisError> {
+        pipeline.query_async(&mut self.connection()?).await
+    }
+
+    /// Asks whether it is there and takes writes.
+    ///
+    /// # Errors
+    ///
+    /// The server's, or the connection's.
+    pub async fn ping(&self) -> Result<(), RedisError> {
+        let mut command = redis::cmd("SET");
+        command.arg("yychat:ping").arg(1).arg("EX").arg(60);
+        self.query(&command).await
+    }
+
+    /// The policy by which the server evicts what has counts in it, where it does. One that does not
+    /// tell is believed.
+    ///
+    /// # Errors
+    ///
+    /// The connection's.
+    pub async fn evicts(&self) -> Result<Option<String>, RedisError> {
+        let mut command = redis::cmd("INFO");
+        command.arg("memory");
+        let told: String = match self.query(&command).await {
+            Ok(told) => told,
+            Err(error) if is_refusal(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let field = |name: &str| {
+            let mut lines = told.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        };
+        let is_bounded = field("maxmemory").is_some_and(|bytes| bytes.trim() != "0");
+        let policy = field("maxmemory_policy").unwrap_or_default().trim();
+        let is_safe = matches!(policy, "noeviction" | "volatile-ttl" | "");
+        Ok((is_bounded && !is_safe).then(|| policy.to_owned()))
+    }
+
+    /// The next use connects anew.
+    pub fn let_go(&self) {
+        self.connection.lock().take();
+    }
+
+    fn connection(&self) -> Result<ConnectionManager, RedisError> {
+        let mut connection = self.connection.lock();
+        if let Some(connection) = &*connection {
+            return Ok(connection.clone());
+        }
+        let made =
+            ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone())?;
+        Ok(connection.insert(made).clone())
+    }
+}
+
+/// Whether the server says that it will not, ever: a wrong password, a right that the user lacks, a
+/// script that it does not take.
+pub fn is_refusal(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::AuthenticationFailed
+        | ErrorKind::InvalidClientConfig
+        | ErrorKind::UnexpectedReturnType
+        | ErrorKind::Server(ServerErrorKind::NoPerm | ServerErrorKind::ResponseError) => true,
+        ErrorKind::Extension => matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM")),
+        // A replica, one that loads or is full, a cluster that is down: these may change.
+        _ => false,
+    }
+}
+
+/// A name as it stands within a key: it can neither end the hash tag nor be read as another's.
+pub fn encoded(name: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(name, NON_ALPHANUMERIC)
+}

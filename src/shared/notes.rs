@@ -1,0 +1,93 @@
+//! Notes that a gateway leaves for the others of its fleet, since any of them may be asked to go on.
+//!
+//! Each gateway keeps its own beside, in caches of its own: these are asked only for what it does not
+//! have. A note that is gone costs what a restart of one gateway costs: a turn that stands alone, a
+//! prompt cache that begins anew. No request fails for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::Pipeline;
+
+use super::{Store, encoded};
+
+/// Bytes of a note at most; a larger one stays with the gateway that has it.
+const LARGEST: usize = 1024 * 1024;
+/// Notes that are asked for at once.
+const MOST: usize = 128;
+
+/// The notes of a fleet; by default those of nobody.
+#[derive(Clone, Default)]
+pub struct Notes(Option<Arc<Store>>);
+
+impl Notes {
+    /// Those that lie in this store.
+    pub fn of(store: Arc<Store>) -> Self {
+        Self(Some(store))
+    }
+
+    /// Whether there are others who may have left some.
+    pub fn are_shared(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// What was left under these names of a tenant, each in its place: one round trip, and no longer
+    /// than a request waits. Of very many the last are asked for.
+    pub async fn find(&self, tenant: &str, names: &[String]) -> Vec<Option<Bytes>> {
+        let mut found = vec![None; names.len()];
+        let from = names.len().saturating_sub(MOST);
+        let asked = &names[from..];
+        let Some(store) = self.0.as_ref().filter(|_| !asked.is_empty()) else {
+            return found;
+        };
+        let mut command = redis::cmd("MGET");
+        for name in asked {
+            command.arg(key(tenant, name));
+        }
+        let asking = store.link().query::<Vec<Option<Vec<u8>>>>(&command);
+        for (place, note) in found[from..]
+            .iter_mut()
+            .zip(store.ask(asking).await.unwrap_or_default())
+        {
+            *place = note.map(Bytes::from);
+        }
+        found
+    }
+
+    /// Leaves notes under names of a tenant for `rest`; when it returns, whoever asks finds them, or
+    /// the store took longer than a request waits.
+    pub async fn keep(&self, tenant: &str, notes: &[(String, Bytes)], rest: Duration) {
+        let Some(store) = &self.0 else { return };
+        let mut pipeline = Pipeline::new();
+        for (name, note) in notes {
+            if note.len() > LARGEST {
+                tracing::debug!(
+                    bytes = note.len(),
+                    "too large to be left for other gateways"
+                );
+                continue;
+            }
+            let mut command = redis::cmd("SET");
+            command.arg(key(tenant, name)).arg(&note[..]);
+            command.arg("EX").arg(rest.as_secs());
+            pipeline.add_command(command).ignore();
+        }
+        if !pipeline.is_empty() {
+            store.ask(store.link().pipe(&pipeline)).await;
+        }
+    }
+
+    /// Takes a note away.
+    pub async fn forget(&self, tenant: &str, name: &str) {
+        let Some(store) = &self.0 else { return };
+        let mut command = redis::cmd("UNLINK");
+        command.arg(key(tenant, name));
+        store.ask(store.link().query::<()>(&command)).await;
+    }
+}
+
+/// All keys of a tenant have one hash tag, so that a cluster keeps them together.
+fn key(tenant: &str, name: &str) -> String {
+    format!("yychat:{{{}}}:{name}", encoded(tenant))
+}
