@@ -23,9 +23,10 @@ use crate::telemetry::Metrics;
 
 /// Bytes of the preface of an HTTP/2 connection.
 const H2_PREFACE: usize = 24;
-/// HTTP/2 windows to clients: pingora's 64 KiB make an upload wait for a round trip each.
-const H2_STREAM_WINDOW: u32 = 1 << 20;
-const H2_CONNECTION_WINDOW: u32 = 8 << 20;
+/// HTTP/2 windows to clients: pingora's 64 KiB make an upload wait for a round trip each. What is in a
+/// window lies in memory while nobody reads it, so a connection has not room for all of its streams.
+const H2_STREAM_WINDOW: u32 = 256 << 10;
+const H2_CONNECTION_WINDOW: u32 = 2 << 20;
 
 /// Wraps an HTTP application: its connections are counted and guarded.
 pub struct Guard<A> {
