@@ -16,6 +16,9 @@ use crate::proxy::exchange::fail::Failure;
 
 /// A client that sends slower than this, averaged over the time since the body's first bytes, is cut off.
 const BYTES_A_SECOND: usize = 1024;
+/// What a body that is passed on takes at most, for as long as it comes: the pieces that wait to be
+/// written, and what HTTP/2 has of it before it is read.
+const STREAMED: usize = 256 * 1024;
 /// A refused body is read on for this long, so that the close does not reset the answer away.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -74,8 +77,8 @@ pub struct Body {
     ended: bool,
     /// What of it is held.
     hold: Hold,
-    /// What was held of it before the rest streams through, once that is so.
-    streams_from: Option<usize>,
+    /// Whether it is passed on as it comes.
+    streams: bool,
 }
 
 impl Body {
@@ -88,20 +91,16 @@ impl Body {
             invited: false,
             ended: session.is_body_done(),
             hold,
-            streams_from: None,
+            streams: false,
         }
     }
 
-    /// What comes from here on is passed on as it comes, and held no longer than that takes.
-    pub fn stream(&mut self) {
-        self.streams_from = Some(self.hold.bytes());
-    }
-
-    /// All that has come is passed on.
-    pub fn passed_on(&mut self) {
-        if let Some(before) = self.streams_from {
-            self.hold.shrink_to(before);
-        }
+    /// What comes from here on is passed on as it comes: what waits of it meanwhile is held, whatever it is.
+    ///
+    /// Refuses as [`Body::next`] what finds no room.
+    pub fn stream(&mut self) -> Result<(), ApiError> {
+        self.streams = true;
+        self.hold.grow(STREAMED)
     }
 
     /// Whether all of it has come.
@@ -125,10 +124,8 @@ impl Body {
             _ => Failure::client(&error),
         })?;
         self.ended = chunk.is_none() || session.is_body_done();
-        let length = chunk.as_ref().map_or(0, Bytes::len);
-        match self.streams_from {
-            Some(_) => self.hold.carry(length),
-            None => self.hold.grow(length)?,
+        if let (Some(chunk), false) = (&chunk, self.streams) {
+            self.hold.grow(chunk.len())?;
         }
         if let (Some(chunk), false) = (&chunk, self.ended) {
             self.pace.count(chunk.len())?;
@@ -145,7 +142,7 @@ impl Default for Body {
             invited: true,
             ended: true,
             hold: Hold::default(),
-            streams_from: None,
+            streams: false,
         }
     }
 }

@@ -104,34 +104,6 @@ impl Hold {
         })
     }
 
-    /// Holds `more` bytes of what goes on as it comes: a few pieces, which leave less room for whole
-    /// bodies and are refused nobody.
-    pub fn carry(&mut self, more: usize) {
-        if let Some(ledger) = self.ledger.clone() {
-            self.take(&ledger, &mut ledger.held.lock(), more);
-        }
-    }
-
-    /// How many bytes are held.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Lets go of all but `bytes`.
-    pub fn shrink_to(&mut self, bytes: usize) {
-        let less = self.bytes.saturating_sub(bytes);
-        let Some(ledger) = self.ledger.clone().filter(|_| less > 0) else {
-            return;
-        };
-        let mut held = ledger.held.lock();
-        held.total -= less;
-        self.bytes -= less;
-        if self.shared > self.bytes {
-            self.move_share(&mut held, self.bytes);
-        }
-        ledger.show(&held);
-    }
-
     fn take(&mut self, ledger: &Ledger, held: &mut Held, more: usize) {
         held.total = held.total.saturating_add(more);
         self.bytes = self.bytes.saturating_add(more);
@@ -215,7 +187,15 @@ impl Ledger {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.shrink_to(0);
+        let Some(ledger) = self.ledger.take() else {
+            return;
+        };
+        let mut held = ledger.held.lock();
+        held.total -= self.bytes;
+        if self.shared > 0 {
+            self.move_share(&mut held, 0);
+        }
+        ledger.show(&held);
     }
 }
 
@@ -297,25 +277,18 @@ mod tests {
             assert_eq!(status(hold.grow(LARGE)), None);
         }
         assert_eq!(status(hold.grow(1)), Some(503));
-        hold.shrink_to(LARGE);
-        assert_eq!(held(&budget), LARGE as i64);
+        drop(hold);
+        let mut small = budget.hold_within(Some(&key), MOST);
+        assert_eq!(status(small.grow(LARGE)), None);
         let mut other = budget.hold_within(None, MOST);
         assert_eq!(status(other.has_room_for(MOST - LARGE)), Some(503));
         assert_eq!(status(other.grow(MOST / 2)), None);
     }
 
     #[test]
-    fn what_streams_through_is_counted_and_refused_nobody() {
-        let budget = budget();
-        let key: Arc<str> = "k".into();
-        let mut full = budget.hold_within(None, MOST);
-        assert_eq!(status(full.grow(MOST)), None);
-        let mut through = budget.hold_within(Some(&key), MOST);
-        through.carry(3 * SMALL);
-        assert_eq!(held(&budget), (MOST + 3 * SMALL) as i64);
-        through.shrink_to(0);
-        assert_eq!((through.bytes(), held(&budget)), (0, MOST as i64));
-        assert!(budget.0.held.lock().by_key.is_empty());
-        assert_eq!(status(Hold::default().grow(usize::MAX)), None);
+    fn what_knows_no_budget_holds_nothing() {
+        let mut hold = Hold::default();
+        assert_eq!(status(hold.grow(usize::MAX)), None);
+        assert_eq!(status(hold.has_room_for(usize::MAX)), None);
     }
 }

@@ -80,6 +80,9 @@ impl Incoming {
             }
         }
         incoming.begun = gathered.freeze();
+        if !incoming.body.has_ended() {
+            incoming.body.stream()?;
+        }
         Ok(incoming)
     }
 

@@ -85,8 +85,7 @@ impl Upload {
             self.push(piece);
         }
         match rest {
-            Some((mut body, look)) if !body.has_ended() => {
-                body.stream();
+            Some((body, look)) if !body.has_ended() => {
                 self.rest = Some(body);
                 self.look = look;
             }
@@ -132,16 +131,14 @@ impl Upload {
                     biased;
                     sent = sending => {
                         sent.map_err(Cut::Upstream)?;
-                        body.passed_on();
                         body.next(session).await
                     }
                     // Where the upstream takes nothing, it is seen all the same that the client
                     // leaves.
                     read = body.next(session) => read,
                 },
-                Some(body) => {
+                Some(_) => {
                     sending.await.map_err(Cut::Upstream)?;
-                    body.passed_on();
                     continue;
                 }
             };
