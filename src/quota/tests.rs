@@ -16,8 +16,8 @@ use crate::shared::testing::Server;
 enum Accounts {
     Process(Process),
     Valkey(
-        Valkey,
-        Link,
+        Box<Valkey>,
+        Box<Link>,
         #[expect(dead_code, reason = "ends with the test")] Server,
     ),
 }
@@ -28,7 +28,7 @@ impl Accounts {
         let link = Link::new(&server.url(), Duration::from_secs(30)).expect("a URL");
         [
             Self::Process(Process::default()),
-            Self::Valkey(Valkey::default(), link, server),
+            Self::Valkey(Box::default(), Box::new(link), server),
         ]
     }
 

@@ -104,6 +104,21 @@ impl Hold {
         })
     }
 
+    /// Lets go of all but `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let less = self.bytes.saturating_sub(bytes);
+        let Some(ledger) = self.ledger.clone().filter(|_| less > 0) else {
+            return;
+        };
+        let mut held = ledger.held.lock();
+        held.total -= less;
+        self.bytes -= less;
+        if self.shared > self.bytes {
+            self.move_share(&mut held, self.bytes);
+        }
+        ledger.show(&held);
+    }
+
     fn take(&mut self, ledger: &Ledger, held: &mut Held, more: usize) {
         held.total = held.total.saturating_add(more);
         self.bytes = self.bytes.saturating_add(more);
@@ -187,15 +202,7 @@ impl Ledger {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let Some(ledger) = self.ledger.take() else {
-            return;
-        };
-        let mut held = ledger.held.lock();
-        held.total -= self.bytes;
-        if self.shared > 0 {
-            self.move_share(&mut held, 0);
-        }
-        ledger.show(&held);
+        self.shrink_to(0);
     }
 }
 
@@ -277,9 +284,8 @@ mod tests {
             assert_eq!(status(hold.grow(LARGE)), None);
         }
         assert_eq!(status(hold.grow(1)), Some(503));
-        drop(hold);
-        let mut small = budget.hold_within(Some(&key), MOST);
-        assert_eq!(status(small.grow(LARGE)), None);
+        hold.shrink_to(LARGE);
+        assert_eq!(held(&budget), LARGE as i64);
         let mut other = budget.hold_within(None, MOST);
         assert_eq!(status(other.has_room_for(MOST - LARGE)), Some(503));
         assert_eq!(status(other.grow(MOST / 2)), None);

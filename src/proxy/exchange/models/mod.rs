@@ -127,7 +127,7 @@ pub async fn one(
     pair: &str,
 ) -> Result<(), Failure> {
     let client = session.req_header().clone();
-    let asked = Asked::of(exchange, session, &Look::Nothing);
+    let asked = Asked::of(exchange, session, &Look::Nothing).await;
     let places = choose(
         &exchange.snapshot.config,
         exchange.caller,

@@ -84,7 +84,10 @@ impl Answering<'_> {
         let mut editor = SseEditor::new(self.chat.turn.editor(context.wanted(), seed));
         let ended = self.legs(session, context, connection, &mut editor).await;
         let is_whole = matches!(ended, Ok(true));
-        let last = is_whole.then(|| editor.finish()).unwrap_or_default();
+        let last = match is_whole {
+            true => editor.finish(),
+            false => Default::default(),
+        };
         let answer = editor.into_answer();
         if !is_whole {
             context.broken = Some(answer);
