@@ -27,7 +27,7 @@ pub struct Wanted {
 }
 
 /// `GET /v1/memories/users?limit=&cursor=`:
-/// `{object:"list",data:[{user_id,records}],has_more,next_cursor}`, in the store's own order.
+/// `{object:"list",data:[{user_id,records}],has_more,next_cursor}`, by name.
 pub async fn users(
     memory: Remembering,
     who: Who,

@@ -163,7 +163,7 @@ impl Memory {
             .await
     }
 
-    /// A tenant's users, each with the number of its records, in the store's own order: those after
+    /// A tenant's users, each with the number of its records, in the order of their names: those after
     /// `after`, `limit` at most.
     ///
     /// # Errors

@@ -234,7 +234,7 @@ pub trait MemoryStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page, StoreError>;
 
-    /// A tenant's users, each with the number of its records, in the store's own order: those after
+    /// A tenant's users, each with the number of its records, in the order of their names: those after
     /// `after`, `limit` at most.
     async fn users(
         &self,
