@@ -100,7 +100,7 @@ const CHINESE: Wording = Wording {
 };
 
 /// Bytes of a text, as JSON, that every record is shown before any is shown more of.
-const FIRST: usize = 160;
+const FIRST: usize = 140;
 
 /// Bytes that are shown of a record beyond those, but for the best: of a long one most is about
 /// something else.
