@@ -286,6 +286,7 @@ mod tests {
         assert_eq!(status(hold.grow(1)), Some(503));
         hold.shrink_to(LARGE);
         assert_eq!(held(&budget), LARGE as i64);
+        assert_eq!(budget.0.held.lock().by_key.get(&key), Some(&LARGE));
         let mut other = budget.hold_within(None, MOST);
         assert_eq!(status(other.has_room_for(MOST - LARGE)), Some(503));
         assert_eq!(status(other.grow(MOST / 2)), None);
