@@ -9,11 +9,11 @@
 //! ```
 
 mod execute;
+mod refusal;
 
 use std::time::Instant;
 
 use bytes::Bytes;
-use serde_json::Value;
 
 use super::ask::{Which, ask};
 use super::fail::Failure;
@@ -84,9 +84,10 @@ impl Answering<'_> {
         let mut editor = SseEditor::new(self.chat.turn.editor(context.wanted(), seed));
         let ended = self.legs(session, context, connection, &mut editor).await;
         let is_whole = matches!(ended, Ok(true));
-        let last = match is_whole {
-            true => editor.finish(),
-            false => Default::default(),
+        let last = if is_whole {
+            editor.finish()
+        } else {
+            Default::default()
         };
         let answer = editor.into_answer();
         if !is_whole {
@@ -340,28 +341,6 @@ impl Answering<'_> {
             dialer.release(connection, timeouts).await;
         }
     }
-
-    /// What an upstream that would not go on with a stream said.
-    async fn refusal(
-        &self,
-        session: &mut Session,
-        context: &mut Context,
-        mut connection: Box<Connection>,
-    ) -> Result<ApiError, Failure> {
-        let header = connection.session.response_header();
-        let status = header.map_or(0, |header| header.status.as_u16());
-        let said = match self.read(session, context, &mut connection).await {
-            Ok(Read::Whole(body)) => said(&body),
-            Ok(Read::TooLarge(_)) | Err(Failure::Refused(_)) => None,
-            Err(failure) => return Err(failure),
-        };
-        let upstream = context.upstream.as_deref().unwrap_or_default();
-        let why = said.map_or_else(String::new, |said| format!(": {said}"));
-        let message = format!(
-            "The upstream `{upstream}` answered {status} when it was given the tools' results{why}"
-        );
-        Ok(ApiError::bad_gateway(message).code("upstream_error"))
-    }
 }
 
 /// A whole answer, or what was read of one that is too large.
@@ -393,10 +372,4 @@ async fn fail(
     pass_on(session, Bytes::new(), true).await?;
     context.ledger.enter(Phase::Other);
     Ok(false)
-}
-
-/// `error.message` of an answer in OpenAI's shape.
-fn said(body: &[u8]) -> Option<String> {
-    let body: Value = serde_json::from_slice(body).ok()?;
-    Some(body["error"]["message"].as_str()?.to_owned())
 }
