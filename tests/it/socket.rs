@@ -144,7 +144,9 @@ fn each_response_has_persona_memory_and_a_log_line() {
         .persona("ada", "You are Ada.")
         .set("personality.default", "ada")
         .start();
-    let mut socket = Socket::open(proxy.client(), &["X-YYChat-User-Id: ann"]);
+    // What it is opened for is not what each response is for.
+    let opened_for = r#"X-Codex-Turn-Metadata: {"request_kind":"prewarm"}"#;
+    let mut socket = Socket::open(proxy.client(), &["X-YYChat-User-Id: ann", opened_for]);
     let heard = socket.ask(create(json!({"input": "My cat is called Pixel."})));
     assert_eq!(heard, events("resp_1", &[message("Noted.")]));
     is_remembered(&proxy, "Pixel");

@@ -28,7 +28,7 @@ const EVENT_LIMIT: usize = 64 * 1024 * 1024;
 const ERROR_LIMIT: usize = 1024 * 1024;
 
 /// What of the request that opened the socket is for that alone.
-const OF_HANDSHAKE: [HeaderName; 13] = [
+const OF_HANDSHAKE: [HeaderName; 14] = [
     header::CONNECTION,
     header::UPGRADE,
     header::SEC_WEBSOCKET_ACCEPT,
@@ -42,6 +42,8 @@ const OF_HANDSHAKE: [HeaderName; 13] = [
     header::TRANSFER_ENCODING,
     header::ACCEPT_ENCODING,
     header::EXPECT,
+    // Codex says there what it opens the socket for, and in each frame's `client_metadata` what that is.
+    HeaderName::from_static("x-codex-turn-metadata"),
 ];
 
 /// One response.
