@@ -201,7 +201,7 @@ impl Hold {
     ///
     /// # Errors
     ///
-    /// All but for a file that is sound, and which no panic has brought in doubt.
+    /// All but for a file that is sound.
     fn examine(&self, number: u64, doubt: &Doubt) -> Result<(), StoreError> {
         let mut opening = self.opening();
         if let Some((of, why)) = &opening.damaged
@@ -226,10 +226,7 @@ impl Hold {
             }
             opening.sound = Some(Instant::now());
         }
-        match doubt.panicked {
-            true => Err(self.refused(&Failure::Bug(doubt.what.clone()))),
-            false => Ok(()),
-        }
+        Ok(())
     }
 
     /// What the caller may know of a failure.
