@@ -153,7 +153,7 @@ pub fn render<'a>(
     }
     shown.sort_by_key(|it| (it.record.updated_at, it.record.id));
     for it in &shown {
-        text.push_str(&it.line(&it.part));
+        text.push_str(&it.line);
     }
     text.push_str(CLOSE);
     Block {
@@ -173,8 +173,11 @@ struct Told<'a> {
     style: Style,
     /// The text in pieces, once a part of it is to be found.
     pieces: Option<Pieces>,
-    /// What of the text is shown, and the bytes of its line in a JSON string.
+    /// The bytes of a line with all of the text in a JSON string, once they are counted.
+    whole: Option<usize>,
+    /// What of the text is shown, its line, and the bytes of that in a JSON string.
     part: Range<usize>,
+    line: String,
     cost: usize,
 }
 
@@ -204,7 +207,9 @@ fn told<'a>(
             style: Style::of(&text),
             text,
             pieces: None,
+            whole: None,
             part: 0..0,
+            line: String::new(),
             cost: 0,
         }
     });
@@ -251,11 +256,12 @@ impl Search<'_> {
 impl Told<'_> {
     /// Shows as much as has room in a line of at most `room` bytes; whether anything has.
     fn show(&mut self, room: usize, search: &mut Search<'_>) -> bool {
-        let whole = 0..self.text.len();
-        let cost = escaped_len(&self.line(&whole));
-        if cost <= room {
-            (self.part, self.cost) = (whole, cost);
-            return true;
+        if self.whole.is_none_or(|cost| cost <= room) {
+            let cost = self.show_part(0..self.text.len(), room);
+            self.whole = Some(cost);
+            if cost <= room {
+                return true;
+            }
         }
         let mut within = room.saturating_sub(escaped_len(&self.head) + 2);
         while within >= LEAST {
@@ -264,9 +270,8 @@ impl Told<'_> {
                 .pieces
                 .get_or_insert_with(|| Pieces::of(text, self.style, search.matcher()));
             let part = pieces.best(text, within);
-            let cost = escaped_len(&self.line(&part));
+            let cost = self.show_part(part, room);
             if cost <= room {
-                (self.part, self.cost) = (part, cost);
                 return true;
             }
             // Marks of what is left out, and brackets that take more room.
@@ -275,8 +280,18 @@ impl Told<'_> {
         false
     }
 
+    /// Shows this part of the text where it has room; the bytes that it takes.
+    fn show_part(&mut self, part: Range<usize>, room: usize) -> usize {
+        let line = self.line_of(&part);
+        let cost = escaped_len(&line);
+        if cost <= room {
+            (self.part, self.line, self.cost) = (part, line, cost);
+        }
+        cost
+    }
+
     /// The line, or lines, with this part of the text.
-    fn line(&self, part: &Range<usize>) -> String {
+    fn line_of(&self, part: &Range<usize>) -> String {
         let mut line = self.head.clone();
         let is_code = |at| self.style == Style::Lines && in_code(&self.text, at);
         if part.start > 0 {
