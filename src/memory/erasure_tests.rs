@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::doubles::{Behind, Refuses};
 use super::store_tests::scope;
-use super::tests::{Refusing, config, texts, turn};
+use super::tests::{config, texts, turn};
 use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -63,9 +64,9 @@ async fn a_turn_in_a_conversation_or_a_tenant_that_was_erased_is_not_saved_eithe
 #[tokio::test]
 async fn a_turn_that_the_store_refused_is_not_saved_after_an_erasure() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(Refusing {
+    let store = Arc::new(Behind {
         store: Embedded::open(folder.path()).unwrap(),
-        refuses: true.into(),
+        gate: Refuses::from(true),
     });
     let memory = Memory::with_store(store.clone(), &config(folder.path()), None).unwrap();
     memory.save(said("ann", "c1", "My cat is called Pixel."));
@@ -75,7 +76,7 @@ async fn a_turn_that_the_store_refused_is_not_saved_after_an_erasure() {
         .erase("tenant", Selection::Scope(scope("ann")))
         .await
         .unwrap();
-    store.refuses.store(false, Ordering::SeqCst);
+    store.gate.store(false, Ordering::SeqCst);
     assert!(memory.drain(MINUTE).await);
     assert_eq!(texts(&memory, &scope("ann")).await, [] as [&str; 0]);
     assert_eq!(texts(&memory, &scope("bob")).await.len(), 2);

@@ -56,6 +56,8 @@ mod clock_tests;
 #[cfg(test)]
 mod doctor_tests;
 #[cfg(test)]
+mod doubles;
+#[cfg(test)]
 mod erasure_tests;
 #[cfg(test)]
 mod find_tests;

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use tokio::sync::{Semaphore, broadcast};
-use uuid::Uuid;
+use tokio::sync::Semaphore;
 
-use super::erasure::Erased;
-use super::store::{Applied, Backlog, Change, Elsewhere, Loaded, Pending, Position};
+use super::doubles::{Behind, Gate, Refuses};
+use super::store::Change;
 use super::store_tests::scope;
-use super::tests::{Refusing, config, texts, turn};
+use super::tests::{config, texts, turn};
 use super::writer::Job;
 use super::*;
 
@@ -27,88 +26,39 @@ fn large(n: usize) -> Turn {
     }
 }
 
-/// A store that writes as often as it is let.
+/// Lets a store write as often as there are permits.
 struct Slow {
-    store: Embedded,
     writes: Semaphore,
     /// Texts with this in them are its undoing.
     poison: &'static str,
 }
 
 #[async_trait]
-impl MemoryStore for Slow {
-    async fn load(&self, scope: &Scope) -> Result<Loaded, StoreError> {
-        self.store.load(scope).await
-    }
-    async fn apply(&self, changes: Vec<Change>) -> Result<Applied, StoreError> {
+impl Gate for Slow {
+    async fn pass(&self, changes: &[Change]) -> Result<(), StoreError> {
         self.writes.acquire().await.unwrap().forget();
         let holds = |change: &Change| match change.begun().0 {
             Change::Put(record) => record.text.contains(self.poison),
             _ => false,
         };
-        if changes.iter().any(holds) {
-            return Err(StoreError::Internal("a fault of ours".into()));
+        match changes.iter().any(holds) {
+            true => Err(StoreError::Internal("a fault of ours".into())),
+            false => Ok(()),
         }
-        self.store.apply(changes).await
-    }
-    async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<Record>, StoreError> {
-        self.store.get(tenant, id).await
-    }
-    async fn list(
-        &self,
-        tenant: &str,
-        selection: &Selection,
-        before: Option<Uuid>,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
-        self.store.list(tenant, selection, before, limit).await
-    }
-    async fn erase(&self, tenant: &str, selection: &Selection) -> Result<Erased, StoreError> {
-        self.store.erase(tenant, selection).await
-    }
-    async fn scan(
-        &self,
-        after: Option<Position>,
-        limit: usize,
-    ) -> Result<(Vec<Record>, Option<Position>), StoreError> {
-        self.store.scan(after, limit).await
-    }
-    async fn claim(&self, now: i64, until: i64) -> Result<Option<Pending>, StoreError> {
-        self.store.claim(now, until).await
-    }
-    async fn finish(
-        &self,
-        claimed: &Pending,
-        changes: Vec<Change>,
-    ) -> Result<Option<Applied>, StoreError> {
-        self.store.finish(claimed, changes).await
-    }
-    async fn postpone(&self, claimed: &Pending, due: i64) -> Result<(), StoreError> {
-        self.store.postpone(claimed, due).await
-    }
-    async fn backlog(&self) -> Result<Backlog, StoreError> {
-        self.store.backlog().await
-    }
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.store.count().await
-    }
-    async fn audit(&self) -> Result<Audit, StoreError> {
-        self.store.audit().await
-    }
-    async fn scrub(&self) -> Result<(), StoreError> {
-        self.store.scrub().await
-    }
-    fn elsewhere(&self) -> broadcast::Receiver<Elsewhere> {
-        self.store.elsewhere()
     }
 }
 
-fn slow(writes: usize, poison: &'static str) -> (Arc<Memory>, Arc<Slow>, tempfile::TempDir) {
+fn slow(
+    writes: usize,
+    poison: &'static str,
+) -> (Arc<Memory>, Arc<Behind<Slow>>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(Slow {
+    let store = Arc::new(Behind {
         store: Embedded::open(folder.path()).unwrap(),
-        writes: Semaphore::new(writes),
-        poison,
+        gate: Slow {
+            writes: Semaphore::new(writes),
+            poison,
+        },
     });
     let memory = Memory::with_store(store.clone(), &config(folder.path()), None).unwrap();
     (Arc::new(memory), store, folder)
@@ -129,7 +79,7 @@ async fn whoever_has_more_than_the_store_can_take_waits_and_loses_nothing() {
     // Of 64 MiB, so many have room; the others wait until these are written.
     assert!(memory.stats().queue_bytes <= queue::BYTES as u64);
     assert!(saving.iter().any(|it| !it.is_finished()));
-    store.writes.add_permits(1000);
+    store.gate.writes.add_permits(1000);
     for it in saving {
         it.await.unwrap();
     }
@@ -144,9 +94,9 @@ async fn whoever_has_more_than_the_store_can_take_waits_and_loses_nothing() {
 #[tokio::test]
 async fn while_the_store_writes_nothing_nobody_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(Refusing {
+    let store = Arc::new(Behind {
         store: Embedded::open(folder.path()).unwrap(),
-        refuses: true.into(),
+        gate: Refuses::from(true),
     });
     let memory = Memory::with_store(store.clone(), &config(folder.path()), None).unwrap();
     for n in 0..40 {
@@ -161,7 +111,7 @@ async fn while_the_store_writes_nothing_nobody_waits_for_it() {
         40,
         "{stats:?}"
     );
-    store.refuses.store(false, Ordering::SeqCst);
+    store.gate.store(false, Ordering::SeqCst);
     assert!(memory.drain(MINUTE).await);
     assert_eq!(memory.stats().saved, stats.held);
     assert_eq!(memory.stats().queue_bytes, 0);

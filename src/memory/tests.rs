@@ -1,16 +1,14 @@
 use std::time::Duration;
 
-use async_trait::async_trait;
 use proptest::prelude::*;
-use tokio::sync::broadcast;
 use uuid::Uuid;
 
-use super::erasure::Erased;
+use super::doubles::{Behind, Hanging, Refuses};
 use super::index::Query;
 use super::ranking::Unwanted;
 use super::scope_index::ScopeIndex;
 use super::similar::fingerprint;
-use super::store::{Applied, Backlog, Change, Elsewhere, Loaded, Pending, Position};
+use super::store::Loaded;
 use super::store_tests::scope;
 use super::*;
 
@@ -311,69 +309,10 @@ async fn imported(memory: &Memory, mut lines: &[u8]) -> Result<u64, ImportError>
     Ok(memory.import(&mut lines, how).await?.records)
 }
 
-/// Answers nothing, ever.
-struct Hanging(broadcast::Sender<Elsewhere>);
-
-#[async_trait]
-impl MemoryStore for Hanging {
-    async fn load(&self, _: &Scope) -> Result<Loaded, StoreError> {
-        std::future::pending().await
-    }
-    async fn apply(&self, _: Vec<Change>) -> Result<Applied, StoreError> {
-        std::future::pending().await
-    }
-    async fn get(&self, _: &str, _: Uuid) -> Result<Option<Record>, StoreError> {
-        std::future::pending().await
-    }
-    async fn list(
-        &self,
-        _: &str,
-        _: &Selection,
-        _: Option<Uuid>,
-        _: usize,
-    ) -> Result<Page, StoreError> {
-        std::future::pending().await
-    }
-    async fn erase(&self, _: &str, _: &Selection) -> Result<Erased, StoreError> {
-        std::future::pending().await
-    }
-    async fn scan(
-        &self,
-        _: Option<Position>,
-        _: usize,
-    ) -> Result<(Vec<Record>, Option<Position>), StoreError> {
-        std::future::pending().await
-    }
-    async fn claim(&self, _: i64, _: i64) -> Result<Option<Pending>, StoreError> {
-        std::future::pending().await
-    }
-    async fn finish(&self, _: &Pending, _: Vec<Change>) -> Result<Option<Applied>, StoreError> {
-        std::future::pending().await
-    }
-    async fn postpone(&self, _: &Pending, _: i64) -> Result<(), StoreError> {
-        std::future::pending().await
-    }
-    async fn backlog(&self) -> Result<Backlog, StoreError> {
-        std::future::pending().await
-    }
-    async fn count(&self) -> Result<u64, StoreError> {
-        std::future::pending().await
-    }
-    async fn audit(&self) -> Result<Audit, StoreError> {
-        std::future::pending().await
-    }
-    async fn scrub(&self) -> Result<(), StoreError> {
-        std::future::pending().await
-    }
-    fn elsewhere(&self) -> broadcast::Receiver<Elsewhere> {
-        self.0.subscribe()
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_deadline_holds_and_the_queue_is_bounded_while_the_store_hangs() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(Hanging(broadcast::channel(1).0));
+    let store = Arc::new(Hanging::default());
     let memory = Memory::with_store(store, &config(folder.path()), None).unwrap();
     let mut query = query("anything");
     query.deadline = Duration::from_millis(50);
@@ -388,7 +327,7 @@ async fn the_deadline_holds_and_the_queue_is_bounded_while_the_store_hangs() {
     // As many short ones as few long ones.
     for (long, least) in [("", 20_000), (&*"x".repeat(100_000), 500)] {
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(Hanging(broadcast::channel(1).0));
+        let store = Arc::new(Hanging::default());
         let memory = Memory::with_store(store, &config(folder.path()), None).unwrap();
         let mut taken = 0;
         while memory.stats().overflow == 0 {
@@ -570,81 +509,12 @@ fn bad_ids_say_what_is_wrong() {
     assert_eq!(valid_id("user", "ann/ü:中".as_bytes()).unwrap(), "ann/ü:中");
 }
 
-/// A store that refuses writes while it is told to.
-pub struct Refusing {
-    pub store: Embedded,
-    pub refuses: std::sync::atomic::AtomicBool,
-}
-
-#[async_trait]
-impl MemoryStore for Refusing {
-    async fn load(&self, scope: &Scope) -> Result<Loaded, StoreError> {
-        self.store.load(scope).await
-    }
-    async fn apply(&self, changes: Vec<Change>) -> Result<Applied, StoreError> {
-        if self.refuses.load(std::sync::atomic::Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("disk full".into()));
-        }
-        self.store.apply(changes).await
-    }
-    async fn get(&self, tenant: &str, id: Uuid) -> Result<Option<Record>, StoreError> {
-        self.store.get(tenant, id).await
-    }
-    async fn list(
-        &self,
-        tenant: &str,
-        selection: &Selection,
-        before: Option<Uuid>,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
-        self.store.list(tenant, selection, before, limit).await
-    }
-    async fn erase(&self, tenant: &str, selection: &Selection) -> Result<Erased, StoreError> {
-        self.store.erase(tenant, selection).await
-    }
-    async fn scan(
-        &self,
-        after: Option<Position>,
-        limit: usize,
-    ) -> Result<(Vec<Record>, Option<Position>), StoreError> {
-        self.store.scan(after, limit).await
-    }
-    async fn claim(&self, now: i64, until: i64) -> Result<Option<Pending>, StoreError> {
-        self.store.claim(now, until).await
-    }
-    async fn finish(
-        &self,
-        claimed: &Pending,
-        changes: Vec<Change>,
-    ) -> Result<Option<Applied>, StoreError> {
-        self.store.finish(claimed, changes).await
-    }
-    async fn postpone(&self, claimed: &Pending, due: i64) -> Result<(), StoreError> {
-        self.store.postpone(claimed, due).await
-    }
-    async fn backlog(&self) -> Result<Backlog, StoreError> {
-        self.store.backlog().await
-    }
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.store.count().await
-    }
-    async fn audit(&self) -> Result<Audit, StoreError> {
-        self.store.audit().await
-    }
-    async fn scrub(&self) -> Result<(), StoreError> {
-        self.store.scrub().await
-    }
-    fn elsewhere(&self) -> broadcast::Receiver<Elsewhere> {
-        self.store.elsewhere()
-    }
-}
-
 #[tokio::test]
 async fn turns_that_the_store_refuses_are_held_until_it_takes_them() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(Refusing {
+    let store = Arc::new(Behind {
         store: Embedded::open(folder.path()).unwrap(),
-        refuses: true.into(),
+        gate: Refuses::from(true),
     });
     let memory = Memory::with_store(store.clone(), &config(folder.path()), None).unwrap();
     let ann = scope("ann");
@@ -658,7 +528,7 @@ async fn turns_that_the_store_refuses_are_held_until_it_takes_them() {
 
     let refuses = |refuses| {
         store
-            .refuses
+            .gate
             .store(refuses, std::sync::atomic::Ordering::SeqCst)
     };
     refuses(false);

@@ -4,9 +4,10 @@ use std::io::{BufReader, Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::doubles::{Behind, Refuses};
 use super::record::{MAX_TEXT_BYTES, Reason};
 use super::store_tests::scope;
-use super::tests::{Refusing, config};
+use super::tests::config;
 use super::*;
 
 const NOW: i64 = 1_700_000_000_000;
@@ -209,9 +210,9 @@ async fn lines_of_two_users_that_name_one_id_are_two_records_however_often_they_
 #[tokio::test]
 async fn a_store_that_refuses_a_part_leaves_those_before_it() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(Refusing {
+    let store = Arc::new(Behind {
         store: Embedded::open(folder.path()).unwrap(),
-        refuses: false.into(),
+        gate: Refuses::from(false),
     });
     let memory = Memory::with_store(store.clone(), &config(folder.path()), None).unwrap();
     let line =
@@ -222,14 +223,14 @@ async fn a_store_that_refuses_a_part_leaves_those_before_it() {
         tenant: "tenant",
         from_line: 1,
         now: NOW,
-        told: &mut |_| refuses.refuses.store(true, Ordering::SeqCst),
+        told: &mut |_| refuses.gate.store(true, Ordering::SeqCst),
     };
     let error = memory.import(&mut lines.as_bytes(), how).await.unwrap_err();
     let ImportError::Store { line, stored, .. } = error else {
         panic!("{error}");
     };
     assert_eq!((line, stored), (1001, 1000));
-    store.refuses.store(false, Ordering::SeqCst);
+    store.gate.store(false, Ordering::SeqCst);
     assert_eq!(import(&memory, lines.as_bytes(), line).await.unwrap(), 1500);
     assert_eq!(memory.count().await.unwrap(), 2500);
 }

@@ -23,6 +23,11 @@ fn judge(rules: &Rules, lines: &[&str], messages: &[(&str, &str)], schema: bool)
         .map(|(role, content)| serde_json::json!({ "role": role, "content": content }))
         .collect();
     let body = serde_json::json!({ "messages": messages }).to_string();
+    judge_body(rules, body, lines, schema)
+}
+
+/// The same, of a body as it is written.
+fn judge_body(rules: &Rules, body: String, lines: &[&str], schema: bool) -> Option<String> {
     let request = Dialect::Chat
         .read(Bytes::from(body), 64)
         .expect("a request");
@@ -472,25 +477,8 @@ fn the_beginning_of_a_long_text_is_read_without_the_rest() {
             serde_json::json!({"messages":[{"role":"user","content":text}]}).to_string(),
             ascii(&serde_json::json!({"messages":[{"role":"user","content":text}]}).to_string()),
         ] {
-            let request = Dialect::Chat
-                .read(Bytes::from(body), 64)
-                .expect("a request");
-            let texts = request.messages()[0].content.texts();
-            let headers = HeaderMap::new();
-            let subject = Subject {
-                headers: &headers,
-                user: vec![Literal::new(request.body(), texts[0])],
-                system: Vec::new(),
-                has_history: false,
-                has_answer_schema: false,
-                brings_tools: false,
-                stream: None,
-                output_limit: None,
-                metadata: &|_| None,
-                seen: Seen::default(),
-            };
-            let rule = rules.judge(&subject).map(|rule| &*rule.name);
-            assert_eq!(rule, Some("mine"));
+            let rule = judge_body(&rules, body, &[], false);
+            assert_eq!(rule.as_deref(), Some("mine"));
         }
     }
 }
@@ -508,24 +496,8 @@ fn what_is_sought_is_found_however_it_is_escaped() {
         (r#"\u003cchat\u003e USER: hi"#, None),
     ] {
         let body = format!(r#"{{"messages":[{{"role":"user","content":"{said}"}}]}}"#);
-        let request = Dialect::Chat
-            .read(Bytes::from(body), 64)
-            .expect("a request");
-        let texts = request.messages()[0].content.texts();
-        let subject = Subject {
-            headers: &HeaderMap::new(),
-            user: vec![Literal::new(request.body(), texts[0])],
-            system: Vec::new(),
-            has_history: false,
-            has_answer_schema: false,
-            brings_tools: false,
-            stream: None,
-            output_limit: None,
-            metadata: &|_| None,
-            seen: Seen::default(),
-        };
-        let found = rules.judge(&subject).map(|rule| &*rule.name);
-        assert_eq!(found, rule, "{said}");
+        let found = judge_body(&rules, body, &[], false);
+        assert_eq!(found.as_deref(), rule, "{said}");
     }
 }
 

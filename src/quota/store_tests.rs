@@ -25,7 +25,7 @@ impl Gateway {
     fn at(server: &Server) -> Self {
         Self {
             valkey: Valkey::default(),
-            link: Link::new(&server.url(), Duration::from_secs(30)).expect("a URL"),
+            link: Link::new(&server.url().into(), Duration::from_secs(30)).expect("a URL"),
             account: Account {
                 tenant: "acme".into(),
                 key: "app".into(),
@@ -202,7 +202,7 @@ async fn a_server_that_refuses_is_told_from_one_that_may_come() {
     let server = Server::start();
     let store = |server: &Server| {
         let metrics = Arc::new(Metrics::new());
-        Store::new(&server.url(), Duration::from_secs(30), metrics).expect("a URL")
+        Store::new(&server.url().into(), Duration::from_secs(30), metrics).expect("a URL")
     };
     let here = store(&server);
     let valkey = Valkey::default();

@@ -25,7 +25,7 @@ enum Accounts {
 impl Accounts {
     fn both() -> [Self; 2] {
         let server = Server::start();
-        let link = Link::new(&server.url(), Duration::from_secs(30)).expect("a URL");
+        let link = Link::new(&server.url().into(), Duration::from_secs(30)).expect("a URL");
         [
             Self::Process(Process::default()),
             Self::Valkey(Box::default(), Box::new(link), server),
@@ -233,7 +233,7 @@ async fn many_at_once_never_go_beyond_a_budget_nor_are_held_back_below_it() {
     let server = Server::start();
     let limits = [month(Unit::Tokens, 10_000)];
     let whole = account();
-    let link = || Link::new(&server.url(), Duration::from_secs(30)).expect("a URL");
+    let link = || Link::new(&server.url().into(), Duration::from_secs(30)).expect("a URL");
     let begin = (&whole, Seeding::Begin);
     let seeding = Valkey::default();
     let seeded = seeding.seed(&link(), begin, &[], Timestamp::now()).await;

@@ -1,8 +1,7 @@
-//! A real server for tests.
+//! A real server for tests, of this crate and those that stand before the program.
 
 use std::process::{Child, Command, Stdio};
 
-use secrecy::SecretString;
 use tempfile::TempDir;
 
 /// A Redis of the test's own, on a socket in a folder of its own.
@@ -34,16 +33,20 @@ impl Server {
         self.folder.path().join("socket")
     }
 
-    pub fn url(&self) -> SecretString {
-        format!("redis+unix://{}", self.socket().display()).into()
+    pub fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket().display())
+    }
+
+    pub fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.kill();
     }
 }
 

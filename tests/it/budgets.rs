@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::{Client, Response, get};
 use crate::support::upstream::json_answer;
-use crate::support::valkey::Valkey;
+use crate::support::valkey;
 use crate::support::{Proxy, Setup, Upstream, eventually, post};
 
 const KEY: &str = "gateway-key-of-app";
@@ -108,7 +108,7 @@ fn usage_is_told_by_key_model_and_day() {
 #[test]
 fn several_gateways_share_a_budget_and_go_on_alone_without_their_store() {
     let upstream = upstream(10);
-    let mut shared = Valkey::start();
+    let mut shared = valkey::Server::start();
     let gateway = || {
         setup(&upstream, "{ tokens = 200, per = \"month\" }")
             .config("[shared]\nstore = \"valkey\"\ndeadline = \"30s\"")

@@ -8,12 +8,12 @@ use yychat::server::{self, Bound, Signals};
 
 use crate::support::client::get;
 use crate::support::upstream::json_answer;
-use crate::support::valkey::Valkey;
+use crate::support::valkey;
 use crate::support::{Proxy, Setup, Upstream, post};
 
 const AUTHORIZED: &str = "Authorization: Bearer gateway-key-of-app";
 
-fn gateway(upstreams: &[&Upstream], valkey: &Valkey) -> Setup {
+fn gateway(upstreams: &[&Upstream], valkey: &valkey::Server) -> Setup {
     let mut setup = Setup::new();
     for upstream in upstreams {
         setup = setup.upstream(upstream, "");
@@ -58,7 +58,7 @@ fn a_turn_with_calls_of_both_sides_goes_on_at_another_gateway() {
     let choice = json!({ "index": 0, "finish_reason": "tool_calls", "message": message });
     let leg = json!({ "id": "a", "choices": [choice] });
     let upstream = Upstream::answering(json_answer(&leg.to_string()));
-    let valkey = Valkey::start();
+    let valkey = valkey::Server::start();
     let [one, other] = [(); 2].map(|()| gateway(&[&upstream], &valkey).start());
     let tools = json!([{ "type": "function", "function": { "name": "their_tool" } }]);
     let mut request = json!({ "model": "m", "tools": tools, "user": "ann",
@@ -97,7 +97,7 @@ fn a_response_is_gone_on_with_where_it_was_made_whichever_gateway_is_asked() {
         Upstream::answering(json_answer(&answer.to_string()))
     };
     let upstreams = [response("first"), response("second")];
-    let valkey = Valkey::start();
+    let valkey = valkey::Server::start();
     let served = |model: &str| format!("models = [\"{model}\", \"m\"]");
     let gateway = || {
         let [first, second] = &upstreams;
@@ -127,7 +127,7 @@ fn a_response_is_gone_on_with_where_it_was_made_whichever_gateway_is_asked() {
 #[test]
 fn a_store_that_refuses_keeps_the_gateway_from_starting() {
     let upstream = Upstream::ok();
-    let valkey = Valkey::with(&["--requirepass", "secret"]);
+    let valkey = valkey::Server::with(&["--requirepass", "secret"]);
     let setup = gateway(&[&upstream], &valkey);
     let (store, _) = setup.open().expect("a configuration that loads");
     let bound = Bound::bind(&store.load().config.server).expect("free ports");

@@ -15,7 +15,24 @@ mod strict;
 mod tool_calls;
 mod views;
 
-use crate::dialect::Composed;
+use crate::dialect::{Composed, Leg, Round};
+
+/// The round that a leg asks for.
+#[track_caller]
+fn round(leg: Leg) -> Round {
+    match leg {
+        Leg::Calls(round) => round,
+        other => panic!("it asks for no calls: {other:?}"),
+    }
+}
+
+/// The calls found, each as `name(arguments)`.
+fn found(round: &Round) -> Vec<String> {
+    let calls = round.calls.iter();
+    calls
+        .map(|call| format!("{}({})", call.name, call.arguments))
+        .collect()
+}
 
 /// Taking the insertions out and the cuts back in gives the client's bytes.
 fn undone(body: &str, composed: &Composed) -> String {

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::{found, round};
 use crate::dialect::{Dialect, Edit, Editor, Leg, Owners, Round, SseEditor, Wanted};
 
 fn editor() -> Editor {
@@ -47,21 +48,6 @@ fn leg(events: &[Value]) -> (Vec<Value>, Leg) {
     let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
     let data = data.map(|data| serde_json::from_str(data).unwrap_or_else(|_| data.into()));
     (data.collect(), leg)
-}
-
-fn round(leg: Leg) -> Round {
-    match leg {
-        Leg::Calls(round) => round,
-        other => panic!("it asks for no calls: {other:?}"),
-    }
-}
-
-/// The calls found, each as `name(arguments)`.
-fn found(round: &Round) -> Vec<String> {
-    let calls = round.calls.iter();
-    calls
-        .map(|call| format!("{}({})", call.name, call.arguments))
-        .collect()
 }
 
 fn said(round: &Round) -> Value {

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::found;
 use crate::dialect::{Dialect, Edit, Editor, Leg, Owners, Round, SseEditor, Wanted};
 
 fn editor(dialect: Dialect) -> Editor {
@@ -55,13 +56,6 @@ fn round(case: &str, leg: Leg) -> Round {
         Leg::Calls(round) => round,
         other => panic!("{case}: it asks for no calls: {other:?}"),
     }
-}
-
-fn found(round: &Round) -> Vec<String> {
-    let calls = round.calls.iter();
-    calls
-        .map(|call| format!("{}({})", call.name, call.arguments))
-        .collect()
 }
 
 /// What the next leg is told: ids are there, each once, and each call's arguments are an object.

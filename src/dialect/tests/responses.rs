@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::undone;
+use super::{round, undone};
 use crate::dialect::{
     Begins, Composed, Dialect, Edit, Editor, Fragment, Injection, Leg, MemoryText, Owners, Persona,
-    PersonaMode, Placement, Request, Restored, Role, Round, SseEditor, ToolOffer, Wanted, Withheld,
+    PersonaMode, Placement, Request, Restored, Role, SseEditor, ToolOffer, Wanted, Withheld,
     compose,
 };
 
@@ -252,13 +252,6 @@ fn leg(editor: &mut SseEditor, stream: &str, size: usize) -> (String, Leg) {
     let (rest, leg) = editor.end_leg();
     seen.extend(rest.concat());
     (String::from_utf8(seen).expect("UTF-8"), leg)
-}
-
-fn round(leg: Leg) -> Round {
-    match leg {
-        Leg::Calls(round) => round,
-        other => panic!("{other:?}"),
-    }
 }
 
 fn events(stream: &str) -> Vec<Value> {

@@ -215,7 +215,7 @@ proptest! {
 /// A gateway of a fleet.
 fn gateway(server: &Server) -> HiddenRounds {
     let metrics = Arc::new(Metrics::new());
-    let store = Store::new(&server.url(), Duration::from_secs(30), metrics).expect("a URL");
+    let store = Store::new(&server.url().into(), Duration::from_secs(30), metrics).expect("a URL");
     HiddenRounds::of(Notes::of(Arc::new(store)))
 }
 

@@ -10,6 +10,7 @@ pub mod program;
 pub mod proxy;
 pub mod socket;
 pub mod upstream;
+#[path = "../../../src/shared/testing.rs"]
 pub mod valkey;
 pub mod wire;
 
