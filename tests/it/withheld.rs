@@ -109,8 +109,10 @@ fn a_refusal_that_only_the_gateways_tools_can_have_caused_is_met_once_and_rememb
             r#"{"error":{"message":"\"auto\" tool choice requires --enable-auto-tool-choice"}}"#,
         ),
         ("400 Bad Request", r#"{"error":"m does not support tools"}"#),
-        ("400 Bad Request", "no"),
-        ("422 Unprocessable Entity", "{}"),
+        (
+            "422 Unprocessable Entity",
+            r#"{"detail":[{"loc":["body","tools"],"msg":"Extra inputs are not permitted"}]}"#,
+        ),
         (
             "404 Not Found",
             r#"{"error":{"message":"No endpoints found that support tool use"}}"#,
@@ -139,6 +141,48 @@ fn a_refusal_that_only_the_gateways_tools_can_have_caused_is_met_once_and_rememb
         let other = request("").replace("\"m\"", "\"other\"");
         proxy.chat(other);
         assert_eq!(tools(&upstream, 3), 1, "{says}");
+    }
+}
+
+#[test]
+fn a_request_that_is_odd_beside_tools_takes_them_from_nobody() {
+    // Answered without them, and said of that request.
+    for says in [
+        "no",
+        "{}",
+        r#"{"error":{"message":"messages with role 'tool' must follow a message with 'tool_calls'"}}"#,
+        r#"{"error":{"code":"context_length_exceeded","message":"tools are not supported beyond"}}"#,
+    ] {
+        let upstream = refusing("400 Bad Request", says);
+        let proxy = gateway(&upstream, "");
+        for sent in [2, 4] {
+            let answer = proxy.chat(request(""));
+            let said = answer.head.get("x-yychat-tools");
+            assert_eq!((answer.status(), said), (200, Some("0;reason=refused")));
+            assert_eq!(upstream.requests().len(), sent, "{says}");
+            assert_eq!(tools(&upstream, sent - 2), 1, "{says}");
+        }
+    }
+}
+
+#[test]
+fn what_one_tenants_requests_bring_about_is_that_tenants_alone() {
+    let upstream = refusing("400 Bad Request", "m does not support tools");
+    let setup = Setup::new()
+        .upstream(&upstream, "")
+        .key("one", "gateway-key-of-one", "one")
+        .key("two", "gateway-key-of-two", "two");
+    std::fs::create_dir(setup.path("plugins/calculator")).expect("a folder");
+    let proxy = setup
+        .file("plugins/calculator/plugin.toml", CALCULATOR.as_bytes())
+        .file("plugins/calculator/calculator.json", SCHEMA.as_bytes())
+        .start();
+    for (key, sent) in [("one", 2), ("one", 3), ("two", 5), ("two", 6)] {
+        let authorized = format!("Authorization: Bearer gateway-key-of-{key}");
+        let fields = ["Content-Type: application/json", &authorized];
+        let answer = proxy.exchange(post("/v1/chat/completions", &fields, request("")));
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        assert_eq!(upstream.requests().len(), sent, "{key}");
     }
 }
 

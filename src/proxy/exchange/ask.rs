@@ -3,12 +3,12 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use memchr::memmem;
 use parking_lot::Mutex;
 
 use super::fail::Failure;
 use super::headers::Framing;
 use super::leg::{Outgoing, Part, leg};
+use super::refused::{is_about_usage, is_of_tools, is_refusal, may_be_ours};
 use super::relay::next_chunk;
 use super::run::Chat;
 use crate::config::model::Upstream;
@@ -29,6 +29,8 @@ const REFUSAL: usize = 64 * 1024;
 #[derive(Clone, Copy)]
 pub enum Which<'a> {
     First,
+    /// The first, without asking what a stream costs, which the upstream has just refused to tell.
+    Untold,
     /// The first, without tools of the gateway's, which the upstream has just refused.
     Without,
     /// One that goes on after rounds of tool calls.
@@ -57,6 +59,10 @@ pub async fn first(
     let status = status.map_or(StatusCode::OK, |header| header.status);
     let offered = !chat.turn.offer().is_empty() && withheld.is_none();
     if !offered || !is_refusal(status) {
+        if offered && first.connection.is_success() {
+            let upstream = context.upstream.as_deref().unwrap_or_default();
+            chat.gateway.refusals.forget(&model(chat, upstream));
+        }
         return Ok(first);
     }
     let is_whole = match was_read {
@@ -74,13 +80,19 @@ pub async fn first(
         .release(first.connection, timeouts)
         .await;
     let (connection, _) = ask(chat, session, context, Which::Without).await?;
-    if connection.is_success() && !is_about_length(&said) {
+    let ours = chat
+        .turn
+        .offer()
+        .tools()
+        .iter()
+        .map(|ours| ours.tool.name());
+    if connection.is_success() && is_of_tools(&said, ours) {
         let upstream = context.upstream.clone().unwrap_or_default();
+        let wait = chat.gateway.refusals.remember(model(chat, &upstream));
         tracing::warn!(
             request_id = %context.request_id, upstream, model = chat.turn.model(), status = status.as_u16(),
-            "the model takes none of the gateway's tools; it is offered none for an hour. Set upstreams.tools = false"
+            ?wait, "the model takes none of the gateway's tools; it is offered none for a while. Set upstreams.tools = false"
         );
-        chat.gateway.refusals.remember(model(chat, &upstream));
     }
     Ok(First {
         connection,
@@ -116,13 +128,15 @@ async fn told(
         .dialer
         .release(first.connection, timeouts)
         .await;
-    let upstream = context.upstream.clone().unwrap_or_default();
-    tracing::warn!(
-        request_id = %context.request_id, upstream, model = chat.turn.model(), status = status.as_u16(),
-        "the model does not tell what a stream costs; budgets count its events for an hour"
-    );
-    chat.gateway.untold.remember(model(chat, &upstream));
-    let (connection, withheld) = ask(chat, session, context, Which::First).await?;
+    let (connection, withheld) = ask(chat, session, context, Which::Untold).await?;
+    if connection.is_success() {
+        let upstream = context.upstream.clone().unwrap_or_default();
+        let wait = chat.gateway.untold.remember(model(chat, &upstream));
+        tracing::warn!(
+            request_id = %context.request_id, upstream, model = chat.turn.model(), status = status.as_u16(),
+            ?wait, "the model does not tell what a stream costs; budgets count its events for a while"
+        );
+    }
     let first = First {
         connection,
         read: Vec::new(),
@@ -149,12 +163,18 @@ pub async fn ask(
     if turn.model().is_none() {
         places = with_allowed_default(&chat.snapshot.config, caller, places)?;
     }
+    // By the leg before, if there was one.
+    let was_told = context.hides_usage;
     // Of the upstream that is tried last, which is the one that answers.
     let withheld = Mutex::new((None, false));
     let compose = |upstream: &Upstream| {
         let reason = withholds(chat, upstream, which);
         let untold = &chat.gateway.untold;
-        let usage = turn.wants_usage() && !untold.has(&model(chat, &upstream.name));
+        let usage = match which {
+            Which::Untold => false,
+            Which::Without => was_told,
+            _ => turn.wants_usage() && !untold.has(&model(chat, &upstream.name)),
+        };
         let takes = Takes {
             strict_roles: upstream.strict_roles,
             tools: reason.is_none(),
@@ -162,7 +182,7 @@ pub async fn ask(
         };
         *withheld.lock() = (reason, usage);
         let after = match which {
-            Which::First | Which::Without => None,
+            Which::First | Which::Untold | Which::Without => None,
             Which::After(after) => Some(after),
         };
         let composed = turn.compose(takes, after);
@@ -204,14 +224,15 @@ fn withholds(chat: Chat<'_>, upstream: &Upstream, which: Which<'_>) -> Option<Wi
         // What was called needs its tools to be there.
         Which::After(_) => None,
         Which::Without => Some(Withheld::Refused),
-        Which::First if !upstream.tools => Some(Withheld::Upstream),
-        Which::First => refuses().then_some(Withheld::Refused),
+        _ if !upstream.tools => Some(Withheld::Upstream),
+        _ => refuses().then_some(Withheld::Refused),
     }
 }
 
 /// The model that was asked for, of this upstream.
 fn model(chat: Chat<'_>, upstream: &str) -> Model {
     Model {
+        tenant: chat.caller.tenant.clone(),
         upstream: upstream.to_owned(),
         name: chat.turn.model().map(str::to_owned),
         generation: chat.snapshot.generation,
@@ -244,44 +265,6 @@ async fn read(
         }
     }
     Ok(false)
-}
-
-/// Whether a status may mean that an upstream cannot do what was asked: they differ in which they
-/// answer with.
-fn is_refusal(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 400 | 404 | 422 | 500 | 501)
-}
-
-/// Whether the gateway's tools may have caused a refusal. A request that was found wrong was not
-/// served, and may be tried again; of the others only one that says that it is about tools, where the
-/// client brings none.
-fn may_be_ours(status: StatusCode, said: &[u8], client_has_tools: bool) -> bool {
-    let said = said.to_ascii_lowercase();
-    let names = |word: &str| memmem::find(&said, word.as_bytes()).is_some();
-    match status.as_u16() {
-        400 | 422 => true,
-        _ => !client_has_tools && (names("tool") || names("function")),
-    }
-}
-
-/// Whether a refusal names what asks for the usage of a stream.
-fn is_about_usage(said: &[u8]) -> bool {
-    let names = |word: &str| memmem::find(said, word.as_bytes()).is_some();
-    names("stream_options") || names("include_usage")
-}
-
-/// Whether a refusal is about the length of the request, which another may not have.
-fn is_about_length(said: &[u8]) -> bool {
-    let said = said.to_ascii_lowercase();
-    [
-        "context length",
-        "context_length",
-        "context size",
-        "too many tokens",
-        "maximum context",
-    ]
-    .iter()
-    .any(|word| memmem::find(&said, word.as_bytes()).is_some())
 }
 
 /// A body that names no model, with this one.

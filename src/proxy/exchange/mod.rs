@@ -20,6 +20,7 @@ pub mod location;
 pub mod models;
 pub mod plain;
 pub mod quota;
+mod refused;
 pub mod relay;
 pub mod run;
 pub mod send;
