@@ -72,6 +72,14 @@ pub struct Usage {
     pub cached_tokens: Option<u64>,
 }
 
+/// No request uses more. A larger number is none: sums of such would not fit anywhere.
+const MOST_TOKENS: u64 = 1 << 40;
+
+/// What an upstream, or a request, says of tokens; `None` where it cannot be true.
+pub fn believed(tokens: u64) -> Option<u64> {
+    (tokens <= MOST_TOKENS).then_some(tokens)
+}
+
 impl Answer {
     /// Whether it may be stored as what the assistant said: it ended by itself, and all of it was
     /// read. An answer that ran into its token limit breaks off in mid-sentence, and is as partial

@@ -44,7 +44,7 @@ use bytes::Bytes;
 pub use crate::config::model::Dialect;
 use crate::error::ApiError;
 
-pub use answer::{Answer, Usage, Wanted};
+pub use answer::{Answer, Usage, Wanted, believed};
 pub use calls::{Call, Edit, Leg, Owners, Round};
 pub use conversation::{Begins, Content, Conversation, Message, Role};
 pub use editor::{Editor, SseEditor};

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::Memory;
 use crate::config::prices::Tokens;
+use crate::dialect::believed;
 
 /// Bytes that a token is thought to have, where an upstream does not tell.
 const BYTES_A_TOKEN: u64 = 4;
@@ -35,7 +36,8 @@ impl Bill {
     /// Adds what a model used: what it tells, or what `sent` and `given`, in bytes, come to.
     pub fn add(&self, model: &str, usage: Option<Usage>, (sent, given): (usize, usize)) {
         let tokens = |told: Option<u64>, bytes: usize| {
-            told.unwrap_or_else(|| (bytes as u64).div_ceil(BYTES_A_TOKEN))
+            told.and_then(believed)
+                .unwrap_or_else(|| (bytes as u64).div_ceil(BYTES_A_TOKEN))
         };
         let tokens = Tokens {
             input: tokens(usage.and_then(|usage| usage.prompt_tokens), sent),

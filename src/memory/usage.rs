@@ -63,11 +63,11 @@ pub struct Used {
 
 impl Used {
     pub fn add(&mut self, more: Self) {
-        self.requests += more.requests;
-        self.input += more.input;
-        self.cached += more.cached;
-        self.output += more.output;
-        self.micro_usd += more.micro_usd;
+        self.requests = self.requests.saturating_add(more.requests);
+        self.input = self.input.saturating_add(more.input);
+        self.cached = self.cached.saturating_add(more.cached);
+        self.output = self.output.saturating_add(more.output);
+        self.micro_usd = self.micro_usd.saturating_add(more.micro_usd);
     }
 
     /// In the order in which stores keep them.

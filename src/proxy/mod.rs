@@ -41,7 +41,7 @@ use self::edge::overload::Overload;
 use self::edge::respond;
 pub use self::edge::{listener, local, tls};
 use self::exchange::fail::Failure;
-use self::exchange::{fail, finish, plain, run, upgrade};
+use self::exchange::{fail, finish, plain, quota, run, upgrade};
 use self::local::Local;
 use self::route::origins::Origins;
 use self::socket::lines::Lines;
@@ -159,7 +159,10 @@ impl Gateway {
                 .await
                 .map_err(|error| Failure::client(&error)),
             Ok(Admitted::To(Route::Local, caller)) => {
-                local::serve(self, session, context, caller).await
+                match quota::spend_rate(self, context, &caller).await {
+                    Ok(()) => local::serve(self, session, context, caller).await,
+                    Err(refused) => Err(refused),
+                }
             }
             Ok(Admitted::To(Route::None, _)) => Ok(()),
             Ok(Admitted::To(_, caller)) => {

@@ -15,6 +15,7 @@ use super::{
     Account, Ask, Cost, Decision, LEASE, Ledger, Limit, Prices, Reservation, Settlement, Tokens,
 };
 use crate::config::model::{OnFailure, Rate};
+use crate::dialect::believed;
 use crate::error::ApiError;
 use crate::shared::{Refusal, Store};
 use crate::telemetry::Metrics;
@@ -42,12 +43,29 @@ pub struct Expected<'a> {
     pub model: &'a str,
     /// Bytes of what is sent.
     pub request_bytes: usize,
-    /// The limit of output that the request sets.
+    /// The limit of output that the request sets for each answer.
     pub output_limit: Option<u64>,
+    /// Answers that are asked for.
+    pub answers: u64,
     /// Whether the answer is of tokens at all: embeddings are not.
     pub has_output: bool,
 }
 
+impl Default for Expected<'_> {
+    /// Nothing.
+    fn default() -> Self {
+        Self {
+            model: "",
+            request_bytes: 0,
+            output_limit: None,
+            answers: 1,
+            has_output: false,
+        }
+    }
+}
+
+/// Upstreams give no more answers to one request.
+const MOST_ANSWERS: u64 = 128;
 /// Bytes that a token of a request is thought to have.
 const BYTES_A_TOKEN: u64 = 4;
 
@@ -147,9 +165,13 @@ impl Quota {
     }
 
     fn tokens(&self, account: &Account, expected: Expected<'_>) -> Tokens {
-        let output = match (expected.has_output, expected.output_limit) {
+        // A limit that nobody keeps is none.
+        let output = match (
+            expected.has_output,
+            expected.output_limit.and_then(believed),
+        ) {
             (false, _) => 0,
-            (true, Some(limit)) => limit,
+            (true, Some(limit)) => limit.saturating_mul(expected.answers.clamp(1, MOST_ANSWERS)),
             (true, None) => self.means.expect(account, expected.model),
         };
         Tokens {

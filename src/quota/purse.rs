@@ -42,17 +42,14 @@ impl Payer for Purse {
         if limits.is_empty() {
             return true;
         }
-        let nothing = Expected {
-            model: "",
-            request_bytes: 0,
-            output_limit: None,
-            has_output: false,
-        };
         let snapshot = self.snapshots.load();
         // What is reserved goes back at once.
-        let asked = self
-            .quota
-            .admit(account, (None, limits), &snapshot.prices, nothing);
+        let asked = self.quota.admit(
+            account,
+            (None, limits),
+            &snapshot.prices,
+            Expected::default(),
+        );
         asked.await.is_ok()
     }
 

@@ -102,6 +102,24 @@ impl Link {
         Ok((is_bounded && !is_safe).then(|| policy.to_owned()))
     }
 
+    /// Nodes of the cluster that the server is one of, where it is; one that does not tell is in none.
+    ///
+    /// # Errors
+    ///
+    /// The connection's.
+    pub async fn nodes(&self) -> Result<u64, RedisError> {
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("INFO");
+        let told: String = match self.query(&command).await {
+            Ok(told) => told,
+            Err(error) if is_refusal(&error) => return Ok(1),
+            Err(error) => return Err(error),
+        };
+        let mut lines = told.lines();
+        let size = lines.find_map(|line| line.strip_prefix("cluster_size:")?.trim().parse().ok());
+        Ok(size.unwrap_or(1))
+    }
+
     /// The next use connects anew.
     pub fn let_go(&self) {
         self.connection.lock().take();

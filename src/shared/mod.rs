@@ -164,11 +164,20 @@ impl Store {
         trial: impl Future<Output = Result<(), RedisError>>,
     ) -> Result<(), Refusal> {
         let trial = async {
+            // Before the trial, of which one node may take all, and others' keys elsewhere.
+            let nodes = self.link.nodes().await?;
+            if nodes > 1 {
+                return Ok(Err(Refusal(format!(
+                    "it is one of the {nodes} nodes of a cluster, which are not spoken to here: name \
+                     a server that has all keys, or a proxy before the cluster"
+                ))));
+            }
             trial.await?;
-            self.link.evicts().await
+            self.link.evicts().await.map(Ok)
         };
         match timeout(BEHIND, trial).await {
-            Ok(Ok(evicts)) => {
+            Ok(Ok(Err(refusal))) => Err(refusal),
+            Ok(Ok(Ok(evicts))) => {
                 tracing::info!("shared store reached");
                 if let Some(policy) = evicts {
                     tracing::warn!(

@@ -201,6 +201,7 @@ impl Prepared {
             model: self.model().unwrap_or_default(),
             request_bytes: self.request.body().len(),
             output_limit: newer.or_else(|| limit("max_tokens")),
+            answers: limit("n").unwrap_or(1),
             has_output: true,
         }
     }

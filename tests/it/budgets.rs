@@ -262,3 +262,115 @@ fn a_stream_whose_client_leaves_has_cost_what_came_of_it() {
     let told = 7 + body.len().div_ceil(4) as u64;
     eventually("it is counted", || (used(&proxy) == told).then_some(()));
 }
+
+#[test]
+fn what_costs_is_counted_or_refused_and_never_neither() {
+    let upstream = upstream(10);
+    let proxy = setup(&upstream, "{ tokens = 10000, per = \"day\" }").start();
+    let json = "Content-Type: application/json";
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    for (path, fields, body) in [
+        ("/v1/embeddings", &[json][..], r#"{"input":"x"}"#),
+        ("/v1/embeddings", &[form], "input=x&model=m"),
+        ("/v1/what_comes_next", &[json], "{}"),
+        ("/v1/images/generations", &[json], r#"{"prompt":"x"}"#),
+        ("/v1/deployments/m/chat/completions", &[json], "{}"),
+    ] {
+        let fields = [fields, &[AUTHORIZED]].concat();
+        let answer = proxy.exchange(post(path, &fields, body));
+        assert_eq!(answer.status(), 200, "{path}: {}", answer.text());
+        let left = answer.head.get("x-yychat-budget-remaining");
+        assert!(left.is_some(), "{path} {body}");
+    }
+    let sent = upstream.requests().len();
+    let packed = [json, "Content-Encoding: gzip", AUTHORIZED];
+    let packed = proxy.exchange(post("/v1/embeddings", &packed, "?"));
+    assert_eq!(packed.error(415)["param"], "Content-Encoding");
+    for path in ["/v1/batches", "/v1/realtime/sessions", "/v1/evals/e/runs"] {
+        let told = proxy.exchange(post(path, &[json, AUTHORIZED], r#"{"model":"m"}"#));
+        assert_eq!(told.error(403)["code"], "budget_uncounted", "{path}");
+    }
+    assert_eq!(upstream.requests().len(), sent);
+    let files = proxy.exchange(get("/v1/files", &[AUTHORIZED]));
+    assert_eq!(files.status(), 200, "what costs nothing goes on");
+}
+
+#[test]
+fn a_file_in_a_form_is_not_counted_by_its_bytes() {
+    let upstream = Upstream::answering(json_answer(r#"{"text":"hi"}"#));
+    let proxy = setup(&upstream, "{ tokens = 100000, per = \"day\" }").start();
+    let part = |name: &str, value: &str| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let form = [
+        part("model", "m"),
+        part("file", &"x".repeat(200_000)),
+        "--b--".into(),
+    ];
+    let fields = ["Content-Type: multipart/form-data; boundary=b", AUTHORIZED];
+    let answer = proxy.exchange(post("/v1/audio/transcriptions", &fields, form.concat()));
+    let left = answer.head.get("x-yychat-budget-remaining");
+    let left: u64 = left.and_then(|it| it.parse().ok()).expect("what is left");
+    assert!(left > 98_000, "{left}");
+}
+
+#[test]
+fn a_request_that_names_no_model_is_priced_as_its_upstreams_default() {
+    let upstream = upstream(1);
+    let prices = "[[prices]]\nmodel = \"m\"\ninput = 2\noutput = 1\n";
+    let proxy = Setup::new()
+        .upstream(&upstream, "default_model = \"m\"")
+        .key("app", KEY, "acme")
+        .with("budgets = [{ usd = 3, per = \"day\" }]")
+        .file("conf/prices.toml", prices.as_bytes())
+        .start();
+    let fields = ["Content-Type: application/json", AUTHORIZED];
+    let unnamed = r#"{"messages":[{"role":"user","content":"hi"}]}"#;
+    let answer = proxy.exchange(post("/v1/chat/completions", &fields, unnamed));
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let unknown = proxy.exchange(post("/v1/what_comes_next", &fields, "{}"));
+    assert_eq!(unknown.error(403)["code"], "price_missing");
+}
+
+#[test]
+fn numbers_that_cannot_be_true_take_the_shared_store_from_nobody() {
+    let usage =
+        r#""usage":{"prompt_tokens":18446744073709551615,"completion_tokens":9223372036854775807}"#;
+    let answer = format!(
+        r#"{{"id":"c","choices":[{{"index":0,"finish_reason":"stop","message":{{"role":"assistant","content":"ok"}}}}],{usage}}}"#
+    );
+    let upstream = Upstream::answering(json_answer(&answer));
+    let shared = valkey::Server::start();
+    let proxy = setup(&upstream, "{ tokens = 1000000, per = \"month\" }")
+        .config("[shared]\nstore = \"valkey\"\ndeadline = \"30s\"")
+        .env("VALKEY_URL", &shared.url())
+        .start();
+    let fields = ["Content-Type: application/json", AUTHORIZED];
+    for limit in ["18446744073709551615", "9223372036854775807", "10"] {
+        let chat = CHAT.replace("\"max_tokens\":10", &format!("\"max_tokens\":{limit}"));
+        let answer = proxy.exchange(post("/v1/chat/completions", &fields, chat));
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+    }
+    assert!((proxy.metric("yychat_shared_up") - 1.0).abs() < f64::EPSILON);
+    assert!(proxy.metric("yychat_shared_fallback_total") < 1.0);
+}
+
+#[test]
+fn a_shared_rate_holds_for_every_route() {
+    let upstream = upstream(1);
+    let shared = valkey::Server::start();
+    let proxy = setup(&upstream, "")
+        .with("rate = \"1/h\"")
+        .config("[shared]\nstore = \"valkey\"\ndeadline = \"30s\"")
+        .env("VALKEY_URL", &shared.url())
+        .start();
+    assert_eq!(
+        proxy.exchange(get("/v1/tools", &[AUTHORIZED])).status(),
+        200
+    );
+    for path in ["/v1/tools", "/v1/models", "/v1/files", "/v1/files/f-1"] {
+        let told = proxy.exchange(get(path, &[AUTHORIZED]));
+        assert_eq!(told.error(429)["code"], "rate_limit_exceeded", "{path}");
+    }
+    assert!(upstream.requests().is_empty());
+}

@@ -642,3 +642,128 @@ fn the_model_and_the_route_are_known_of_every_request() {
     let other = "yychat_requests_total{route=\"other\",status=\"200\",stream=\"false\"}";
     assert_eq!(proxy.metric(other), 4.0);
 }
+
+#[test]
+fn a_key_for_some_models_gets_no_other_in_whatever_way_it_is_named() {
+    let upstream = Upstream::ok();
+    let proxy = Setup::new()
+        .upstream(&upstream, "")
+        .key("app", "gateway-key-of-app", "acme")
+        .with("models = [\"a-*\"]")
+        .start();
+    let authorized = "Authorization: Bearer gateway-key-of-app";
+    let json = "Content-Type: application/json";
+    let urlencoded = "Content-Type: application/x-www-form-urlencoded";
+    let form = "Content-Type: multipart/form-data; boundary=b";
+    let named = r#"{"model":"a-1","input":"x"}"#;
+    let disposed = |more: &str| {
+        let part = |header: &str, value: &str| format!("--b\r\n{header}\r\n\r\n{value}\r\n");
+        let first = part("Content-Disposition: form-data; name=\"model\"", "a-1");
+        [&first, &part(more, "b-1"), "--b--"].concat()
+    };
+    for (path, fields, body) in [
+        (
+            "/v1/embeddings?model=a-1&model=b-1",
+            &[json][..],
+            named.to_owned(),
+        ),
+        (
+            "/v1/embeddings?model=a-1&mod%65l=b-1",
+            &[json],
+            named.to_owned(),
+        ),
+        (
+            "/v1/deployments/b-1/chat/completions",
+            &[json],
+            "{}".to_owned(),
+        ),
+        (
+            "/v1/openai/deployments/b-1/images/edits",
+            &[json],
+            "{}".to_owned(),
+        ),
+        (
+            "/v1/what_comes_next",
+            &[json],
+            r#"{"input":"x"}"#.to_owned(),
+        ),
+        (
+            "/v1/evals/e-1/runs",
+            &[json],
+            r#"{"data_source":{"model":"b-1"}}"#.to_owned(),
+        ),
+        (
+            "/v1/completions",
+            &[urlencoded],
+            "prompt=x&model=b-1".to_owned(),
+        ),
+        (
+            "/v1/completions",
+            &[urlencoded],
+            "model=a-1&model=b-1".to_owned(),
+        ),
+        ("/v1/embeddings", &[json, urlencoded], named.to_owned()),
+        (
+            "/v1/images/edits",
+            &[form],
+            disposed("Content-Disposition: form-data;\r\n name=\"model\""),
+        ),
+        (
+            "/v1/images/edits",
+            &[form],
+            disposed("Content-Disposition: form-data; name=\"mo\\del\""),
+        ),
+        (
+            "/v1/images/edits",
+            &[form],
+            disposed("Content-Disposition: form-data; name*=UTF-8''mod%65l"),
+        ),
+        (
+            "/v1/images/edits",
+            &[form],
+            disposed("Content-Disposition: form-data; name=Model"),
+        ),
+        (
+            "/v1/images/edits",
+            &[form],
+            disposed("Content-Disposition: form-data; name=x; name=model"),
+        ),
+        (
+            "/v1/images/edits",
+            &["Content-Type: multipart/form-data; boundary=b; boundary=c"],
+            disposed("Content-Disposition: form-data; name=x"),
+        ),
+    ] {
+        let fields = [fields, &[authorized]].concat();
+        let status = proxy.exchange(post(path, &fields, &body)).status();
+        assert!(matches!(status, 400 | 404), "{status} {path} {body}");
+    }
+    assert!(upstream.requests().is_empty());
+    for (path, fields, body) in [
+        (
+            "/v1/embeddings?model=a-1&model=a-1",
+            &[json][..],
+            named.to_owned(),
+        ),
+        (
+            "/v1/completions",
+            &[urlencoded],
+            "prompt=x&model=a-1".to_owned(),
+        ),
+        ("/v1/completions", &[urlencoded], named.to_owned()),
+        (
+            "/v1/images/edits",
+            &[form],
+            disposed("Content-Disposition: form-data; name=\"models\""),
+        ),
+        (
+            "/v1/deployments/a-1/chat/completions",
+            &[json],
+            "{}".to_owned(),
+        ),
+    ] {
+        let fields = [fields, &[authorized]].concat();
+        let answer = proxy.exchange(post(path, &fields, &body));
+        assert_eq!(answer.status(), 200, "{path} {body} {}", answer.text());
+    }
+}

@@ -5,7 +5,7 @@
 
 use memchr::memmem;
 
-use crate::dialect::answer::Usage;
+use crate::dialect::answer::{Usage, believed};
 use crate::wire::json::{JsonError, Kind, Scanner, Span, Text};
 
 type Result<T> = std::result::Result<T, JsonError>;
@@ -200,6 +200,11 @@ impl Reader<'_> {
         }))
     }
 
+    /// The same, of tokens.
+    fn tokens(&mut self) -> Result<Option<u64>> {
+        Ok(self.count()?.and_then(believed))
+    }
+
     fn choice(&mut self) -> Result<Choice> {
         let mut choice = Choice::default();
         self.object(|reader, key| {
@@ -288,13 +293,18 @@ impl Reader<'_> {
         let mut usage = Usage::default();
         self.object(|reader, key| {
             match key {
-                b"prompt_tokens" => usage.prompt_tokens = reader.count()?,
-                b"completion_tokens" => usage.completion_tokens = reader.count()?,
-                b"total_tokens" => usage.total_tokens = reader.count()?,
-                b"prompt_tokens_details" if reader.scanner.peek()? == Kind::Object => {
+                // The newer names are those of images and transcriptions.
+                b"prompt_tokens" | b"input_tokens" => usage.prompt_tokens = reader.tokens()?,
+                b"completion_tokens" | b"output_tokens" => {
+                    usage.completion_tokens = reader.tokens()?;
+                }
+                b"total_tokens" => usage.total_tokens = reader.tokens()?,
+                b"prompt_tokens_details" | b"input_tokens_details"
+                    if reader.scanner.peek()? == Kind::Object =>
+                {
                     reader.object(|reader, key| {
                         match key {
-                            b"cached_tokens" => usage.cached_tokens = reader.count()?,
+                            b"cached_tokens" => usage.cached_tokens = reader.tokens()?,
                             _ => drop(reader.scanner.skip()?),
                         }
                         Ok(())
@@ -302,7 +312,7 @@ impl Reader<'_> {
                 }
                 // DeepSeek's name for the cached ones.
                 b"prompt_cache_hit_tokens" => {
-                    let cached = reader.count()?;
+                    let cached = reader.tokens()?;
                     usage.cached_tokens = usage.cached_tokens.or(cached);
                 }
                 _ => drop(reader.scanner.skip()?),

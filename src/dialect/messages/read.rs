@@ -3,7 +3,7 @@
 use memchr::memmem;
 use serde_json::Value;
 
-use crate::dialect::answer::{Answer, Usage, Wanted};
+use crate::dialect::answer::{Answer, Usage, Wanted, believed};
 
 /// Gathers an [`Answer`] from the events of a stream, or from a whole body. It never errs: what it
 /// cannot read it leaves, and says so.
@@ -120,7 +120,7 @@ impl Reader {
         if !told.is_object() {
             return;
         }
-        let number = |name: &str| told[name].as_u64();
+        let number = |name: &str| told[name].as_u64().and_then(believed);
         let mut usage = self.answer.usage.unwrap_or_default();
         if let Some(input) = number("input_tokens") {
             let read = number("cache_read_input_tokens").unwrap_or(0);

@@ -3,7 +3,7 @@
 use memchr::memmem;
 use serde_json::Value;
 
-use crate::dialect::answer::{Answer, Usage, Wanted};
+use crate::dialect::answer::{Answer, Usage, Wanted, believed};
 
 /// Gathers an [`Answer`] from the events of a stream, or from a whole body. It never errs: what it
 /// cannot read it leaves, and says so.
@@ -124,12 +124,14 @@ impl Reader {
     }
 
     fn usage(&mut self, usage: &Value) {
-        let number = |name: &str| usage[name].as_u64();
+        let number = |name: &str| usage[name].as_u64().and_then(believed);
         let told = Usage {
             prompt_tokens: number("input_tokens"),
             completion_tokens: number("output_tokens"),
             total_tokens: number("total_tokens"),
-            cached_tokens: usage["input_tokens_details"]["cached_tokens"].as_u64(),
+            cached_tokens: usage["input_tokens_details"]["cached_tokens"]
+                .as_u64()
+                .and_then(believed),
         };
         if told != Usage::default() {
             self.answer.usage = Some(told);

@@ -41,9 +41,13 @@ impl Incoming {
         endpoint: Endpoint,
     ) -> Result<Self, Failure> {
         let config = &exchange.snapshot.config;
-        let decides = choice::depends_on_model(config, exchange.caller, endpoint.dialect);
+        let caller = exchange.caller;
+        let mut decides = choice::depends_on_model(config, caller, endpoint.dialect);
+        // It has a price.
+        let method = &session.req_header().method;
+        decides.route |= !caller.budgets.is_empty() && endpoint.may_cost(method);
         let has_personalities = exchange.snapshot.personalities.iter().len() > 0;
-        let hold = exchange.gateway.bodies.hold(exchange.caller, config);
+        let hold = exchange.gateway.bodies.hold(caller, config);
         let body = Body::new(session, config, hold);
         let announced = announced(session);
         let most = config.server.body_limit.max(AT_ONCE);
@@ -78,6 +82,9 @@ impl Incoming {
             if gathered.len() > most {
                 return Err(unnamed(config.server.body_limit).into());
             }
+        }
+        if incoming.body.has_ended() {
+            incoming.look.end()?;
         }
         incoming.begun = gathered.freeze();
         if !incoming.body.has_ended() {
@@ -154,8 +161,15 @@ fn look(session: &Session, decides: bool) -> Result<Look, ApiError> {
         }
         return Ok(Look::Nothing);
     }
-    let content_type = headers.get(header::CONTENT_TYPE);
-    let content_type = content_type.and_then(|value| value.to_str().ok());
+    let mut content_types = headers.get_all(header::CONTENT_TYPE).iter();
+    let content_type = content_types.next().and_then(|value| value.to_str().ok());
+    if decides && content_types.next().is_some() {
+        return Err(ApiError::bad_request(
+            "Content-Type stands more than once: readers would not agree on which model the body \
+             names. Send it once.",
+        )
+        .param("Content-Type"));
+    }
     Ok(Look::at(content_type.unwrap_or_default()))
 }
 

@@ -29,6 +29,9 @@ use crate::quota::Expected;
 use crate::snapshot::Caller;
 use crate::telemetry::Phase;
 
+/// Bytes of a form that are taken for text.
+const TEXT_OF_FORM: usize = 4 * 1024;
+
 /// Serves a request that is only passed on.
 pub async fn run(
     gateway: &Gateway,
@@ -45,6 +48,7 @@ pub async fn run(
     let endpoint = context.endpoint;
     let named = without_personality(exchange, session);
     if let Some(pair) = named.filter(|_| models::is_one(session, endpoint)) {
+        quota::spend_rate(gateway, context, caller).await?;
         return Box::pin(models::one(exchange, session, context, &pair)).await;
     }
     if upgrade::is_asked_for(session) {
@@ -54,6 +58,7 @@ pub async fn run(
         return Box::pin(upgrade::run(exchange, session, context)).await;
     }
     if models::are_gathered(exchange, session, endpoint) {
+        quota::spend_rate(gateway, context, caller).await?;
         return Box::pin(models::list(exchange, session, context)).await;
     }
     context.ledger.enter(Phase::ReadBody);
@@ -61,17 +66,21 @@ pub async fn run(
     let asked = Asked::of(exchange, session, &incoming.look).await;
     asked.expect_allowed(exchange, session, endpoint)?;
     context.model = asked.model.as_deref().map(shown);
-    if let Some(model) = &asked.model {
-        let expected = Expected {
-            model,
-            request_bytes: announced(session),
-            output_limit: None,
-            has_output: endpoint.path.ends_with("/completions") || endpoint.path == "/v1/complete",
-        };
+    let method = &session.req_header().method;
+    if endpoint.is_uncounted(method) {
+        quota::expect_counted(caller)?;
+    }
+    if asked.model.is_some() || endpoint.may_cost(method) {
+        let default = takes_default(session, endpoint)
+            .then(|| choice::default_model(&snapshot.config, caller, asked.sought(endpoint)));
+        let model = asked.model.as_deref().or(default.flatten());
+        let expected = expected(endpoint, &incoming, model.unwrap_or_default());
         quota::reserve(gateway, context, caller, expected).await?;
         // What it cost stands in the answer, as OpenAI has it.
         let counts = context.reservation.is_some();
         context.dialect = counts.then_some(Dialect::Chat);
+    } else {
+        quota::spend_rate(gateway, context, caller).await?;
     }
     let connection = match asked.sought_at(exchange, session, endpoint) {
         Some(places) => Box::pin(seek(exchange, session, context, incoming, places)).await?,
@@ -114,11 +123,19 @@ fn takes_default(session: &Session, endpoint: Endpoint) -> bool {
     endpoint.model == Model::Required && session.req_header().method == Method::POST
 }
 
-/// Bytes of the body, as far as its header tells.
-fn announced(session: &Session) -> usize {
-    let length = session.get_header(http::header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    length.unwrap_or_default()
+/// What a request to `model` is thought to cost.
+fn expected<'a>(endpoint: Endpoint, incoming: &Incoming, model: &'a str) -> Expected<'a> {
+    let length = incoming.length().unwrap_or(incoming.begun.len());
+    Expected {
+        model,
+        request_bytes: match incoming.look.is_form() {
+            // What is large of a form is a file, of whose bytes nobody knows what they come to.
+            true => length.min(TEXT_OF_FORM),
+            false => length,
+        },
+        has_output: endpoint.path.ends_with("/completions") || endpoint.path == "/v1/complete",
+        ..Expected::default()
+    }
 }
 
 /// Whether answers of this endpoint name things that are asked for again, and there is a question
@@ -138,6 +155,7 @@ pub struct Asked {
     others: Vec<String>,
     /// Whether its body names one in a way that not every upstream reads.
     is_unfit: bool,
+    is_twice_in_query: bool,
     /// The upstream that an id in it is from.
     origin: Option<Arc<str>>,
     has_body: bool,
@@ -154,12 +172,10 @@ impl Asked {
         let in_body = own_model
             .clone()
             .or_else(|| look.model().map(str::to_owned));
-        let named = [
-            endpoint::model_of(path),
-            in_body,
-            query.and_then(endpoint::model_in),
-        ];
-        let mut named = named.into_iter().flatten();
+        let named = [endpoint::model_of(path), in_body];
+        let in_query = query.map(endpoint::models_in).unwrap_or_default();
+        let is_twice_in_query = in_query.len() > 1;
+        let mut named = named.into_iter().flatten().chain(in_query);
         let may_be_elsewhere = exchange.snapshot.config.upstreams.len() > 1;
         let origin = match may_be_elsewhere {
             true => {
@@ -175,25 +191,32 @@ impl Asked {
             own_model,
             others: named.collect(),
             is_unfit: look.is_unfit(),
+            is_twice_in_query,
             origin,
             has_body: !matches!(look, Look::Nothing),
         }
     }
 
     /// Refuses what is asked of a model that is not for the caller's key, or may be.
-    fn expect_allowed(
+    pub fn expect_allowed(
         &self,
         exchange: Exchange<'_>,
         session: &Session,
         endpoint: Endpoint,
     ) -> Result<(), ApiError> {
         let caller = exchange.caller;
+        if self.is_twice_in_query {
+            let what = "The query names two models: readers would not agree on which is meant. \
+                        Name one.";
+            return Err(ApiError::bad_request(what).param("model"));
+        }
         for model in &self.others {
             choice::expect_allowed(caller, model)?;
         }
-        // An endpoint that needs none has one of its upstream's own.
-        let has_unknown = matches!(endpoint.model, Model::Optional | Model::Within)
-            && session.req_header().method == Method::POST;
+        // An endpoint that needs none has one of its upstream's own; of one that nobody knows, who can
+        // tell?
+        let has_unknown =
+            endpoint.model != Model::Required && endpoint.may_cost(&session.req_header().method);
         let is_told = self.model.is_some() || !(self.is_unfit || has_unknown);
         match caller.models.is_none() || is_told {
             true => Ok(()),

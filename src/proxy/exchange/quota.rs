@@ -10,7 +10,7 @@ use crate::dialect::Answer;
 use crate::error::ApiError;
 use crate::proxy::Gateway;
 use crate::proxy::context::{Context, Route};
-use crate::quota::{Account, Expected, Limit, Unit};
+use crate::quota::{Account, Expected, Limit, Reservation, Unit};
 use crate::snapshot::Caller;
 use crate::telemetry::metrics::OTHER;
 
@@ -29,29 +29,74 @@ pub async fn reserve(
     caller: &Caller,
     expected: Expected<'_>,
 ) -> Result<(), Failure> {
-    let quota = &gateway.shared().quota;
-    let Some(key) = &caller.key else {
+    let limits: Arc<[Limit]> = caller.budgets.iter().map(Limit::from).collect();
+    let in_dollars = limits.iter().any(|limit| limit.unit == Unit::MicroUsd);
+    let prices = &context.snapshot.prices;
+    if let (true, Some(key)) = (in_dollars, &caller.key)
+        && prices.cost(expected.model, Tokens::default()).is_none()
+    {
+        return Err(without_price(key, expected.model).into());
+    }
+    context.reservation = take(gateway, context, caller, (limits, expected)).await?;
+    Ok(())
+}
+
+/// Takes of the rate alone, where gateways share it, for what costs no tokens.
+///
+/// # Errors
+///
+/// 429 where it is used up.
+pub async fn spend_rate(
+    gateway: &Gateway,
+    context: &Context,
+    caller: &Caller,
+) -> Result<(), Failure> {
+    let nothing = (Arc::default(), Expected::default());
+    take(gateway, context, caller, nothing).await.map(drop)
+}
+
+/// Refuses what is used without being told to the gateway, where the key has budgets.
+///
+/// # Errors
+///
+/// 403 that says so.
+pub fn expect_counted(caller: &Caller) -> Result<(), ApiError> {
+    let Some(key) = caller.key.as_ref().filter(|_| !caller.budgets.is_empty()) else {
         return Ok(());
     };
-    if caller.budgets.is_empty() && !quota.is_shared() {
-        return Ok(());
+    Err(ApiError::new(
+        StatusCode::FORBIDDEN,
+        format!(
+            "The key `{key}` has budgets, and what this costs is told to nobody here: it would go \
+             uncounted. Ask for it with a key without `budgets` in [[auth.keys]]."
+        ),
+    )
+    .code("budget_uncounted"))
+}
+
+async fn take(
+    gateway: &Gateway,
+    context: &Context,
+    caller: &Caller,
+    (limits, expected): (Arc<[Limit]>, Expected<'_>),
+) -> Result<Option<Reservation>, Failure> {
+    let quota = &gateway.shared().quota;
+    let Some(key) = &caller.key else {
+        return Ok(None);
+    };
+    if limits.is_empty() && !quota.is_shared() {
+        return Ok(None);
     }
     let keys = &context.snapshot.config.auth.keys;
     let rate = keys.iter().find(|known| *known.name == **key);
     let rate = rate.and_then(|key| key.rate);
-    let limits: Arc<[Limit]> = caller.budgets.iter().map(Limit::from).collect();
-    let in_dollars = limits.iter().any(|limit| limit.unit == Unit::MicroUsd);
-    let prices = &context.snapshot.prices;
-    if in_dollars && prices.cost(expected.model, Tokens::default()).is_none() {
-        return Err(without_price(key, expected.model).into());
-    }
     let account = Account {
         tenant: caller.tenant.clone(),
         key: key.clone(),
     };
+    let prices = &context.snapshot.prices;
     let reservation = quota.admit(account, (rate, limits), prices, expected);
-    context.reservation = Some(reservation.await?);
-    Ok(())
+    Ok(Some(reservation.await?))
 }
 
 /// Charges what was used, and writes it into the ledger; gives what it cost in dollars, where the
@@ -75,7 +120,13 @@ pub fn settle(gateway: &Gateway, context: &mut Context, answer: &Answer) -> Opti
     };
     let tokens = match (answer.usage, &reservation) {
         (Some(usage), _) => Tokens {
-            input: usage.prompt_tokens.unwrap_or_default(),
+            input: usage
+                .prompt_tokens
+                .unwrap_or_else(|| match usage.completion_tokens {
+                    // All that is told is the sum.
+                    None => usage.total_tokens.unwrap_or_default(),
+                    Some(_) => 0,
+                }),
             cached: usage.cached_tokens.unwrap_or_default(),
             // What is told of the output before it is there is not all of it.
             output: usage
@@ -127,11 +178,15 @@ pub fn settle(gateway: &Gateway, context: &mut Context, answer: &Answer) -> Opti
 }
 
 fn without_price(key: &str, model: &str) -> ApiError {
+    let asked = match model {
+        UNNAMED => "the request names no model that can be read".to_owned(),
+        model => format!("the model `{model}` has no price"),
+    };
     ApiError::new(
         StatusCode::FORBIDDEN,
         format!(
-            "The key `{key}` has a budget in dollars, and the model `{model}` has no price. Ask for \
-             a model that has one, or have the operator add it to prices.toml."
+            "The key `{key}` has a budget in dollars, and {asked}. Ask for a model that has a \
+             price, or have the operator add one to prices.toml."
         ),
     )
     .param("model")

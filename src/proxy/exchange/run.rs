@@ -19,6 +19,7 @@ use crate::dialect::Dialect;
 use crate::proxy::context::Context;
 use crate::proxy::edge::body;
 use crate::proxy::route::body::Look;
+use crate::proxy::route::choice::{self, Sought};
 use crate::proxy::{Gateway, Session};
 use crate::snapshot::{Caller, Snapshot};
 use crate::telemetry::Phase;
@@ -67,9 +68,21 @@ pub async fn run(
         gateway.metrics().memory_recall(outcome.name(), cached);
         context.cache_hit = cached;
     }
-    if wish == Wish::Answer {
-        let expected = turn.expected();
-        quota::reserve(gateway, context, caller, expected).await?;
+    match wish {
+        Wish::Answer => {
+            let mut expected = turn.expected();
+            if turn.model().is_none() {
+                let sought = Sought {
+                    model: None,
+                    dialect: Some(dialect),
+                    origin: origin.as_deref(),
+                };
+                let default = choice::default_model(&snapshot.config, caller, sought);
+                expected.model = default.unwrap_or_default();
+            }
+            quota::reserve(gateway, context, caller, expected).await?;
+        }
+        Wish::Count => quota::spend_rate(gateway, context, caller).await?,
     }
     let chat = Chat {
         gateway,

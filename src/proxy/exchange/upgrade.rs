@@ -17,7 +17,7 @@ use super::fail::Failure;
 use super::headers::{self, Framing};
 use super::leg::{Exchange, Outgoing, Part, leg, shown};
 use super::plain::Asked;
-use super::relay;
+use super::{quota, relay};
 use crate::config::model::{Timeouts, Upstream};
 use crate::proxy::Session;
 use crate::proxy::context::Context;
@@ -58,7 +58,10 @@ pub async fn run(
     session: &mut Session,
     context: &mut Context,
 ) -> Result<(), Failure> {
+    quota::expect_counted(exchange.caller)?;
+    quota::spend_rate(exchange.gateway, context, exchange.caller).await?;
     let asked = Asked::of(exchange, session, &Look::Nothing).await;
+    asked.expect_allowed(exchange, session, context.endpoint)?;
     context.model = asked.model.as_deref().map(shown);
     if exchange.caller.models.is_some() && asked.model.is_none() {
         return Err(untold().into());

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::form::Form;
 use super::json::Object;
+use super::pairs::Pairs;
 use crate::error::ApiError;
 
 /// What a body names as its model.
@@ -23,6 +24,7 @@ pub enum Model {
 pub enum Look {
     Json(Object),
     Form(Box<Form>),
+    Pairs(Pairs),
     /// It says nothing that could be read.
     #[default]
     Nothing,
@@ -43,6 +45,7 @@ impl Look {
     pub fn at(content_type: &str) -> Self {
         match Form::of(content_type) {
             Some(form) => Self::Form(Box::new(form)),
+            None if Pairs::is(content_type) => Self::Pairs(Pairs::default()),
             None => Self::Json(Object::default()),
         }
     }
@@ -53,10 +56,30 @@ impl Look {
     ///
     /// 400 where a model is named twice.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), ApiError> {
+        // Some programs send JSON as such a form where nobody tells them to say otherwise.
+        if let (Self::Pairs(pairs), Some(first)) = (&self, bytes.trim_ascii_start().first())
+            && pairs.is_untouched()
+            && b"{[".contains(first)
+        {
+            *self = Self::Json(Object::default());
+        }
         match self {
             Self::Json(object) => object.feed(bytes),
             Self::Form(form) => form.feed(bytes),
+            Self::Pairs(pairs) => pairs.feed(bytes),
             Self::Nothing => Ok(()),
+        }
+    }
+
+    /// All of it has come.
+    ///
+    /// # Errors
+    ///
+    /// As [`Look::feed`].
+    pub fn end(&mut self) -> Result<(), ApiError> {
+        match self {
+            Self::Pairs(pairs) => pairs.end(),
+            _ => Ok(()),
         }
     }
 
@@ -65,6 +88,7 @@ impl Look {
         let is_over = match self {
             Self::Json(object) => object.is_over(),
             Self::Form(form) => form.is_over(),
+            Self::Pairs(_) => false,
             Self::Nothing => true,
         };
         is_over || self.named().is_some()
@@ -98,6 +122,10 @@ impl Look {
         let (at, text) = match (self, self.named()) {
             (Self::Json(_), Some((Model::Blank, at))) => (at.clone(), literal()),
             (Self::Form(_), Some((Model::Blank, at))) => (at.clone(), model.into()),
+            (Self::Pairs(_), Some((Model::Blank, at))) => {
+                (at.clone(), Pairs::written(model).into_bytes())
+            }
+            (Self::Pairs(pairs), None) => (0..0, pairs.field(model).into_bytes()),
             (Self::Json(object), None) => {
                 let (at, has_members) = object.beginning()?;
                 let comma: &[u8] = if has_members { b"," } else { b"" };
@@ -122,6 +150,7 @@ impl Look {
             at.clone(),
             match self {
                 Self::Json(_) => serde_json::to_vec(model).unwrap_or_default().into(),
+                Self::Pairs(_) => Pairs::written(model).into(),
                 Self::Form(_) | Self::Nothing => Bytes::copy_from_slice(model.as_bytes()),
             },
         );
@@ -138,6 +167,7 @@ impl Look {
         match self {
             Self::Json(object) => object.model(),
             Self::Form(form) => form.model(),
+            Self::Pairs(pairs) => pairs.model(),
             Self::Nothing => None,
         }
     }

@@ -117,6 +117,18 @@ pub fn with_allowed_default(
     }
 }
 
+/// The model that a request which names none is taken to be for: the default of the first upstream that
+/// it may go to.
+pub fn default_model<'a>(
+    config: &'a Config,
+    caller: &Caller,
+    sought: Sought<'_>,
+) -> Option<&'a str> {
+    let places = choose(config, caller, sought).ok()?;
+    let places = with_allowed_default(config, caller, places).ok()?;
+    config.upstreams[*places.first()?].default_model.as_deref()
+}
+
 /// 400 for a key for some models alone, where nobody can tell which model would be asked.
 pub fn untold() -> ApiError {
     ApiError::bad_request(

@@ -112,6 +112,9 @@ const KNOWN: &[(&str, Option<Dialect>, Model)] = &[
     ("/v1/complete", MESSAGES, Model::Required),
     (MODELS, None, Model::Unknown),
     (ONE_MODEL, None, Model::Path),
+    // Azure's, where a base_url ends in `/openai`, and where it does not.
+    ("/v1/deployments/{model}/{*rest}", None, Model::Path),
+    ("/v1/openai/deployments/{model}/{*rest}", None, Model::Path),
     ("/v1/engines/{model}", None, Model::Path),
     ("/v1/engines/{model}/{*rest}", None, Model::Path),
     ("/v1/completions", None, Model::Required),
@@ -139,8 +142,8 @@ const KNOWN: &[(&str, Option<Dialect>, Model)] = &[
     ("/v1/realtime", None, Model::Unknown),
     ("/v1/realtime/calls", None, Model::Within),
     ("/v1/realtime/client_secrets", None, Model::Within),
-    ("/v1/realtime/sessions", None, Model::Unknown),
-    ("/v1/realtime/transcription_sessions", None, Model::Unknown),
+    ("/v1/realtime/sessions", None, Model::Within),
+    ("/v1/realtime/transcription_sessions", None, Model::Within),
     ("/v1/files", None, Model::Unknown),
     ("/v1/files/{id}", None, Model::Unknown),
     ("/v1/files/{id}/content", None, Model::Unknown),
@@ -151,7 +154,7 @@ const KNOWN: &[(&str, Option<Dialect>, Model)] = &[
     ("/v1/batches", None, Model::Within),
     ("/v1/batches/{id}", None, Model::Unknown),
     ("/v1/batches/{id}/cancel", None, Model::Unknown),
-    ("/v1/fine_tuning/jobs", None, Model::Unknown),
+    ("/v1/fine_tuning/jobs", None, Model::Within),
     ("/v1/fine_tuning/jobs/{id}", None, Model::Unknown),
     ("/v1/fine_tuning/jobs/{id}/{*rest}", None, Model::Unknown),
     ("/v1/vector_stores", None, Model::Unknown),
@@ -160,14 +163,16 @@ const KNOWN: &[(&str, Option<Dialect>, Model)] = &[
     ("/v1/assistants", None, Model::Unknown),
     ("/v1/assistants/{id}", None, Model::Unknown),
     ("/v1/threads", None, Model::Unknown),
-    ("/v1/threads/runs", None, Model::Unknown),
+    ("/v1/threads/runs", None, Model::Within),
     ("/v1/threads/{id}", None, Model::Unknown),
+    ("/v1/threads/{id}/runs", None, Model::Within),
     ("/v1/threads/{id}/{*rest}", None, Model::Unknown),
     ("/v1/containers", None, Model::Unknown),
     ("/v1/containers/{id}", None, Model::Unknown),
     ("/v1/containers/{id}/{*rest}", None, Model::Unknown),
     ("/v1/evals", None, Model::Unknown),
     ("/v1/evals/{id}", None, Model::Unknown),
+    ("/v1/evals/{id}/runs", None, Model::Within),
     ("/v1/evals/{id}/{*rest}", None, Model::Unknown),
     ("/v1/skills", None, Model::Unknown),
     ("/v1/skills/{id}", None, Model::Unknown),
@@ -227,6 +232,16 @@ impl Endpoint {
         }
     }
 
+    /// Whether a request of this method may have a model work, as far as anybody knows here.
+    pub fn may_cost(self, method: &Method) -> bool {
+        method == Method::POST && (self.model != Model::Unknown || self == OTHER)
+    }
+
+    /// Whether what it costs is told elsewhere than in its answer.
+    pub fn is_uncounted(self, method: &Method) -> bool {
+        method == Method::POST && self.model == Model::Within
+    }
+
     /// Whether its answers are kept by the upstream and asked for again, though it names a model.
     pub fn keeps_answers(self) -> bool {
         self.dialect == RESPONSES || self.path.starts_with("/v1/videos")
@@ -255,14 +270,16 @@ pub fn method_of(path: &str) -> Option<&'static str> {
     methods.find(|method| path.ends_with(method))
 }
 
-/// The model that a query names.
-pub fn model_in(query: &str) -> Option<String> {
-    if !query.contains("model") {
-        return None;
+/// The models that a query names, each once: of several, some servers take the first and some the last.
+pub fn models_in(query: &str) -> Vec<String> {
+    let mut models = Vec::new();
+    let fields = url::form_urlencoded::parse(query.as_bytes());
+    for (_, model) in fields.filter(|(name, value)| name == "model" && !value.is_empty()) {
+        if !models.iter().any(|known| *known == *model) {
+            models.push(model.into_owned());
+        }
     }
-    let mut fields = url::form_urlencoded::parse(query.as_bytes());
-    let (_, model) = fields.find(|(name, value)| name == "model" && !value.is_empty())?;
-    Some(model.into_owned())
+    models
 }
 
 /// What may be ids in a path and its query.
@@ -311,9 +328,10 @@ mod tests {
         ] {
             assert_eq!(model_of(path).as_deref(), model, "{path}");
         }
-        assert_eq!(model_in("a=b&model=gpt%2F4&c"), Some("gpt/4".into()));
-        assert_eq!(model_in("model="), None);
-        assert_eq!(model_in("models=a"), None);
+        assert_eq!(models_in("a=b&model=gpt%2F4&c&model=gpt/4"), ["gpt/4"]);
+        assert_eq!(models_in("model=a&mod%65l=b"), ["a", "b"]);
+        assert!(models_in("model=").is_empty());
+        assert!(models_in("models=a").is_empty());
     }
 
     #[test]

@@ -49,7 +49,12 @@ impl Form {
         if !essence.trim().eq_ignore_ascii_case("multipart/form-data") {
             return None;
         }
-        let boundary = parameter(parameters, "boundary")?;
+        let mut boundaries = self::parameters(parameters).filter(|(name, _)| name == "boundary");
+        let (_, boundary) = boundaries.next()?;
+        // Of two, some readers take the first and some the last: nothing is found between them.
+        if boundary.is_empty() || boundaries.next().is_some() {
+            return None;
+        }
         Some(Self {
             delimiter: [b"\r\n--", boundary.as_bytes()].concat(),
             held: b"\r\n".to_vec(),
@@ -130,15 +135,21 @@ impl Form {
                     self.state = State::Passing;
                     return Ok(true);
                 };
-                let is_model = is_model(&self.held[..end]);
+                let named = named(&self.held[..end]);
                 // A part without content ends at the same line break.
                 self.pass(end + 2);
-                self.state = match is_model {
-                    true => State::Field {
+                self.state = match named {
+                    Named::Model => State::Field {
                         is_long: false,
                         begins: self.offset,
                     },
-                    false => State::Passing,
+                    // Some read it so: alone it is the upstream's to judge.
+                    Named::Otherwise if self.model.is_none() => {
+                        self.model = Some((Model::Unfit, self.offset..self.offset));
+                        State::Passing
+                    }
+                    Named::Otherwise => return Err(twice(self.offset)),
+                    Named::Another => State::Passing,
                 };
             }
             State::Field { is_long, begins } => return self.field_step(is_long, begins),
@@ -178,37 +189,75 @@ impl Form {
     }
 }
 
-/// Whether a part's header section names it `model`.
-fn is_model(header: &[u8]) -> bool {
+/// What a part's header section calls it.
+enum Named {
+    /// `model`, and nothing else.
+    Model,
+    /// What some readers take for `model`: in another letter case, `name*`, or one name of several.
+    Otherwise,
+    Another,
+}
+
+fn named(header: &[u8]) -> Named {
     let header = String::from_utf8_lossy(header);
-    let mut lines = header.split("\r\n");
-    lines.any(|line| {
-        line.split_once(':').is_some_and(|(name, value)| {
-            let parameters = value.split_once(';').map_or("", |(_, rest)| rest);
-            name.trim().eq_ignore_ascii_case("content-disposition")
-                && parameter(parameters, "name").as_deref() == Some("model")
-        })
+    // A line that begins with white space goes on with the one before it.
+    let header = header.replace("\r\n ", " ").replace("\r\n\t", " ");
+    let mut names = Vec::new();
+    for line in header.split("\r\n") {
+        let Some((field, value)) = line.split_once(':') else {
+            continue;
+        };
+        if field.trim().eq_ignore_ascii_case("content-disposition") {
+            let parameters = parameters(value.split_once(';').map_or("", |(_, rest)| rest));
+            names.extend(parameters.filter_map(|(name, value)| match &*name {
+                "name" => Some(value),
+                // RFC 5987: a charset, a language and what they are of.
+                "name*" => {
+                    let value = value.rsplit('\'').next().unwrap_or_default().as_bytes();
+                    let value = percent_encoding::percent_decode(value);
+                    // So that it is not taken for the plain one.
+                    Some(value.decode_utf8_lossy().to_uppercase())
+                }
+                _ => None,
+            }));
+        }
+    }
+    match &names[..] {
+        [only] if only == "model" => Named::Model,
+        names if names.iter().any(|name| name.eq_ignore_ascii_case("model")) => Named::Otherwise,
+        _ => Named::Another,
+    }
+}
+
+/// The parameters `name=value; name="value"`, names in lower case.
+fn parameters(mut rest: &str) -> impl Iterator<Item = (String, String)> {
+    std::iter::from_fn(move || {
+        let (name, behind) = rest.split_once('=')?;
+        let name = name.trim_start_matches([';', ' ', '\t']).trim_end();
+        let name = name.to_ascii_lowercase();
+        let behind = behind.trim_start();
+        let (value, after) = match behind.strip_prefix('"') {
+            Some(quoted) => quoted_text(quoted)?,
+            None => {
+                let end = behind.find(';').unwrap_or(behind.len());
+                (behind[..end].trim_end().to_owned(), &behind[end..])
+            }
+        };
+        rest = after;
+        Some((name, value))
     })
 }
 
-/// One of the parameters `name=value; name="value"`.
-fn parameter(mut rest: &str, sought: &str) -> Option<String> {
-    while let Some((name, behind)) = rest.split_once('=') {
-        let behind = behind.trim_start();
-        let (value, after) = match behind.strip_prefix('"') {
-            Some(quoted) => {
-                let end = quoted.find('"')?;
-                (&quoted[..end], quoted[end + 1..].trim_start())
-            }
-            None => {
-                let end = behind.find(';').unwrap_or(behind.len());
-                (behind[..end].trim_end(), &behind[end..])
-            }
-        };
-        if name.trim().eq_ignore_ascii_case(sought) {
-            return (!value.is_empty()).then(|| value.to_owned());
+/// A quoted text, whose backslashes stand for what follows them, and what comes behind it.
+fn quoted_text(quoted: &str) -> Option<(String, &str)> {
+    let mut text = String::new();
+    let mut chars = quoted.char_indices();
+    while let Some((at, char)) = chars.next() {
+        match char {
+            '"' => return Some((text, &quoted[at + 1..])),
+            '\\' => text.push(chars.next()?.1),
+            char => text.push(char),
         }
-        rest = after.strip_prefix(';').unwrap_or(after);
     }
     None
 }

@@ -15,3 +15,4 @@ mod form;
 mod json;
 pub mod origins;
 pub mod pair;
+mod pairs;
