@@ -360,7 +360,7 @@ fn a_shared_rate_holds_for_every_route() {
     let upstream = upstream(1);
     let shared = valkey::Server::start();
     let proxy = setup(&upstream, "")
-        .with("rate = \"1/h\"")
+        .with("rate = \"1/h\"\nburst = 1")
         .config("[shared]\nstore = \"valkey\"\ndeadline = \"30s\"")
         .env("VALKEY_URL", &shared.url())
         .start();
