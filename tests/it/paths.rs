@@ -249,3 +249,35 @@ fn paths_that_climb_out_of_the_base_url_are_refused() {
     }
     assert!(upstream.requests().is_empty());
 }
+
+#[test]
+fn what_an_upstream_says_of_its_own_address_is_not_said_of_this_one() {
+    let fields = "Link: <http://10.0.0.1/v1/files?after=1>; rel=next\r\nAzure-AsyncOperation: http://10.0.0.1/x\r\n\
+                  Strict-Transport-Security: max-age=1\r\nClear-Site-Data: \"*\"\r\nX-Accel-Redirect: /internal\r\n\
+                  X-Sendfile: /etc/passwd\r\nSet-Cookie: session=1\r\nX-Kept: 1";
+    let upstream = Upstream::answering(format!(
+        "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n{fields}\r\n\r\n"
+    ));
+    let proxy = Setup::new()
+        .upstream(&upstream, "api_key = { env = \"UPSTREAM_KEY\" }")
+        .env("UPSTREAM_KEY", "the-upstreams-own-key")
+        .start();
+    let asked = get("/v1/files/f-1", &["Cookie: session=2", "X-Kept: 1"]);
+    let answer = proxy.exchange(asked);
+    assert_eq!(answer.status(), 204);
+    for name in [
+        "link",
+        "azure-asyncoperation",
+        "strict-transport-security",
+        "clear-site-data",
+        "x-accel-redirect",
+        "x-sendfile",
+        "set-cookie",
+        "content-length",
+    ] {
+        assert_eq!(answer.head.get(name), None, "{name}");
+    }
+    assert_eq!(answer.head.get("x-kept"), Some("1"));
+    let sent = upstream.request().head;
+    assert_eq!((sent.get("cookie"), sent.get("x-kept")), (None, Some("1")));
+}

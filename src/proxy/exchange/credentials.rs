@@ -13,8 +13,11 @@ const API_KEY: HeaderName = HeaderName::from_static("api-key");
 /// What every client of Anthropic's API sends, on its routes and on those that others have too.
 const ANTHROPIC_VERSION: &str = "anthropic-version";
 
-/// The fields that clients show keys in.
-const SHOWN_IN: [HeaderName; 4] = [
+/// The fields that clients show keys in. Cookies are of the gateway's address, which all upstreams share.
+const SHOWN_IN: [HeaderName; 7] = [
+    header::COOKIE,
+    HeaderName::from_static("ocp-apim-subscription-key"),
+    HeaderName::from_static("xi-api-key"),
     header::AUTHORIZATION,
     X_API_KEY,
     API_KEY,

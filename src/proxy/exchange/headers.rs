@@ -30,6 +30,22 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
+/// What an upstream says of its own address, which is not this one, or to a server before it, which
+/// would take the gateway's answer for that.
+const OF_ITS_ADDRESS: [HeaderName; 11] = [
+    header::ALT_SVC,
+    header::STRICT_TRANSPORT_SECURITY,
+    HeaderName::from_static("public-key-pins"),
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("nel"),
+    HeaderName::from_static("report-to"),
+    HeaderName::from_static("reporting-endpoints"),
+    HeaderName::from_static("service-worker-allowed"),
+    HeaderName::from_static("x-accel-redirect"),
+    HeaderName::from_static("x-sendfile"),
+    HeaderName::from_static("x-lighttpd-send-file"),
+];
+
 /// What is made anew for an upstream, or kept to this hop.
 const NOT_FORWARDED: [HeaderName; 4] = [
     header::HOST,
@@ -192,9 +208,10 @@ pub fn response(upstream: &ResponseHeader) -> ResponseHeader {
     let dropped: Vec<_> = names
         .filter(|name| {
             (is_hop_by_hop(name, &nominated) && !upgraded(name))
-                // What is of the upstream's address is not of this one.
                 || cors::is_of_sharing(name)
-                || *name == header::ALT_SVC
+                || OF_ITS_ADDRESS.contains(name)
+                // RFC 9110, section 8.6: there is no body to be of that length.
+                || (header.status == StatusCode::NO_CONTENT && *name == header::CONTENT_LENGTH)
         })
         .cloned()
         .collect();

@@ -11,11 +11,12 @@ use crate::error::ApiError;
 use crate::proxy::edge::path;
 use crate::tools::is_public;
 
-/// Fields that hold one URL: the second of what was asked for, the third of a job (Azure's).
-const URLS: [HeaderName; 3] = [
+/// Fields that hold one URL: the second of what was asked for, the others of a job (Azure's).
+const URLS: [HeaderName; 4] = [
     header::LOCATION,
     header::CONTENT_LOCATION,
     HeaderName::from_static("operation-location"),
+    HeaderName::from_static("azure-asyncoperation"),
 ];
 
 /// Ends of names that mean something within a network alone.
@@ -45,6 +46,21 @@ pub fn hide(
 ) -> Result<(), ApiError> {
     // Another URL, behind a time to wait.
     answer.remove_header("refresh");
+    if upstream.api_key.is_some() {
+        // A session that the gateway's own key has opened is no client's.
+        answer.remove_header(&header::SET_COOKIE);
+    }
+    let shows = |link: &str| {
+        let inner = |url: &str| !matches!(Place::of(url, upstream, all, asked), Place::Elsewhere);
+        let urls = link.split('<').skip(1);
+        let mut urls = urls.map(|it| it.split('>').next().unwrap_or_default());
+        // One without a host is of this address as well as of the upstream's.
+        urls.any(|url| url.contains("//") && inner(url))
+    };
+    let mut links = answer.headers.get_all(header::LINK).iter();
+    if links.any(|link| link.to_str().is_ok_and(shows)) {
+        answer.remove_header(&header::LINK);
+    }
     for name in &URLS {
         let Some(value) = answer.headers.get(name) else {
             continue;
