@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Memory;
 use super::erasure::{self, Begun, Erased};
+use super::left::patterns;
 use super::line::check_text;
 use super::record::Record;
 use super::store::{Audit, Backlog, Page, Selection, StoreError};
@@ -116,6 +117,7 @@ impl Memory {
         }
         self.known.forget();
         self.standing.forget(tenant, &selection);
+        self.notes().erase(tenant, &patterns(&selection)).await;
         Ok(erased)
     }
 

@@ -14,6 +14,7 @@ use super::block::Block;
 use super::record::Record;
 use super::scope::{Holder, Scope};
 use super::scope_index::ScopeIndex;
+use super::store::Selection;
 use crate::shared::encoded;
 
 /// A block with the names of its records.
@@ -66,6 +67,38 @@ impl Left {
     }
 }
 
+/// Patterns of the names of what gateways left of a selection: blocks, and what the gateway's tools
+/// gave, which lies under `round:=USER:=CONVERSATION:`, either of them empty where nobody is named.
+pub fn patterns(of: &Selection) -> Vec<String> {
+    match of {
+        Selection::All => vec!["round:*".into(), "block:*".into()],
+        Selection::Scope(scope) => match scope.holder() {
+            Holder::User(id) => {
+                let id = encoded(id);
+                vec![format!("round:={id}:*"), format!("block:user:{id}:*")]
+            }
+            Holder::Conversation(id) => {
+                let id = encoded(id);
+                vec![
+                    format!("round::={id}:*"),
+                    format!("block:conversation:{id}:*"),
+                ]
+            }
+        },
+        Selection::Conversation { id, user } => {
+            let id = encoded(id);
+            let whose = match user {
+                Some(user) => format!("={}", encoded(user)),
+                None => "*".to_owned(),
+            };
+            vec![
+                format!("round:{whose}:={id}:*"),
+                format!("block:conversation:{id}:*"),
+            ]
+        }
+    }
+}
+
 /// The name of a place among its tenant's. The scope is here itself, as in the place.
 pub fn name(scope: &Scope, said: u128) -> String {
     let (kind, id) = match scope.holder() {
@@ -75,4 +108,59 @@ pub fn name(scope: &Scope, said: u128) -> String {
     let mut name = format!("block:{kind}:{}", encoded(id));
     let _ = write!(name, ":{said:032x}");
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::shared::testing::Server;
+    use crate::shared::{Notes, Store};
+    use crate::telemetry::Metrics;
+
+    #[tokio::test]
+    async fn an_erasure_takes_what_gateways_left_of_whom_it_is_and_of_nobody_else() {
+        let server = Server::start();
+        let minute = Duration::from_secs(60);
+        let url = server.url().into();
+        let store = Store::new(&url, minute, Arc::new(Metrics::new())).expect("a store");
+        let notes = Notes::of(Arc::new(store));
+        let names = [
+            "round:=ann:=c:0",
+            "round:=ann::0",
+            "block:user:ann:0",
+            "round:=ann%40home:=c:0",
+            "round:=bob:=c:0",
+            "round::=c:0",
+            "block:conversation:c:0",
+            "origin:file",
+        ]
+        .map(str::to_owned);
+        let erased_of = async |of: Selection| {
+            let all = names.clone().map(|name| (name, Bytes::from_static(b"x")));
+            notes.keep("t", &all, minute).await;
+            notes.keep("u", &all, minute).await;
+            notes.erase("t", &patterns(&of)).await;
+            let others = notes.find("u", &names).await;
+            assert!(others.iter().all(Option::is_some));
+            let left = notes.find("t", &names).await;
+            let gone = left.iter().map(|note| u8::from(note.is_none()));
+            gone.collect::<Vec<_>>()
+        };
+        let conversation = |user: Option<&str>| Selection::Conversation {
+            id: "c".into(),
+            user: user.map(str::to_owned),
+        };
+        let ann = Scope::of("t", Some("ann"), None).expect("a scope");
+        let of_ann = erased_of(Selection::Scope(ann)).await;
+        assert_eq!(of_ann, [1, 1, 1, 0, 0, 0, 0, 0]);
+        let of_anns = erased_of(conversation(Some("ann"))).await;
+        assert_eq!(of_anns[..6], [1, 0, 0, 0, 0, 0]);
+        let of_all = erased_of(conversation(None)).await;
+        assert_eq!(of_all, [1, 0, 0, 1, 1, 1, 1, 0]);
+        assert_eq!(erased_of(Selection::All).await, [1, 1, 1, 1, 1, 1, 1, 0]);
+    }
 }

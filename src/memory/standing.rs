@@ -135,7 +135,7 @@ impl Memory {
         let _ = self.notes.set(notes);
     }
 
-    fn notes(&self) -> &Notes {
+    pub(super) fn notes(&self) -> &Notes {
         self.notes.get_or_init(Notes::default)
     }
 

@@ -102,6 +102,31 @@ impl Link {
         Ok((is_bounded && !is_safe).then(|| policy.to_owned()))
     }
 
+    /// Removes all keys that fit a pattern.
+    ///
+    /// # Errors
+    ///
+    /// The server's, or the connection's.
+    pub async fn unlink_all(&self, pattern: &str) -> Result<(), RedisError> {
+        const AT_ONCE: usize = 1000;
+        let mut cursor = 0_u64;
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(pattern);
+            scan.arg("COUNT").arg(AT_ONCE);
+            let (next, keys): (u64, Vec<Vec<u8>>) = self.query(&scan).await?;
+            if !keys.is_empty() {
+                let mut unlink = redis::cmd("UNLINK");
+                unlink.arg(keys);
+                self.query::<()>(&unlink).await?;
+            }
+            if next == 0 {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+
     /// Nodes of the cluster that the server is one of, where it is; one that does not tell is in none.
     ///
     /// # Errors

@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::Pipeline;
+use tokio::time::timeout;
 
 use super::{Store, encoded};
 
 /// Bytes of a note at most; a larger one stays with the gateway that has it.
 const LARGEST: usize = 1024 * 1024;
+/// How long an erasure may take.
+const ERASING: Duration = Duration::from_secs(30);
 /// Notes that are asked for at once.
 const MOST: usize = 128;
 
@@ -76,6 +79,27 @@ impl Notes {
         if !pipeline.is_empty() {
             store.ask(store.link().pipe(&pipeline)).await;
         }
+    }
+
+    /// Takes away the notes of a tenant whose names these patterns fit. Looks at every key of the store, a
+    /// part at a time.
+    pub async fn erase(&self, tenant: &str, patterns: &[String]) {
+        let Some(store) = &self.0 else { return };
+        let erasing = async {
+            for pattern in patterns {
+                store.link().unlink_all(&key(tenant, pattern)).await?;
+            }
+            Ok::<_, redis::RedisError>(())
+        };
+        let why = match timeout(ERASING, erasing).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        tracing::warn!(
+            why,
+            "what was left for other gateways of what was erased stays there until its time is over"
+        );
     }
 
     /// Takes a note away.
