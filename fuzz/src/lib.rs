@@ -16,5 +16,9 @@ pub mod error;
 pub mod framing;
 #[path = "../../src/personality/mod.rs"]
 pub mod personality;
+#[path = "../../src/reading/mod.rs"]
+pub mod reading;
+#[path = "../../src/shipped.rs"]
+pub mod shipped;
 #[path = "../../src/wire/mod.rs"]
 pub mod wire;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use libfuzzer_sys::fuzz_target;
 use yychat_fuzz::config::{Sources, load};
+use yychat_fuzz::reading::Reading;
 
 const SECRET: &str = "sk-canary-0123456789abcdef";
 
@@ -17,7 +18,7 @@ fuzz_target!(|input: &[u8]| {
         env: [("KEY".to_owned(), SECRET.to_owned())].into(),
         overrides: Vec::new(),
     };
-    let shown = match load(&sources) {
+    let shown = match load(&sources, &Reading::default()) {
         Ok(loaded) => format!(
             "{loaded:?}{}",
             serde_json::to_string(&loaded.config).expect("text keys")

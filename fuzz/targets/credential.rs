@@ -92,8 +92,8 @@ fn shown(headers: &HeaderMap) -> Vec<Vec<u8>> {
 
 /// User and password of Basic; some leave the padding out.
 fn pair(token: &[u8]) -> Vec<Vec<u8>> {
-    let lenient = GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let lenient =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let Ok(pair) = GeneralPurpose::new(&STANDARD, lenient).decode(token) else {
         return vec![];
     };

@@ -5,8 +5,11 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
-use yychat_fuzz::dialect::{Dialect, Composed, Fragment, Injection, MemoryText, Persona, PersonaMode, Placement, ToolOffer, compose};
-use yychat_fuzz::wire::{Escaped};
+use yychat_fuzz::dialect::{
+    Composed, Dialect, Fragment, Injection, MemoryText, Persona, PersonaMode, Placement, ToolOffer,
+    compose,
+};
+use yychat_fuzz::wire::Escaped;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, body)) = input.split_first() else {

@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use jiff::{Timestamp, tz::TimeZone};
 use libfuzzer_sys::fuzz_target;
-use yychat_fuzz::dialect::Request;
+use yychat_fuzz::dialect::{Dialect, Request};
 use yychat_fuzz::personality::{AssembleContext, Personalities};
+use yychat_fuzz::reading::Reading;
 
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = std::env::temp_dir().join(format!("yychat-fuzz-{}", std::process::id()));
@@ -20,7 +22,9 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
 static CHAT: LazyLock<Request> = LazyLock::new(|| {
     let body = br#"{"messages":[{"role":"user","content":"a dragon, two keys"},
         {"role":"assistant","content":"b"},{"role":"user","content":"c 3 \u9f99"}]}"#;
-    Dialect::Chat.read(Bytes::from_static(body), 64).expect("a chat")
+    Dialect::Chat
+        .read(Bytes::from_static(body), 64)
+        .expect("a chat")
 });
 
 fuzz_target!(|input: &[u8]| {
@@ -35,7 +39,7 @@ fuzz_target!(|input: &[u8]| {
     };
     let file = FOLDER.join(name);
     fs::write(&file, content).expect("a folder that can be written");
-    let loaded = Personalities::load(&FOLDER);
+    let loaded = Personalities::load(&FOLDER, None, &Reading::default());
     fs::remove_file(&file).expect("the file that was written");
     let Ok(personas) = loaded else {
         return;
@@ -46,6 +50,7 @@ fuzz_target!(|input: &[u8]| {
         for user_name in [None, Some("Ada \"{{user}}\"")] {
             persona.assemble(&AssembleContext {
                 user_name,
+                now: Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC),
                 history: &*CHAT,
             });
         }

@@ -8,12 +8,17 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use yychat_fuzz::error;
 
+#[path = "../../src/memory/line.rs"]
+mod line;
+#[path = "../../src/memory/moment.rs"]
+mod moment;
 #[path = "../../src/memory/record.rs"]
 mod record;
 #[path = "../../src/memory/scope.rs"]
 mod scope;
 
-use record::{Line, Record, checksum};
+use line::Line;
+use record::{Record, checksum};
 use scope::{Holder, Scope};
 
 static SCOPE: LazyLock<Scope> = LazyLock::new(|| Scope::of("t", Some("u"), None).expect("a user"));
@@ -24,7 +29,7 @@ fuzz_target!(|input: &[u8]| {
     };
     match choice % 4 {
         0 | 1 => stored(choice, rest),
-        2 => line(rest),
+        2 => imported(rest),
         _ => holder(rest),
     }
 });
@@ -48,7 +53,7 @@ fn stored(choice: u8, content: &[u8]) {
     assert_eq!(Record::decode(&SCOPE, &key, &written), None);
 }
 
-fn line(text: &[u8]) {
+fn imported(text: &[u8]) {
     let Ok(line) = serde_json::from_slice::<Line>(text) else {
         return;
     };

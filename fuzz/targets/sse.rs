@@ -11,7 +11,10 @@ fuzz_target!(|input: &[u8]| {
     };
     for dialect in Dialect::ALL {
         let size = usize::from(size).max(1);
-        assert_eq!(read(dialect, stream, stream.len().max(1)), read(dialect, stream, size));
+        assert_eq!(
+            read(dialect, stream, stream.len().max(1)),
+            read(dialect, stream, size)
+        );
         Reader::new(dialect, Wanted::ALL).whole(stream);
     }
 });
