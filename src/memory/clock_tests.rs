@@ -93,7 +93,7 @@ proptest! {
                 let text = found.first().map(|found| found.record.text.as_str());
                 let expected = format!("The secret of cabinet{number} is word{}.", number * 7919);
                 assert_eq!(text, Some(&*expected));
-                assert!(block::render(&found, &"secret".into(), &block::tests::room(8192)).records.len() == found.len());
+                assert!(block::render(&found, &"secret".into(), (&block::tests::room(8192), &Default::default())).records.len() == found.len());
             }
             for memory in [&running, &memory(&store)] {
                 let ids = listed(memory, &scope).await;

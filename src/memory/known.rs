@@ -8,7 +8,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::block::{self, Block, Room};
+use super::block::{self, Block, Outlines, Room};
 use super::question::Question;
 use super::recall::Recalled;
 use super::similar::fingerprint;
@@ -25,6 +25,7 @@ pub struct Known {
     fingerprints: Cache<u128, u64>,
     questions: Cache<u128, Arc<Question>>,
     blocks: Cache<u128, Arc<Block>>,
+    outlines: Outlines,
 }
 
 impl Default for Known {
@@ -34,6 +35,7 @@ impl Default for Known {
             fingerprints: Cache::new(MESSAGES),
             questions: weighed(|question: &Question| question.weight()),
             blocks: weighed(Block::weight),
+            outlines: Outlines::default(),
         }
     }
 }
@@ -50,6 +52,7 @@ impl Known {
     pub fn forget(&self) {
         self.questions.invalidate_all();
         self.blocks.invalidate_all();
+        self.outlines.forget();
     }
 
     /// The fingerprint of the text that `raw` stands for, as
@@ -96,7 +99,7 @@ impl Known {
             part(&mut hash, record.role.as_bytes());
             part(&mut hash, record.text.as_bytes());
         }
-        let render = || block::render(found, question, room).into();
+        let render = || block::render(found, question, (room, &self.outlines)).into();
         self.blocks.get_with(hash.digest128(), render)
     }
 }

@@ -30,7 +30,11 @@ async fn asked(question: &str) -> (Memory, tempfile::TempDir, Record) {
         ..RecallQuery::default()
     };
     let recall = memory.recall(&scope("ann"), &query).await;
-    let block = block::render(&recall.records, &"dog".into(), &block::tests::room(8192));
+    let block = block::render(
+        &recall.records,
+        &"dog".into(),
+        (&block::tests::room(8192), &Default::default()),
+    );
     let (_, place) = Place::all(&scope("ann"), &request(&[question])).remove(0);
     memory.keep_block(&place, Some(block.into())).await;
     (memory, folder, record)

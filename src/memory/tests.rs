@@ -449,7 +449,7 @@ proptest! {
                 meaning: 0.0,
             })
             .collect();
-        let block = block::render(&recalled, &"hi".into(), &block::tests::room(cap));
+        let block = block::render(&recalled, &"hi".into(), (&block::tests::room(cap), &Default::default()));
         prop_assert!(block.text.len() <= cap || block.records.is_empty());
         if !block.records.is_empty() {
             let text = block.plain();

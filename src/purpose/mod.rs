@@ -11,6 +11,7 @@
 //! one turn of memory and no more.
 
 mod beginnings;
+mod first_words;
 mod load;
 mod signs;
 #[cfg(test)]
@@ -20,11 +21,11 @@ use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
 
-use aho_corasick::AhoCorasick;
 use http::{HeaderMap, HeaderName};
 use serde::Serialize;
 
 use beginnings::Beginnings;
+use first_words::{FirstWords, Instructions};
 pub use load::BY_REQUEST;
 
 use crate::error::Faults;
@@ -42,6 +43,8 @@ pub struct Rules {
     beginnings: Beginnings,
     /// The header fields that rules look for.
     fields: Vec<HeaderName>,
+    /// The first lists of words, of the user's and of the system's.
+    first_words: [FirstWords; 2],
 }
 
 /// What makes a request auxiliary: all of its conditions together. An empty list is none.
@@ -95,9 +98,6 @@ pub struct Rule {
     /// … or where the system messages do.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     system_words: Vec<Vec<String>>,
-    /// Finds those of the first lists, without which nothing else need be looked for.
-    #[serde(skip)]
-    first_words: [Option<AhoCorasick>; 2],
 }
 
 /// A member of a request's `metadata`, or of what Codex calls its turn's, with that value or with any
@@ -143,32 +143,26 @@ pub struct Subject<'a> {
 /// What is made of a request's texts when a rule asks for it.
 #[derive(Default)]
 pub struct Seen {
-    user: OnceCell<Vec<String>>,
-    system: OnceCell<Vec<String>>,
+    user: OnceCell<Instructions>,
+    system: OnceCell<Instructions>,
     transcript: OnceCell<bool>,
 }
 
 impl Subject<'_> {
-    fn instructions<'s>(cell: &'s OnceCell<Vec<String>>, texts: &[Literal<'_>]) -> &'s [String] {
-        cell.get_or_init(|| {
-            let texts = texts.iter();
-            texts
-                .map(|text| signs::instruction(&text.decode()))
-                .collect()
-        })
-    }
-
-    fn user_has(&self, words: &[Vec<String>], first: Option<&AhoCorasick>) -> bool {
-        words.is_empty() || {
-            let mut texts = Self::instructions(&self.seen.user, &self.user).iter();
-            texts.any(|text| has_words(text, words, first))
+    /// Whether the user asks in the words of this rule, the rule of that place.
+    fn user_asks(&self, at: usize, rule: &Rule, first: &FirstWords) -> bool {
+        rule.user_words.is_empty() || {
+            let read = || first.read(&self.user);
+            let asked = self.seen.user.get_or_init(read);
+            asked.has(at, &rule.user_words)
         }
     }
 
-    fn system_has(&self, words: &[Vec<String>], first: Option<&AhoCorasick>) -> bool {
-        words.is_empty() || {
-            let mut texts = Self::instructions(&self.seen.system, &self.system).iter();
-            texts.any(|text| has_words(text, words, first))
+    fn system_asks(&self, at: usize, rule: &Rule, first: &FirstWords) -> bool {
+        rule.system_words.is_empty() || {
+            let read = || first.read(&self.system);
+            let asked = self.seen.system.get_or_init(read);
+            asked.has(at, &rule.system_words)
         }
     }
 
@@ -200,7 +194,6 @@ impl Rules {
         shipped.iter_mut().for_each(|rule| rule.is_shipped = true);
         rules.append(&mut shipped);
         rules.retain(|rule| !rule.is_empty());
-        rules.iter_mut().for_each(Rule::compile);
         let begins = rules.iter().flat_map(|rule| {
             let texts = rule.user_begins.iter().chain(&rule.system_begins);
             texts.cloned()
@@ -208,6 +201,10 @@ impl Rules {
         let fields = rules.iter().flat_map(|rule| &rule.header);
         Ok(Self {
             beginnings: Beginnings::new(begins),
+            first_words: [
+                FirstWords::new(rules.iter().map(|rule| &*rule.user_words)),
+                FirstWords::new(rules.iter().map(|rule| &*rule.system_words)),
+            ],
             fields: fields.map(|field| field.name.clone()).collect(),
             rules,
         })
@@ -219,11 +216,17 @@ impl Rules {
         let system = self.beginnings.of(&subject.system);
         let mut names = subject.headers.keys();
         let has_field = names.any(|name| self.fields.contains(name));
-        let mut rules = self
-            .rules
-            .iter()
-            .filter(|it| has_field || it.header.is_empty());
-        rules.find(|rule| rule.holds(subject, &user, &system))
+        let rules = self.rules.iter().enumerate();
+        let mut rules = rules.filter(|(_, it)| has_field || it.header.is_empty());
+        let [first_user, first_system] = &self.first_words;
+        let found = rules.find(|(at, rule)| {
+            rule.holds(subject, &user, &system)
+                && subject.user_asks(*at, rule, first_user)
+                && subject.system_asks(*at, rule, first_system)
+                // All of the text is read for it, so it comes last.
+                && (!rule.transcript || subject.tells_conversation())
+        });
+        found.map(|(_, rule)| rule)
     }
 
     /// The first rule that a message of the user's holds by its words alone, whatever came with it.
@@ -240,7 +243,8 @@ impl Rules {
 }
 
 impl Rule {
-    /// `user` and `system` are what of all that rules look for the texts begin with.
+    /// All but what the whole texts have to be read for. `user` and `system` are what of all that rules
+    /// look for the texts begin with.
     fn holds(&self, subject: &Subject<'_>, user: &[&str], system: &[&str]) -> bool {
         let schema = self.answer_schema;
         (self.header.is_empty() || self.header.iter().any(|it| it.holds(subject.headers)))
@@ -260,17 +264,6 @@ impl Rule {
             && begins(system, &self.system_begins)
             && contains(&subject.user, &self.user_contains)
             && contains(&subject.system, &self.system_contains)
-            && subject.user_has(&self.user_words, self.first_words[0].as_ref())
-            && subject.system_has(&self.system_words, self.first_words[1].as_ref())
-            // All of the text is read for it, so it comes last.
-            && (!self.transcript || subject.tells_conversation())
-    }
-
-    fn compile(&mut self) {
-        self.first_words = [&self.user_words, &self.system_words].map(|lists| {
-            // Without it all are looked for one by one.
-            lists.first().and_then(|first| AhoCorasick::new(first).ok())
-        });
     }
 
     /// Whether it asks for words of the user's alone, and these are such.
@@ -351,10 +344,6 @@ impl Serialize for Field {
             }
         }
     }
-}
-
-fn has_words(text: &str, words: &[Vec<String>], first: Option<&AhoCorasick>) -> bool {
-    first.is_none_or(|first| first.is_match(text)) && signs::has_words(text, words)
 }
 
 fn begins(with: &[&str], wanted: &[String]) -> bool {

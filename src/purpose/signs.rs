@@ -50,11 +50,32 @@ const KEYS: [&str; 2] = ["\"role\":", "'role':"];
 /// The part of a text in which words are looked for, in small letters.
 pub fn instruction(text: &str) -> String {
     if text.len() <= BEGINNING + END {
-        return text.to_lowercase();
+        return lower(text);
     }
     let beginning = &text[..text.floor_char_boundary(BEGINNING)];
     let end = &text[text.ceil_char_boundary(text.len() - END)..];
-    [beginning, "\n", end].concat().to_lowercase()
+    lower(&[beginning, "\n", end].concat())
+}
+
+/// A text in small letters. The standard library looks up every letter behind the first that is not
+/// ASCII.
+fn lower(text: &str) -> String {
+    let mut lower = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if c.is_ascii() {
+            let end = rest.bytes().position(|byte| !byte.is_ascii());
+            let (ascii, behind) = rest.split_at(end.unwrap_or(rest.len()));
+            let begun = lower.len();
+            lower.push_str(ascii);
+            lower[begun..].make_ascii_lowercase();
+            rest = behind;
+        } else {
+            lower.extend(c.to_lowercase());
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    lower
 }
 
 /// Whether what [`instruction`] gives has a sentence with a word of each list; the last list's may stand
@@ -100,7 +121,7 @@ pub fn tells_conversation(text: &str) -> bool {
             speaks.1 |= begins_line(before, model);
         }
     }
-    let whole = || text.to_lowercase();
+    let whole = || lower(text);
     speaks.contains(&(true, true))
         || (speaks.iter().any(|(user, model)| *user || *model) && is_marked(&whole()))
         || (has_roles && KEYS.iter().any(|key| both(&whole(), key)))

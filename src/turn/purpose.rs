@@ -1,6 +1,7 @@
 //! What a request is for: what it says itself, else what the rules say of it.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
@@ -41,7 +42,12 @@ impl Purpose {
                 .param("X-YYChat-Purpose"));
             }
         }
-        let metadata = |name: &str| metadata(context.headers, request, name);
+        let told = OnceCell::new();
+        let metadata = |name: &str| {
+            let told = told.get_or_init(|| metadata(context.headers, request));
+            let mut told = told.iter();
+            told.find_map(|told| Some(told.get(name)?.as_str()?.to_owned()))
+        };
         let options = request.options();
         let subject = Subject {
             brings_tools: options.tools > 0 || !options.tool_names.is_empty(),
@@ -108,20 +114,20 @@ fn output_limit(request: &Request) -> Option<u64> {
 
 /// What a request says of itself: in `metadata`, in `client_metadata`, and in what Codex tells of its
 /// turn, there or in a header.
-fn metadata(headers: &HeaderMap, request: &Request, name: &str) -> Option<String> {
+fn metadata(headers: &HeaderMap, request: &Request) -> Vec<Map<String, Value>> {
     static TURN: HeaderName = HeaderName::from_static("x-codex-turn-metadata");
     let object = |json: &[u8]| serde_json::from_slice::<Map<String, Value>>(json).ok();
-    let text =
-        |object: &Map<String, Value>, name: &str| Some(object.get(name)?.as_str()?.to_owned());
     let told = ["metadata", "client_metadata"].map(|name| object(request.member(name)?));
-    let told: Vec<_> = told.into_iter().flatten().collect();
-    let turn = headers.get(&TURN).and_then(|turn| object(turn.as_bytes()));
-    let inner = told
-        .iter()
-        .filter_map(|told| object(text(told, TURN.as_str())?.as_bytes()));
+    let mut told: Vec<_> = told.into_iter().flatten().collect();
+    let inner = told.iter().filter_map(|told| {
+        let turn = told.get(TURN.as_str())?.as_str()?;
+        object(turn.as_bytes())
+    });
     let inner: Vec<_> = inner.collect();
-    let mut all = told.iter().chain(&turn).chain(&inner);
-    all.find_map(|told| text(told, name))
+    let turn = headers.get(&TURN).and_then(|turn| object(turn.as_bytes()));
+    told.extend(turn);
+    told.extend(inner);
+    told
 }
 
 /// The system messages at both ends: those in between belong to what was said before.

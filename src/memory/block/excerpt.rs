@@ -1,15 +1,73 @@
 //! The part of a long text that answers a question.
 
+use std::mem::replace;
 use std::ops::Range;
 
-use super::quote::{Style, escaped_len, is_fence};
-use crate::memory::index::Matcher;
+use super::quote::{Style, escaped_len, is_fence, quote};
+use crate::memory::index::{Matcher, TermReader};
+use crate::memory::similar::fingerprint;
 
 /// Bytes after which a piece ends at the next white space, if no sentence has.
 const LONG: usize = 120;
 
 /// Bytes of a text that are looked at for what answers.
 const LOOKED_AT: usize = 64 * 1024;
+
+/// A text as every question meets it, worked out once.
+#[derive(Debug)]
+pub struct Outline {
+    pub style: Style,
+    /// Bytes of all of it in a block, as JSON.
+    pub whole: usize,
+    /// Of the text.
+    pub print: u64,
+    pieces: Box<[Cut]>,
+    /// What the pieces say, one behind the other.
+    terms: Box<[u32]>,
+}
+
+/// A sentence, a line, or a part of one: where it ends, and its terms.
+#[derive(Debug)]
+struct Cut {
+    end: usize,
+    terms: usize,
+    /// Bytes in a JSON string.
+    cost: usize,
+}
+
+impl Outline {
+    pub fn of(text: &str) -> Self {
+        let style = Style::of(text);
+        let mut reader = TermReader::default();
+        let mut terms = Vec::new();
+        let pieces = split(text, style).into_iter().map(|at| {
+            if at.start < LOOKED_AT {
+                reader.read(&text[at.clone()], &mut terms);
+            }
+            Cut {
+                terms: terms.len(),
+                // What a line's indentation adds.
+                cost: escaped_len(&text[at.clone()]) + 2,
+                end: at.end,
+            }
+        });
+        let pieces = pieces.collect();
+        let mut whole = String::with_capacity(text.len());
+        tell(text, style, &(0..text.len()), &mut whole);
+        Self {
+            whole: escaped_len(&whole),
+            print: fingerprint(text),
+            style,
+            pieces,
+            terms: terms.into(),
+        }
+    }
+
+    /// Bytes that it takes, about.
+    pub fn weight(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.pieces) + size_of_val(&*self.terms)
+    }
+}
 
 /// A text in pieces, each with what it has of the question.
 pub struct Pieces {
@@ -18,36 +76,31 @@ pub struct Pieces {
     weights: Vec<f32>,
 }
 
-/// A sentence, a line, or a part of one.
 struct Piece {
     at: Range<usize>,
-    /// Bytes in a JSON string.
     cost: usize,
     /// Terms of the question, as bits.
     has: u64,
 }
 
 impl Pieces {
-    pub fn of(text: &str, style: Style, matcher: &mut Matcher) -> Self {
-        let pieces = split(text, style).into_iter().map(|at| Piece {
-            has: match at.start < LOOKED_AT {
-                true => matcher.matches(&text[at.clone()]),
-                false => 0,
-            },
-            // What a line's indentation adds.
-            cost: escaped_len(&text[at.clone()]) + 2,
-            at,
+    pub fn of(outline: &Outline, matcher: &Matcher) -> Self {
+        let (mut start, mut terms) = (0, 0);
+        let pieces = outline.pieces.iter().map(|cut| Piece {
+            has: matcher.matches(&outline.terms[replace(&mut terms, cut.terms)..cut.terms]),
+            cost: cut.cost,
+            at: replace(&mut start, cut.end)..cut.end,
         });
         let pieces: Vec<Piece> = pieces.collect();
-        let weight = |(bit, weight): (usize, &f32)| {
-            let having = pieces
-                .iter()
-                .filter(|piece| piece.has >> bit & 1 == 1)
-                .count();
-            weight / having.max(1) as f32
-        };
+        let mut having = vec![0u32; matcher.weights().len()];
+        for bit in pieces.iter().flat_map(|piece| bits(piece.has)) {
+            having[bit] += 1;
+        }
+        let weights = matcher.weights().iter().zip(having);
         Self {
-            weights: matcher.weights().iter().enumerate().map(weight).collect(),
+            weights: weights
+                .map(|(weight, having)| weight / having.max(1) as f32)
+                .collect(),
             pieces,
         }
     }
@@ -149,8 +202,12 @@ fn within(text: &str, from: usize, room: usize) -> Range<usize> {
     from..text.len()
 }
 
-fn bits(of: u64) -> impl Iterator<Item = usize> {
-    (0..64).filter(move |bit| of >> bit & 1 == 1)
+fn bits(mut of: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = (of != 0).then(|| of.trailing_zeros() as usize)?;
+        of &= of - 1;
+        Some(bit)
+    })
 }
 
 /// Where the pieces stand: together they are all of the text.
@@ -182,7 +239,27 @@ fn split(text: &str, style: Style) -> Vec<Range<usize>> {
     pieces
 }
 
+/// Appends this part of a text as a block tells it, with marks of what is left out.
+pub fn tell(text: &str, style: Style, part: &Range<usize>, line: &mut String) {
+    let is_code = |at| style == Style::Lines && in_code(text, at);
+    let told = &text[part.clone()];
+    if part.start > 0 {
+        line.push('…');
+    }
+    if is_code(part.start) && !is_fence(told.trim_start()) {
+        line.push_str("\n  ```\n  ");
+    }
+    quote(told, style, line);
+    if is_code(part.end) {
+        line.push_str("\n  ```");
+    }
+    if part.end < text.len() {
+        line.push('…');
+    }
+    line.push('\n');
+}
+
 /// Whether a place stands within a block of code.
-pub fn in_code(text: &str, at: usize) -> bool {
+fn in_code(text: &str, at: usize) -> bool {
     text[..at].lines().filter(|line| is_fence(line)).count() % 2 == 1
 }

@@ -2,6 +2,7 @@
 
 mod excerpt;
 mod moment;
+mod outlines;
 mod quote;
 #[cfg(test)]
 pub mod tests;
@@ -20,10 +21,10 @@ use super::record::Record;
 use super::said::answer_words;
 use super::similar::fingerprint;
 use crate::wire::Escaped;
-use excerpt::{Pieces, in_code};
+use excerpt::{Outline, Pieces, tell};
 use moment::Moment;
+pub use outlines::Outlines;
 use quote::escaped_len;
-use quote::is_fence;
 pub use quote::{Style, quote};
 
 /// What is put into the prompt, and the records that had room in it.
@@ -134,7 +135,7 @@ impl Room {
 pub fn render<'a>(
     recalled: impl IntoIterator<Item = &'a Recalled>,
     question: &Question,
-    room: &Room,
+    (room, outlines): (&Room, &Outlines),
 ) -> Block {
     let wording = match question.text().chars().any(is_ideographic) {
         true => &CHINESE,
@@ -145,7 +146,11 @@ pub fn render<'a>(
         .bytes
         .checked_sub(escaped_len(&text) + escaped_len(CLOSE));
     let mut shown = match left {
-        Some(left) => chosen(told(recalled, wording, &room.zone), left, question),
+        Some(left) => chosen(
+            told(recalled, wording, (&room.zone, outlines)),
+            left,
+            question,
+        ),
         None => Vec::new(),
     };
     if shown.is_empty() {
@@ -159,8 +164,8 @@ pub fn render<'a>(
     Block {
         text: Escaped::new(&text),
         bytes: text.len(),
+        prints: shown.iter().map(Told::print).collect::<Box<_>>().into(),
         records: shown.into_iter().map(|it| it.record.clone()).collect(),
-        prints: OnceLock::new(),
     }
 }
 
@@ -170,11 +175,9 @@ struct Told<'a> {
     /// `- [2026-05-04] user: `
     head: String,
     text: Cow<'a, str>,
-    style: Style,
+    outline: Arc<Outline>,
     /// The text in pieces, once a part of it is to be found.
     pieces: Option<Pieces>,
-    /// The bytes of a line with all of the text in a JSON string, once they are counted.
-    whole: Option<usize>,
     /// What of the text is shown, its line, and the bytes of that in a JSON string.
     part: Range<usize>,
     line: String,
@@ -185,7 +188,7 @@ struct Told<'a> {
 fn told<'a>(
     recalled: impl IntoIterator<Item = &'a Recalled>,
     wording: &Wording,
-    zone: &TimeZone,
+    (zone, outlines): (&TimeZone, &Outlines),
 ) -> Vec<Told<'a>> {
     let records: Vec<&Arc<Record>> = recalled.into_iter().map(|it| &it.record).collect();
     let moments = records.iter().map(|it| Moment::of(it.updated_at, zone));
@@ -204,10 +207,9 @@ fn told<'a>(
         Told {
             record,
             head,
-            style: Style::of(&text),
+            outline: outlines.of(&text),
             text,
             pieces: None,
-            whole: None,
             part: 0..0,
             line: String::new(),
             cost: 0,
@@ -247,7 +249,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn matcher(&mut self) -> &mut Matcher {
+    fn matcher(&mut self) -> &Matcher {
         let new = || Matcher::new(self.question.analysed());
         self.matcher.get_or_insert_with(new)
     }
@@ -256,20 +258,16 @@ impl Search<'_> {
 impl Told<'_> {
     /// Shows as much as has room in a line of at most `room` bytes; whether anything has.
     fn show(&mut self, room: usize, search: &mut Search<'_>) -> bool {
-        if self.whole.is_none_or(|cost| cost <= room) {
-            let cost = self.show_part(0..self.text.len(), room);
-            self.whole = Some(cost);
-            if cost <= room {
-                return true;
-            }
+        let head = escaped_len(&self.head);
+        if head + self.outline.whole <= room && self.show_part(0..self.text.len(), room) <= room {
+            return true;
         }
-        let mut within = room.saturating_sub(escaped_len(&self.head) + 2);
+        let mut within = room.saturating_sub(head + 2);
         while within >= LEAST {
-            let text = &*self.text;
             let pieces = self
                 .pieces
-                .get_or_insert_with(|| Pieces::of(text, self.style, search.matcher()));
-            let part = pieces.best(text, within);
+                .get_or_insert_with(|| Pieces::of(&self.outline, search.matcher()));
+            let part = pieces.best(&self.text, within);
             let cost = self.show_part(part, room);
             if cost <= room {
                 return true;
@@ -282,7 +280,9 @@ impl Told<'_> {
 
     /// Shows this part of the text where it has room; the bytes that it takes.
     fn show_part(&mut self, part: Range<usize>, room: usize) -> usize {
-        let line = self.line_of(&part);
+        let mut line = String::with_capacity(self.head.len() + part.len() + 32);
+        line.push_str(&self.head);
+        tell(&self.text, self.outline.style, &part, &mut line);
         let cost = escaped_len(&line);
         if cost <= room {
             (self.part, self.line, self.cost) = (part, line, cost);
@@ -290,25 +290,11 @@ impl Told<'_> {
         cost
     }
 
-    /// The line, or lines, with this part of the text.
-    fn line_of(&self, part: &Range<usize>) -> String {
-        let mut line = self.head.clone();
-        let is_code = |at| self.style == Style::Lines && in_code(&self.text, at);
-        if part.start > 0 {
-            line.push('…');
+    /// Of the record's whole text.
+    fn print(&self) -> u64 {
+        match self.text {
+            Cow::Borrowed(text) if text.len() == self.record.text.len() => self.outline.print,
+            _ => fingerprint(&self.record.text),
         }
-        let begins_code = is_code(part.start) && !is_fence(self.text[part.clone()].trim_start());
-        if begins_code {
-            line.push_str("\n  ```\n  ");
-        }
-        quote(&self.text[part.clone()], self.style, &mut line);
-        if is_code(part.end) {
-            line.push_str("\n  ```");
-        }
-        if part.end < self.text.len() {
-            line.push('…');
-        }
-        line.push('\n');
-        line
     }
 }

@@ -65,8 +65,12 @@ pub fn quote(text: &str, style: Style, to: &mut String) {
     let mut gap = false;
     let mut is_line_new = false;
     let mut open = 0;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let end = plain(rest.as_bytes());
+        let is_plain = end > 0;
+        let (now, behind) = rest.split_at(if is_plain { end } else { c.len_utf8() });
+        rest = behind;
         if c == '\n' && style == Style::Lines {
             end_line(to);
             // One empty line parts as well as many.
@@ -77,7 +81,7 @@ pub fn quote(text: &str, style: Style, to: &mut String) {
             continue;
         }
         let is_kept_space = style == Style::Lines && matches!(c, ' ' | '\t');
-        if !is_kept_space && (c.is_whitespace() || c.is_control()) {
+        if !is_plain && !is_kept_space && (c.is_whitespace() || c.is_control()) {
             gap = true;
             continue;
         }
@@ -88,20 +92,45 @@ pub fn quote(text: &str, style: Style, to: &mut String) {
         if std::mem::take(&mut gap) {
             to.push(' ');
         }
-        to.push(match c {
-            '<' if begins_tag(chars.peek().copied()) => {
+        match c {
+            '<' if begins_tag(rest.chars().next()) => {
                 open += 1;
-                '＜'
+                to.push('＜');
             }
             '>' if open > 0 => {
                 open -= 1;
-                '＞'
+                to.push('＞');
             }
-            c => c,
-        });
+            _ => to.push_str(now),
+        }
     }
     end_line(to);
 }
+
+/// Bytes at the beginning that stand as they are: characters that are told, and single spaces between
+/// them.
+fn plain(text: &[u8]) -> usize {
+    let is_plain = |at: usize| text.get(at).is_some_and(|byte| PLAIN[usize::from(*byte)]);
+    let mut end = 0;
+    while is_plain(end) || end > 0 && text.get(end) == Some(&b' ') && is_plain(end + 1) {
+        end += 1;
+    }
+    end
+}
+
+/// Bytes that neither are white space, a control or a bracket nor begin one that is longer.
+const PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let is_begun = matches!(byte, 0xc2 | 0xe1..=0xe3);
+        plain[byte] = byte > 0x20 && byte != 0x7f && !is_begun;
+        byte += 1;
+    }
+    plain[b'<' as usize] = false;
+    plain[b'>' as usize] = false;
+    plain
+};
 
 fn end_line(to: &mut String) {
     to.truncate(to.trim_end_matches([' ', '\t']).len());
@@ -150,6 +179,19 @@ mod tests {
             quoted("SELECT a;\nSELECT b;\nSELECT c;"),
             "SELECT a;\n  SELECT b;\n  SELECT c;"
         );
+    }
+
+    #[test]
+    fn every_character_is_told_or_parts_what_stands_around_it() {
+        for c in '\0'..'\u{3100}' {
+            let parts = c.is_whitespace() || c.is_control();
+            let expected = match c {
+                _ if parts => "a b".to_owned(),
+                '<' => "a＜b".to_owned(),
+                c => format!("a{c}b"),
+            };
+            assert_eq!(quoted(&format!(" a{c}b\u{3000}")), expected, "{c:?}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ fn found(said: &[(&str, &str, i64)]) -> Vec<Recalled> {
 }
 
 fn told(said: &[(&str, &str, i64)], question: &str, room: &Room) -> String {
-    let block = render(&found(said), &question.into(), room);
+    let block = render(&found(said), &question.into(), (room, &Outlines::default()));
     let text = match block.records.len() {
         0 => String::new(),
         _ => block.plain(),
@@ -87,7 +87,11 @@ fn a_long_record_is_cut_around_what_answers_and_the_rest_goes_in() {
     assert!(text.starts_with("- [2026-05-05 14:30] user: …"), "{text}");
     assert!(text.contains("The safe stands in the cellar."), "{text}");
     assert!(text.contains("The safe is grey."), "{text}");
-    let block = render(&found(&said), &"safe".into(), &room(1000));
+    let block = render(
+        &found(&said),
+        &"safe".into(),
+        (&room(1000), &Outlines::default()),
+    );
     assert_eq!(block.records.len(), 3);
     assert!(block.text.len() <= 1000);
 }
@@ -104,10 +108,14 @@ fn what_has_no_room_is_passed_over() {
         .map(|(r, t, at)| (*r, t.as_str(), *at))
         .collect();
     for bytes in 0..1200 {
-        let block = render(&found(&said), &"anything".into(), &room(bytes));
+        let block = render(
+            &found(&said),
+            &"anything".into(),
+            (&room(bytes), &Outlines::default()),
+        );
         assert!(block.text.len() <= bytes || block.records.is_empty());
     }
-    let heading = render(&[], &"anything".into(), &room(8192));
+    let heading = render(&[], &"anything".into(), (&room(8192), &Outlines::default()));
     assert!(heading.records.is_empty() && heading.text.is_empty());
 }
 

@@ -158,10 +158,20 @@ async fn a_turn_becomes_facts_in_the_background_with_where_they_came_from() {
     };
     let recall = memory.recall(&scope("ann"), &query).await;
     assert_eq!(recall.outcome, Outcome::Hit);
-    let english = block::render(&recall.records, &"cat".into(), &block::tests::room(8192)).plain();
+    let english = block::render(
+        &recall.records,
+        &"cat".into(),
+        (&block::tests::room(8192), &Default::default()),
+    )
+    .plain();
     let line = "- [2023-11-14] fact: The user's cat is called Pixel.\n";
     assert!(english.contains(line), "{english}");
-    let chinese = block::render(&recall.records, &"猫".into(), &block::tests::room(8192)).plain();
+    let chinese = block::render(
+        &recall.records,
+        &"猫".into(),
+        (&block::tests::room(8192), &Default::default()),
+    )
+    .plain();
     assert!(chinese.contains("] 事实: "), "{chinese}");
 
     memory.extract_with(None);

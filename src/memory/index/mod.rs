@@ -145,12 +145,28 @@ impl Query {
     }
 }
 
+/// Reads the terms of texts, for a [`Matcher`] to look at: the lower half of each.
+#[derive(Default)]
+pub struct TermReader {
+    analyzer: Analyzer,
+    found: Vec<(u32, Kind)>,
+}
+
+impl TermReader {
+    /// Appends a text's terms, each once.
+    pub fn read(&mut self, text: &str, terms: &mut Vec<u32>) {
+        self.analyzer.analyze(text, &mut self.found);
+        self.found.sort_unstable_by_key(|(number, _)| *number);
+        self.found.dedup_by_key(|(number, _)| *number);
+        let found = self.found.drain(..);
+        terms.extend(found.map(|(number, _)| self.analyzer.terms()[number as usize] as u32));
+    }
+}
+
 /// Tells which of a query's terms a text has.
 pub struct Matcher {
-    analyzer: Analyzer,
     bits: TermMap<u8>,
     weights: Vec<f32>,
-    found: Vec<(u32, Kind)>,
 }
 
 impl Matcher {
@@ -159,11 +175,10 @@ impl Matcher {
         let mut terms = query.terms.clone();
         terms.sort_by(|(_, one), (_, other)| other.total_cmp(one));
         terms.truncate(64);
+        let half = |(term, _): &(Term, f32)| u64::from(*term as u32);
         Self {
-            analyzer: Analyzer::default(),
-            bits: terms.iter().map(|(term, _)| *term).zip(0..).collect(),
+            bits: terms.iter().map(half).zip(0..).collect(),
             weights: terms.iter().map(|(_, weight)| *weight).collect(),
-            found: Vec::new(),
         }
     }
 
@@ -172,12 +187,11 @@ impl Matcher {
         &self.weights
     }
 
-    /// The terms that a text has, as bits.
-    pub fn matches(&mut self, text: &str) -> u64 {
-        self.analyzer.analyze(text, &mut self.found);
-        let terms = self.found.drain(..);
-        let terms = terms.map(|(number, _)| self.analyzer.terms()[number as usize]);
-        let bits = terms.filter_map(|term| self.bits.get(&term));
+    /// Which of them a text has, as bits, by what a [`TermReader`] read of it.
+    pub fn matches(&self, terms: &[u32]) -> u64 {
+        let bits = terms
+            .iter()
+            .filter_map(|term| self.bits.get(&u64::from(*term)));
         bits.fold(0, |bits, bit| bits | 1 << bit)
     }
 }
