@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, LazyLock};
@@ -93,19 +92,14 @@ fn main() -> ExitCode {
         Command::Schema => {
             // It is made of texts, numbers and lists.
             let schema = serde_json::to_string_pretty(&config::schema()).unwrap_or_default();
-            print(format!("{schema}\n").as_bytes());
-            Ok(())
+            Ok(cli::print(&format!("{schema}\n"))?)
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "yychat", &mut script);
-            print(&script);
-            Ok(())
+            Ok(cli::print(&String::from_utf8_lossy(&script))?)
         }
-        Command::Openapi => {
-            print(api::openapi::document().as_bytes());
-            Ok(())
-        }
+        Command::Openapi => Ok(cli::print(api::openapi::document())?),
         Command::Man { folder } => clap_mangen::generate_to(Arguments::command(), &folder)
             .map_err(|error| Fault::new(folder, error.to_string(), "name a folder").into()),
         Command::Explain(command) => {
@@ -125,11 +119,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn print(text: &[u8]) {
-    // Whoever reads half of it has what he wants.
-    let _ = std::io::stdout().write_all(text);
 }
 
 fn run(mut sources: Sources) -> Result<(), Faults> {
@@ -170,19 +159,18 @@ fn check(sources: Sources) -> Result<(), Faults> {
     }
     let unreached = server::look_at_shared(&snapshot.config)?;
     for warning in warnings.into_iter().chain(shadowed).chain(unreached) {
-        println!("warning: {warning}");
+        cli::print(&format!("warning: {warning}\n"))?;
     }
     let broken = snapshot.broken();
     if !broken.0.is_empty() {
         return Err(broken);
     }
-    println!(
-        "ok: {} upstreams, {} personalities, {} plugins",
+    Ok(cli::print(&format!(
+        "ok: {} upstreams, {} personalities, {} plugins\n",
         snapshot.config.upstreams.len(),
         snapshot.personalities.iter().len(),
         snapshot.tools.health().len()
-    );
-    Ok(())
+    ))?)
 }
 
 fn sources(file: Option<PathBuf>, set: Vec<(String, String)>) -> Result<Sources, Faults> {

@@ -1,6 +1,6 @@
 //! `yychat explain request.json`: what a chat request would become, insertions in colour.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -58,7 +58,7 @@ pub fn run(store: &Store, command: &Command) -> Result<(), Faults> {
     let memory = match snapshot.config.memory.enabled {
         false => None,
         true => embedding::open(&snapshot.config.memory)
-            .and_then(|embedder| Memory::open(&snapshot.config.memory, embedder))
+            .and_then(|embedder| Memory::open_existing(&snapshot.config.memory, embedder))
             .inspect_err(|fault| eprintln!("memory is left out: {fault}"))
             .ok(),
     };
@@ -89,9 +89,7 @@ pub fn run(store: &Store, command: &Command) -> Result<(), Faults> {
         true => format!("{explained:#}\n"),
         false => show(&explained, colour),
     };
-    // Nobody reads on, as with `| head`.
-    let _ = std::io::stdout().write_all(shown.as_bytes());
-    Ok(())
+    Ok(super::print(&shown)?)
 }
 
 fn read(file: &Path) -> std::io::Result<Vec<u8>> {

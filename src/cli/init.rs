@@ -73,20 +73,17 @@ pub fn run(command: &Command, env: &BTreeMap<String, String>) -> Result<(), Faul
     let snapshot = store.load();
     let names = snapshot.personalities.iter().map(|persona| &*persona.id);
     let names = names.collect::<Vec<_>>().join(", ");
-    println!("conf/yychat.toml     the upstream is {base_url}");
-    println!("conf/personalities/  {names}");
-    println!(
-        "plugins/             {} plugins",
-        snapshot.tools.health().len()
-    );
-    println!();
-    println!("Start it:  yychat");
-    println!(
-        "The app:   base_url = \"http://{}/v1\"",
-        snapshot.config.server.listen
-    );
-    println!("The page:  http://{}/", snapshot.config.server.admin_listen);
-    Ok(())
+    Ok(super::print(&format!(
+        "conf/yychat.toml     the upstream is {base_url}\n\
+         conf/personalities/  {names}\n\
+         plugins/             {} plugins\n\n\
+         Start it:  yychat\n\
+         The app:   base_url = \"http://{}/v1\"\n\
+         The page:  http://{}/\n",
+        snapshot.tools.health().len(),
+        snapshot.config.server.listen,
+        snapshot.config.server.admin_listen,
+    ))?)
 }
 
 fn base_url(command: &Command, env: &BTreeMap<String, String>, asks: bool) -> Result<Url, Fault> {

@@ -1,19 +1,21 @@
 //! `yychat usage`: what keys used, by model and day, from the running gateway or from its store.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use serde_json::Value;
+use http::StatusCode;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
 
+use crate::config::model::Server;
 use crate::error::{Fault, Faults};
 use crate::memory::Memory;
 use crate::outbound;
 use crate::quota::Ledger;
 use crate::quota::report::{By, Line, days, report};
-use crate::snapshot::Store;
+use crate::snapshot::{ADMIN_KEY, Store};
 
 /// How long a gateway that runs here may take to tell.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -60,15 +62,15 @@ pub fn run(configuration: &Store, command: &Command) -> Result<(), Faults> {
         .enable_all()
         .build()
         .map_err(|error| Fault::new("yychat usage", error.to_string(), ""))?;
-    let asked = runtime.block_on(ask(config.server.admin_listen, command));
-    let mut lines = match asked {
+    let mut lines = match runtime.block_on(ask(&config.server, command))? {
         Some(lines) => lines,
         None if !config.memory.enabled => {
             let what = "no gateway runs here, and usage is stored where memory is, which is off";
             return Err(Fault::new("memory.enabled", what, "ask while the gateway runs").into());
         }
         None => {
-            let ledger = Ledger::new(Some(Arc::new(Memory::open(&config.memory, None)?)));
+            let memory = Memory::open_existing(&config.memory, None)?;
+            let ledger = Ledger::new(Some(Arc::new(memory)));
             let rows = runtime.block_on(ledger.read(command.tenant.as_deref(), days));
             report(
                 &rows.map_err(|error| Fault::new("memory", error.to_string(), ""))?,
@@ -88,8 +90,36 @@ pub fn run(configuration: &Store, command: &Command) -> Result<(), Faults> {
 }
 
 /// What a running gateway says; `None` where none answers.
-async fn ask(admin: SocketAddr, command: &Command) -> Option<Vec<Line>> {
-    let mut url = url::Url::parse(&format!("http://{admin}/v1/usage")).ok()?;
+///
+/// # Errors
+///
+/// That one answers, and wants a key that this configuration does not have.
+async fn ask(server: &Server, command: &Command) -> Result<Option<Vec<Line>>, Fault> {
+    let Some(answer) = send(server, command).await else {
+        return Ok(None);
+    };
+    if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&answer.status()) {
+        let admin = server.admin_listen;
+        let what = format!("the gateway at {admin} shows usage to its admin key alone");
+        let mend = "give this command the gateway's own configuration, and the variable of the key";
+        return Err(Fault::new(ADMIN_KEY, what, mend));
+    }
+    let lines = answer.error_for_status().ok();
+    let lines = match lines {
+        Some(answer) => answer.json::<Answer>().await.ok(),
+        None => None,
+    };
+    Ok(lines.map(|answer| answer.data))
+}
+
+/// What the endpoint answers, as far as it is shown here.
+#[derive(Deserialize)]
+struct Answer {
+    data: Vec<Line>,
+}
+
+async fn send(server: &Server, command: &Command) -> Option<reqwest::Response> {
+    let mut url = url::Url::parse(&format!("http://{}/v1/usage", server.admin_listen)).ok()?;
     for (name, value) in [("from", &command.from), ("to", &command.to)] {
         if let Some(value) = value {
             url.query_pairs_mut().append_pair(name, value);
@@ -97,16 +127,12 @@ async fn ask(admin: SocketAddr, command: &Command) -> Option<Vec<Line>> {
     }
     url.query_pairs_mut().append_pair("by", &command.by);
     let client = outbound::trusting(&url, None).ok()?.build().ok()?;
-    let asking = client.get(url).timeout(ANSWER).send();
-    let answer: Value = asking
-        .await
-        .ok()?
-        .error_for_status()
-        .ok()?
-        .json()
-        .await
-        .ok()?;
-    serde_json::from_value(answer.get("data")?.clone()).ok()
+    let asking = client.get(url).timeout(ANSWER);
+    let asking = match &server.admin_key {
+        Some(key) => asking.bearer_auth(key.expose_secret()),
+        None => asking,
+    };
+    asking.send().await.ok()
 }
 
 fn write(lines: &[Line], format: Format) -> io::Result<()> {

@@ -155,6 +155,21 @@ impl Memory {
         Self::open_by(Embedded::open, config, embedder)
     }
 
+    /// Opens a store that is there: who only looks at one, or takes something out, begins none.
+    ///
+    /// # Errors
+    ///
+    /// A fault when there is no store, or when it cannot be opened.
+    pub fn open_existing(
+        config: &model::Memory,
+        embedder: Option<Arc<dyn Embedder>>,
+    ) -> Result<Self, Fault> {
+        if let model::Store::Embedded { path } = &config.store {
+            Embedded::found(path)?;
+        }
+        Self::open(config, embedder)
+    }
+
     fn open_by(
         open: fn(&Path) -> Result<Embedded, Fault>,
         config: &model::Memory,

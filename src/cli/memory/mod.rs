@@ -146,7 +146,12 @@ impl Whose {
 pub fn run(configuration: &Store, command: Command) -> Result<(), Faults> {
     let snapshot = configuration.load();
     let config = &snapshot.config;
-    let memory = Memory::open(&config.memory, None)?;
+    // An empty list, or a backup of nothing, hides that this is not the gateway's folder.
+    let open = match &command {
+        Command::Import { .. } => Memory::open,
+        _ => Memory::open_existing,
+    };
+    let memory = open(&config.memory, None)?;
     let extraction = match &command {
         Command::Extract { queue: false, .. } => Some(extraction::open(config)?.ok_or_else(off)?),
         _ => None,

@@ -185,7 +185,7 @@ enum Name {
     /// None is given, or an empty one.
     Absent,
     Fit(String),
-    /// One is given that is no text, too long or holds control characters.
+    /// One is given that is no text, too long, holds control characters or was never filled in.
     Unfit,
 }
 
@@ -195,8 +195,8 @@ impl Name {
             return Self::Absent;
         }
         match valid_id("id", text.as_bytes()) {
-            Ok(_) => Self::Fit(text.into_owned()),
-            Err(_) => Self::Unfit,
+            Ok(_) if !is_unfilled(&text) => Self::Fit(text.into_owned()),
+            _ => Self::Unfit,
         }
     }
 
@@ -248,6 +248,25 @@ impl Name {
             _ => other(),
         }
     }
+}
+
+/// Whether it is what stands where nobody filled in a name: a front end's template as it was written,
+/// or what programs print of no value. All who send it would be one person.
+fn is_unfilled(text: &str) -> bool {
+    const NOTHING: [&str; 7] = [
+        "undefined",
+        "null",
+        "None",
+        "nil",
+        "<nil>",
+        "NaN",
+        "[object Object]",
+    ];
+    let opened_and_closed = |(opens, closes): (&str, &str)| {
+        let inside = text.split_once(opens);
+        inside.is_some_and(|(_, rest)| rest.contains(closes))
+    };
+    NOTHING.contains(&text.trim()) || [("{{", "}}"), ("${", "}")].into_iter().any(opened_and_closed)
 }
 
 #[derive(Deserialize)]

@@ -193,6 +193,14 @@ fn a_name_that_can_be_none_is_none_and_is_not_the_keys_own() {
         (&["X-YYChat-User-Id: a%0Ab"][..], "{}"),
         (&["X-YYChat-User-Id: a", "X-YYChat-User-Id: b"][..], "{}"),
         (&["X-OpenWebUI-User-Jwt: a.b.c"][..], "{}"),
+        (&["X-YYChat-User-Id: {{LIBRECHAT_USER_ID}}"][..], "{}"),
+        (&["X-YYChat-User-Id: %7B%7BUSER_ID%7D%7D"][..], "{}"),
+        (&["X-OpenWebUI-User-Id: acme-{{ user }}"][..], "{}"),
+        (&["x-resource-id: ${USER_ID}"][..], "{}"),
+        (&["X-YYChat-User-Id: undefined"][..], "{}"),
+        (&[][..], r#"{"user":"[object Object]"}"#),
+        (&[][..], r#"{"user":" None "}"#),
+        (&[][..], r#"{"metadata":{"user_id":"null"}}"#),
     ] {
         let identity = read(lines, body, trust);
         assert_eq!(told(&identity), (None, None, "nobody"), "{lines:?} {body}");
@@ -205,6 +213,12 @@ fn a_name_that_can_be_none_is_none_and_is_not_the_keys_own() {
         let identity = read(&[], body, Trust::default());
         assert_eq!(told(&identity), (None, None, "nobody"), "{body}");
         assert!(identity.is_unfit, "{body}");
+    }
+    // Names that only look like it.
+    for name in ["Nil", "nonesuch", "{ada}", "$ada", "a{{b", "}}{{", "undefined@example.com"] {
+        let body = format!(r#"{{"user":"{name}"}}"#);
+        let identity = read(&[], &body, Trust::default());
+        assert_eq!(identity.user.as_deref(), Some(name));
     }
     // These name nobody, and there is nothing amiss with that.
     for body in [
