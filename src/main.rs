@@ -99,7 +99,7 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Arguments::command(), "yychat", &mut script);
             Ok(cli::print(&String::from_utf8_lossy(&script))?)
         }
-        Command::Openapi => Ok(cli::print(api::openapi::document())?),
+        Command::Openapi => Ok(cli::print(&api::openapi::document())?),
         Command::Man { folder } => clap_mangen::generate_to(Arguments::command(), &folder)
             .map_err(|error| Fault::new(folder, error.to_string(), "name a folder").into()),
         Command::Explain(command) => {

@@ -19,7 +19,11 @@ pub fn print(text: &str) -> Result<(), Fault> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let what = format!("cannot be written: {error}");
-            Err(Fault::new("standard output", what, "look where it leads to"))
+            Err(Fault::new(
+                "standard output",
+                what,
+                "look where it leads to",
+            ))
         }
         _ => Ok(()),
     }

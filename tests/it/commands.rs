@@ -75,6 +75,40 @@ fn who_reads_half_of_an_export_hears_of_no_fault() {
 }
 
 #[test]
+fn who_looks_where_no_memory_is_hears_so_and_begins_none() {
+    let setup = setup();
+    for command in [
+        &["memory", "list"][..],
+        &["memory", "export"],
+        &["memory", "doctor"],
+        &["usage"],
+    ] {
+        let done = run(&setup, command, "");
+        let said = String::from_utf8_lossy(&done.stderr);
+        let is_told = said.contains("there is no memory here") && said.contains("--config");
+        assert!(!done.status.success() && is_told, "{command:?}: {done:?}");
+    }
+    let files = std::fs::read_dir(setup.path("")).expect("a folder");
+    let mut names = files.map(|file| file.expect("a file").file_name());
+    assert!(names.all(|name| !name.to_string_lossy().contains("mem")));
+}
+
+#[test]
+fn a_pipe_that_is_closed_early_is_no_fault() {
+    let setup = setup();
+    for command in [&["check"][..], &["schema"], &["openapi"]] {
+        let mut child = start(&setup, command);
+        drop(child.stdout.take());
+        let done = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(
+            done.status.success() && said.is_empty(),
+            "{command:?}: {done:?}"
+        );
+    }
+}
+
+#[test]
 fn it_says_what_it_is() {
     let setup = setup();
     let version = Command::new(env!("CARGO_BIN_EXE_yychat"))

@@ -72,6 +72,24 @@ impl Embedded {
         Self::open_with(path, true, Disk::default())
     }
 
+    /// Whether a store is there.
+    ///
+    /// # Errors
+    ///
+    /// A fault where none is: who only looks begins none.
+    pub fn found(path: &Path) -> Result<(), Fault> {
+        let file = path.join(FILE);
+        match file.try_exists() {
+            Ok(false) => {
+                let mend =
+                    "run this where the gateway runs, or name its configuration with --config";
+                Err(Fault::new(file, "there is no memory here", mend))
+            }
+            // What else is amiss, opening it says.
+            _ => Ok(()),
+        }
+    }
+
     /// Opens a store that another process has verified and just closed, without going through all
     /// of it again: nobody has it until this returns.
     ///

@@ -266,7 +266,10 @@ fn is_unfilled(text: &str) -> bool {
         let inside = text.split_once(opens);
         inside.is_some_and(|(_, rest)| rest.contains(closes))
     };
-    NOTHING.contains(&text.trim()) || [("{{", "}}"), ("${", "}")].into_iter().any(opened_and_closed)
+    NOTHING.contains(&text.trim())
+        || [("{{", "}}"), ("${", "}")]
+            .into_iter()
+            .any(opened_and_closed)
 }
 
 #[derive(Deserialize)]

@@ -215,7 +215,15 @@ fn a_name_that_can_be_none_is_none_and_is_not_the_keys_own() {
         assert!(identity.is_unfit, "{body}");
     }
     // Names that only look like it.
-    for name in ["Nil", "nonesuch", "{ada}", "$ada", "a{{b", "}}{{", "undefined@example.com"] {
+    for name in [
+        "Nil",
+        "nonesuch",
+        "{ada}",
+        "$ada",
+        "a{{b",
+        "}}{{",
+        "undefined@example.com",
+    ] {
         let body = format!(r#"{{"user":"{name}"}}"#);
         let identity = read(&[], &body, Trust::default());
         assert_eq!(identity.user.as_deref(), Some(name));
