@@ -1,5 +1,7 @@
 //! Reads the body of a request, and notes the places that matter.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -176,9 +178,13 @@ fn withheld(body: &[u8], places: &Places, members: &[request::Member]) -> Option
     if places.functions.is_some() {
         return Some(Withheld::Functions);
     }
-    match places.tool_choice.map(value) {
-        None | Some(br#""auto""#) => {}
-        Some(br#""none""#) => return Some(Withheld::Request),
+    match places
+        .tool_choice
+        .map(|choice| choice_of(value(choice)))
+        .as_deref()
+    {
+        None | Some("auto") => {}
+        Some("none") => return Some(Withheld::Request),
         // `required`, a tool by its name, a choice among some, and what is not known yet.
         Some(_) => return Some(Withheld::ForcedChoice),
     }
@@ -187,6 +193,24 @@ fn withheld(body: &[u8], places: &Places, members: &[request::Member]) -> Option
     }
     let is_held = members.iter().any(is_constraint);
     is_held.then_some(Withheld::AnswerSchema)
+}
+
+/// A `tool_choice` by its name, where it is or has one: some clients write `{"type":"auto"}`, as Messages
+/// has it.
+fn choice_of(json: &[u8]) -> Cow<'_, str> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Choice<'a> {
+        Name(#[serde(borrow)] Cow<'a, str>),
+        Object {
+            #[serde(borrow)]
+            r#type: Cow<'a, str>,
+        },
+    }
+    match serde_json::from_slice(json) {
+        Ok(Choice::Name(name) | Choice::Object { r#type: name }) => name,
+        Err(_) => "".into(),
+    }
 }
 
 /// Whether a `response_format` asks for more than text.

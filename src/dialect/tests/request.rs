@@ -105,7 +105,10 @@ fn tells_what_does_not_go_with_tools() {
         (r#","functions":[]"#, Some(Withheld::Functions)),
         (r#","n":2"#, Some(Withheld::Several)),
         (r#","n":"1""#, Some(Withheld::Several)),
+        (r#","tool_choice":{"type":"auto"}"#, None),
         (r#","tool_choice":"none""#, Some(Withheld::Request)),
+        (r#","tool_choice":{"type":"none"}"#, Some(Withheld::Request)),
+        (r#","tool_choice":7"#, Some(Withheld::ForcedChoice)),
         (r#","tool_choice":"required""#, Some(Withheld::ForcedChoice)),
         (
             r#","tool_choice":{"type":"function","function":{"name":"f"}}"#,
