@@ -82,11 +82,10 @@ pub fn run(configuration: &Store, command: &Command) -> Result<(), Faults> {
     if let Some(tenant) = &command.tenant {
         lines.retain(|line| line.tenant.as_ref() == Some(tenant));
     }
-    match write(&lines, command.format) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written.map_err(|error| Fault::new("output", error.to_string(), ""))?),
-    }
+    let mut shown = Vec::new();
+    write(&lines, command.format, &mut shown)
+        .map_err(|error| Fault::new("yychat usage", error.to_string(), ""))?;
+    Ok(super::print(&String::from_utf8_lossy(&shown))?)
 }
 
 /// What a running gateway says; `None` where none answers.
@@ -135,8 +134,7 @@ async fn send(server: &Server, command: &Command) -> Option<reqwest::Response> {
     asking.send().await.ok()
 }
 
-fn write(lines: &[Line], format: Format) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+fn write(lines: &[Line], format: Format, mut out: &mut Vec<u8>) -> io::Result<()> {
     match format {
         Format::Json => {
             serde_json::to_writer_pretty(&mut out, lines)?;

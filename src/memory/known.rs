@@ -12,6 +12,7 @@ use super::block::{self, Block, Outlines, Room};
 use super::question::Question;
 use super::recall::Recalled;
 use super::similar::fingerprint;
+use super::weighed::weighed;
 
 /// Messages whose fingerprints are kept.
 const MESSAGES: u64 = 1 << 16;
@@ -33,18 +34,11 @@ impl Default for Known {
         Self {
             seed: RandomState::new().hash_one(0),
             fingerprints: Cache::new(MESSAGES),
-            questions: weighed(|question: &Question| question.weight()),
-            blocks: weighed(Block::weight),
+            questions: weighed(BYTES, Question::weight),
+            blocks: weighed(BYTES, Block::weight),
             outlines: Outlines::default(),
         }
     }
-}
-
-fn weighed<T: Send + Sync + 'static>(weight: fn(&T) -> usize) -> Cache<u128, Arc<T>> {
-    Cache::builder()
-        .weigher(move |_, kept: &Arc<T>| u32::try_from(weight(kept)).unwrap_or(u32::MAX))
-        .max_capacity(BYTES)
-        .build()
 }
 
 impl Known {

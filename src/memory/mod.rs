@@ -49,6 +49,7 @@ mod stats;
 pub mod store;
 mod tries;
 pub mod usage;
+mod weighed;
 mod writer;
 
 #[cfg(test)]

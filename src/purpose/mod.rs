@@ -148,22 +148,21 @@ pub struct Seen {
     transcript: OnceCell<bool>,
 }
 
-impl Subject<'_> {
-    /// Whether the user asks in the words of this rule, the rule of that place.
-    fn user_asks(&self, at: usize, rule: &Rule, first: &FirstWords) -> bool {
-        rule.user_words.is_empty() || {
-            let read = || first.read(&self.user);
-            let asked = self.seen.user.get_or_init(read);
-            asked.has(at, &rule.user_words)
-        }
-    }
+/// Whose texts.
+#[derive(Clone, Copy)]
+enum Of {
+    User,
+    System,
+}
 
-    fn system_asks(&self, at: usize, rule: &Rule, first: &FirstWords) -> bool {
-        rule.system_words.is_empty() || {
-            let read = || first.read(&self.system);
-            let asked = self.seen.system.get_or_init(read);
-            asked.has(at, &rule.system_words)
-        }
+impl Subject<'_> {
+    /// Whether the user, or the system, asks in these words, which are those of the rule of that place.
+    fn asks(&self, of: Of, at: usize, words: &[Vec<String>], first: &FirstWords) -> bool {
+        let (seen, texts) = match of {
+            Of::User => (&self.seen.user, &self.user),
+            Of::System => (&self.seen.system, &self.system),
+        };
+        words.is_empty() || seen.get_or_init(|| first.read(texts)).has(at, words)
     }
 
     fn tells_conversation(&self) -> bool {
@@ -221,8 +220,8 @@ impl Rules {
         let [first_user, first_system] = &self.first_words;
         let found = rules.find(|(at, rule)| {
             rule.holds(subject, &user, &system)
-                && subject.user_asks(*at, rule, first_user)
-                && subject.system_asks(*at, rule, first_system)
+                && subject.asks(Of::User, *at, &rule.user_words, first_user)
+                && subject.asks(Of::System, *at, &rule.system_words, first_system)
                 // All of the text is read for it, so it comes last.
                 && (!rule.transcript || subject.tells_conversation())
         });

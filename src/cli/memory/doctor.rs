@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::Whose;
 use super::erase::sure;
-use super::{Whose, say};
+use crate::cli::print;
 use crate::error::Fault;
 use crate::memory::{Doctor, Finding, Ill, Memory, Parts, StoreError};
 use crate::purpose::Rules;
@@ -38,7 +39,7 @@ pub async fn doctor(
         seen += records.len();
         let judged = records.into_iter().filter_map(|it| doctor.judge(it));
         let findings: Vec<Finding> = judged.collect();
-        say(&findings.iter().map(line).collect::<String>())?;
+        print(&findings.iter().map(line).collect::<String>())?;
         for found in &findings {
             *counts.entry(name(&found.ill)).or_insert(0) += 1;
         }

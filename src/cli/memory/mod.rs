@@ -5,11 +5,11 @@ mod doctor;
 mod erase;
 mod transfer;
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::cli::print;
 use crate::error::{ApiError, Fault, Faults};
 use crate::memory::extraction::{self, Extraction};
 use crate::memory::{Extracted, Fact, Memory, Scope, Selection};
@@ -234,14 +234,14 @@ async fn extract(memory: &Memory, extraction: &Extraction) -> Result<(), Fault> 
         .zip(stats.extracted);
     let facts = Fact::ALL.map(Fact::name).into_iter().zip(stats.facts);
     let show = |(name, count): (&str, u64)| format!("{count} {name}");
-    say(&format!(
+    print(&format!(
         "exchanges: {}\nfacts: {}\n",
         exchanges.map(show).collect::<Vec<_>>().join(", "),
         facts.map(show).collect::<Vec<_>>().join(", ")
     ))?;
     let backlog = memory.backlog().await.map_err(of_store)?;
     if backlog.waiting > 0 {
-        say(&format!("still queued: {}\n", backlog.waiting))?;
+        print(&format!("still queued: {}\n", backlog.waiting))?;
     }
     done.map_err(|why| {
         let mend = "see to the upstream and run it again, or leave the rest to the gateway";
@@ -260,7 +260,7 @@ async fn list(memory: &Memory, whose: &Whose, limit: usize) -> Result<(), Fault>
         let (id, role, text) = (record.id, &record.role, &record.text);
         format!("{id}  {at:.0}  {user}  {role}: {text}\n")
     });
-    say(&lines.collect::<String>())?;
+    print(&lines.collect::<String>())?;
     eprintln!("{} of {} records", page.records.len(), page.total);
     Ok(())
 }
@@ -270,7 +270,7 @@ async fn audit(memory: &Memory) -> Result<(), Fault> {
         .audit()
         .await
         .map_err(|error| Fault::new("memory audit", error.to_string(), ""))?;
-    say(&format!(
+    print(&format!(
         "records {}\nscopes {}\ntenants {}\ntext_bytes {}\ncorrupt {}\norphans {}\nmiscounted {}\nduplicates {}\n",
         audit.records,
         audit.scopes,
@@ -289,16 +289,6 @@ async fn audit(memory: &Memory) -> Result<(), Fault> {
             "the store is not sound",
             "export what can be read, move the store away and import into a fresh one",
         ))
-    }
-}
-
-/// Writes to standard output. Whoever reads it may have seen enough.
-fn say(text: &str) -> Result<(), Fault> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Fault::new("standard output", error.to_string(), ""))
-        }
-        _ => Ok(()),
     }
 }
 

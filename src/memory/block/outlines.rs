@@ -7,6 +7,7 @@ use moka::sync::Cache;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::excerpt::Outline;
+use crate::memory::weighed::weighed;
 
 /// Bytes that are kept.
 const BYTES: u64 = 6 << 20;
@@ -23,15 +24,9 @@ pub struct Outlines {
 
 impl Default for Outlines {
     fn default() -> Self {
-        let weight = |outline: &Outline| outline.weight() + OVERHEAD;
         Self {
             seed: RandomState::new().hash_one(0),
-            kept: Cache::builder()
-                .weigher(move |_, kept: &Arc<Outline>| {
-                    u32::try_from(weight(kept)).unwrap_or(u32::MAX)
-                })
-                .max_capacity(BYTES)
-                .build(),
+            kept: weighed(BYTES, |outline: &Outline| outline.weight() + OVERHEAD),
         }
     }
 }

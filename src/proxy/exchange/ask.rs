@@ -61,7 +61,7 @@ pub async fn first(
     if !offered || !is_refusal(status) {
         if offered && first.connection.is_success() {
             let upstream = context.upstream.as_deref().unwrap_or_default();
-            chat.gateway.refusals.forget(&model(chat, upstream));
+            chat.gateway.refusals.forget(|| model(chat, upstream));
         }
         return Ok(first);
     }

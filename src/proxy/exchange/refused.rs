@@ -44,7 +44,7 @@ pub fn may_be_ours(status: StatusCode, said: &[u8], client_has_tools: bool) -> b
 /// other may be of what stands in this one request beside them.
 pub fn is_of_tools<'a>(said: &[u8], mut ours: impl Iterator<Item = &'a str>) -> bool {
     let lower = said.to_ascii_lowercase();
-    !is_about_length(said)
+    !is_about_length(&lower)
         && ((is_about_tools(&lower) && NOT_TAKEN.iter().any(|word| holds(&lower, word)))
             || ours.any(|name| holds(said, name)))
 }
@@ -59,8 +59,7 @@ fn is_about_tools(lower: &[u8]) -> bool {
 }
 
 /// Whether a refusal is about the length of the request, which another may not have.
-fn is_about_length(said: &[u8]) -> bool {
-    let said = said.to_ascii_lowercase();
+fn is_about_length(lower: &[u8]) -> bool {
     [
         "context length",
         "context_length",
@@ -69,7 +68,7 @@ fn is_about_length(said: &[u8]) -> bool {
         "maximum context",
     ]
     .iter()
-    .any(|word| holds(&said, word))
+    .any(|word| holds(lower, word))
 }
 
 fn holds(text: &[u8], word: &str) -> bool {

@@ -92,9 +92,10 @@ impl Refusals {
     }
 
     /// It took what it was thought to refuse.
-    pub fn forget(&self, model: &Model) {
+    pub fn forget(&self, model: impl FnOnce() -> Model) {
+        // Of most there is nothing to forget.
         if self.models.entry_count() > 0 {
-            self.models.invalidate(model);
+            self.models.invalidate(&model());
         }
     }
 
@@ -133,7 +134,7 @@ mod tests {
             assert!(refusals.has_at(&of("a"), now - Duration::from_millis(1)));
             assert!(!refusals.has_at(&of("a"), now));
         }
-        refusals.forget(&of("a"));
+        refusals.forget(|| of("a"));
         assert_eq!(refusals.remember_at(of("a"), now), FIRST);
     }
 }
