@@ -149,8 +149,8 @@ fn an_answer_in_a_transfer_coding_that_nobody_asked_for_is_a_502() {
 #[test]
 fn what_is_not_http_is_said_not_to_be() {
     for nonsense in ["SSH-2.0-OpenSSH_9.2p1\r\n", "HTTP/1.1 99 Low\r\n\r\n"] {
-        let proxy = Proxy::before(&Upstream::answering(nonsense));
-        let error = proxy.chat(CHAT).error(502);
+        let upstream = Upstream::answering(nonsense);
+        let error = Proxy::before(&upstream).chat(CHAT).error(502);
         let message = error["message"].as_str().unwrap();
         assert!(
             message.contains("answered in what is not HTTP"),
