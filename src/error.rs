@@ -29,6 +29,17 @@ pub struct ApiError {
     pub message: String,
     /// Seconds for a `Retry-After` header.
     pub retry_after: Option<u64>,
+    /// What an upstream called it, where it is the upstream's.
+    pub said: Option<Box<Said>>,
+}
+
+/// What an upstream calls an error, in its own words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// `error.type`.
+    pub kind: Option<String>,
+    /// `error.code`.
+    pub code: Option<String>,
 }
 
 impl ApiError {
@@ -47,6 +58,7 @@ impl ApiError {
             param: None,
             message: message.into(),
             retry_after: None,
+            said: None,
         }
     }
 
@@ -77,6 +89,17 @@ impl ApiError {
         self
     }
 
+    /// `error.type` as an upstream gave it.
+    pub fn said_kind(&self) -> Option<&str> {
+        self.said.as_ref()?.kind.as_deref()
+    }
+
+    /// `error.code`, an upstream's before the gateway's.
+    pub fn said_code(&self) -> Option<&str> {
+        let said = self.said.as_ref().and_then(|said| said.code.as_deref());
+        said.or(self.code)
+    }
+
     /// The JSON body of the answer.
     pub fn body(&self) -> Bytes {
         #[derive(Serialize)]
@@ -93,9 +116,9 @@ impl ApiError {
         let body = Body {
             error: Inner {
                 message: &self.message,
-                r#type: self.kind,
+                r#type: self.said_kind().unwrap_or(self.kind),
                 param: self.param.as_deref(),
-                code: self.code,
+                code: self.said_code(),
             },
         };
         // Strings and nulls alone: there is nothing in it that serde_json could refuse.

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::names::{bare, may_begin_group};
+
 /// A call that the gateway runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Call {
@@ -82,15 +84,24 @@ pub enum Owner {
 
 impl Owners {
     /// Who runs the calls of `name`, of which more may come unless it `is_whole`. A name that the
-    /// gateway did not offer is the client's to judge, as it would be without a gateway.
+    /// gateway did not offer is the client's to judge, as it would be without a gateway; one that a
+    /// template's words stand around is whose it is without them.
     pub fn of(&self, name: &str, is_whole: bool) -> Owner {
-        let longer = |known: &&String| known.len() > name.len() && known.starts_with(name);
-        let is_ours = self.gateway.iter().any(|known| known == name);
+        let is_plain = self.is_plain(name);
+        let spelt = match is_plain {
+            true => name,
+            false => bare(name),
+        };
+        let longer = |known: &&String| known.len() > spelt.len() && known.starts_with(spelt);
+        let is_ours = self.ours(name).is_some();
         let mut known = self.gateway.iter().chain(&self.client);
         let may_grow = !is_whole
             && match is_ours {
                 true => known.any(|known| longer(&known)),
-                false => self.gateway.iter().any(|known| longer(&known)),
+                false => {
+                    self.gateway.iter().any(|known| longer(&known))
+                        || (!is_plain && may_begin_group(name))
+                }
             };
         match (may_grow, is_ours) {
             (true, _) => Owner::Undecided,
@@ -99,8 +110,27 @@ impl Owners {
         }
     }
 
+    /// The tool of the gateway's that a name means.
+    pub fn ours(&self, name: &str) -> Option<&str> {
+        let ours = |is: &dyn Fn(&&String) -> bool| self.gateway.iter().find(is).map(String::as_str);
+        if self.is_plain(name) {
+            return ours(&|known| *known == name);
+        }
+        let bare = bare(name);
+        let is = |known: &&String| known.as_str() == bare;
+        match self.client.iter().any(|known| is(&known)) {
+            true => None,
+            false => ours(&is),
+        }
+    }
+
     /// Whether it is a name that somebody has.
     pub fn knows(&self, name: &str) -> bool {
+        self.is_plain(name) || self.ours(name).is_some()
+    }
+
+    /// Whether somebody has it as it is written.
+    fn is_plain(&self, name: &str) -> bool {
         let mut known = self.gateway.iter().chain(&self.client);
         known.any(|known| known == name)
     }
@@ -119,19 +149,42 @@ const RUNS: [&str; 8] = [
 ];
 
 /// … and reasons that cut it off, or take it back.
-const ENDS: [&str; 13] = [
+const ENDS: [&str; 36] = [
     "length",
     "content_filter",
+    "content_filtered",
     "max_tokens",
+    "max_output_tokens",
+    "max_length",
     "model_context_window_exceeded",
+    "context_window_exceeded",
+    "context_length_exceeded",
     "model_length",
     "insufficient_system_resource",
     "error",
     "network_error",
+    "server_error",
+    "internal_error",
+    "upstream_error",
+    "rate_limit",
+    "timeout",
+    "failed",
+    "incomplete",
     "abort",
+    "aborted",
+    "cancelled",
+    "canceled",
     "safety",
     "sensitive",
     "refusal",
+    "recitation",
+    "blocklist",
+    "prohibited_content",
+    "spii",
+    "guardrail_intervened",
+    "malformed_function_call",
+    "unexpected_tool_call",
+    "repetition",
     "pause_turn",
 ];
 

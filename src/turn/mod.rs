@@ -206,6 +206,11 @@ impl Prepared {
         }
     }
 
+    /// Whether the client asks for a stream.
+    pub fn streams(&self) -> bool {
+        self.request.stream()
+    }
+
     /// An editor of the answer; `seed` is of this answer alone.
     pub fn editor(&self, wanted: Wanted, seed: String) -> Editor {
         Editor::new(self.dialect(), self.offer.owners().clone(), wanted, seed)

@@ -28,6 +28,7 @@ mod extraction;
 mod failures;
 mod faults;
 mod fleet;
+mod forms;
 mod framing;
 mod handshakes;
 mod health;

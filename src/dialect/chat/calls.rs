@@ -131,6 +131,21 @@ impl Calls {
         clients.map(|found| found.id.as_str())
     }
 
+    /// All of them, as entries of a whole answer.
+    pub fn entries(&self) -> impl Iterator<Item = Value> {
+        let found = self.found.iter().filter(|found| !found.is_legacy);
+        found.map(|found| {
+            let mut function = found.function.object();
+            function.insert("name".into(), found.name.as_str().into());
+            function.insert("arguments".into(), found.arguments.as_str().into());
+            let mut entry = found.rest.object();
+            entry.entry("type").or_insert("function".into());
+            entry.insert("id".into(), found.id.as_str().into());
+            entry.insert("function".into(), Value::Object(function));
+            Value::Object(entry)
+        })
+    }
+
     /// Whether every call of the gateway's has all of its arguments.
     pub fn are_whole(&self) -> bool {
         self.ours()

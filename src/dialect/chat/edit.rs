@@ -88,9 +88,16 @@ impl Editor {
             }
             b"" | b"[DONE]" => Edit::Pass,
             _ => match Shape::read(&json) {
-                // An error is the upstream's to tell, and none of the rules below hold for it.
-                Some(shape) if shape.get(&json, "error").is_none() => self.judge(&json, &shape),
-                _ => Edit::Pass,
+                // An error is the upstream's to tell, and takes back what was called.
+                Some(shape) if shape.is_error(&json) => {
+                    self.ending.has_failed = true;
+                    match self.is_marked(&json) {
+                        true => self.judge(&json, &shape),
+                        false => Edit::Pass,
+                    }
+                }
+                Some(shape) => self.judge(&json, &shape),
+                None => Edit::Pass,
             },
         };
         match &edit {
@@ -141,7 +148,7 @@ impl Editor {
             };
         }
         let turn = self.reader.take_turn();
-        let round = round::round(&turn, &self.calls, &mut self.seed);
+        let round = round::round(&turn, &self.calls, &self.owners, &mut self.seed);
         if round.client_calls.is_empty() {
             self.next_leg();
         }
@@ -352,6 +359,7 @@ impl Editor {
             let keys: Vec<_> = gone.iter().map(|member| member.key.span).collect();
             editing.cut(choice.said.cuts(|member| keys.contains(&member.key.span)));
             self.ending.whole(body, choice);
+            self.ending.has_failed = shape.is_error(body);
         }
         if let Some(cost) = shape.get(body, "usage") {
             self.leg_usage = serde_json::from_slice(&body[cost.value.range()]).ok();

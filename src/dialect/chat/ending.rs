@@ -10,6 +10,8 @@ use crate::wire::splice::{Rope, Splice};
 
 #[derive(Debug, Default)]
 pub struct Ending {
+    /// The upstream has told of an error.
+    pub has_failed: bool,
     /// The text of `finish_reason`.
     finish_reason: Option<String>,
     /// Calls of the client's that were held for as long as they might have been the gateway's.
@@ -24,6 +26,9 @@ pub struct Ending {
 impl Ending {
     /// Why the leg ended: an empty text where it did not say; `None` where it has not ended.
     pub fn reason(&self) -> Option<&str> {
+        if self.has_failed {
+            return Some("error");
+        }
         let done = self.done.as_ref().map(|_| "");
         self.finish_reason.as_deref().or(done)
     }
@@ -34,6 +39,7 @@ impl Ending {
         let finished = |choice: &Choice| choice.finish_reason(json).is_some();
         let first = shape.choices.iter().filter(|choice| choice.is_first(json));
         let reason = first.filter_map(|choice| choice.finish_reason(json)).next();
+        self.has_failed |= shape.choices.iter().any(|choice| choice.has_failed(json));
         if let Some((_, reason)) = reason {
             self.finish_reason = serde_json::from_slice(reason).ok();
         }
@@ -81,7 +87,11 @@ impl Ending {
         let reason = choice.finish_reason(body);
         let reason = reason.and_then(|(_, text)| serde_json::from_slice(text).ok());
         // An answer that is whole has ended, whether it says why or not.
-        self.finish_reason = Some(reason.unwrap_or_else(|| "tool_calls".to_owned()));
+        let reason = reason.unwrap_or_else(|| "tool_calls".to_owned());
+        self.finish_reason = match choice.has_failed(body) {
+            true => Some("error".to_owned()),
+            false => Some(reason),
+        };
     }
 
     /// The events that end the answer.

@@ -8,12 +8,12 @@ use serde_json::value::RawValue;
 use super::calls::{Calls, Found};
 use super::said::Said;
 use super::shape::Shape;
-use crate::dialect::calls::{Call, Round, Seed};
+use crate::dialect::calls::{Call, Owners, Round, Seed};
 use crate::wire::splice::{Rope, Splice};
 
 /// The gateway's calls of a leg, each with an id of its own, and the assistant's turn that asked for
 /// them. `seed` makes ids where the upstream gave none, or the same to two.
-pub fn round(turn: &Said, calls: &Calls, seed: &mut Seed) -> Round {
+pub fn round(turn: &Said, calls: &Calls, owners: &Owners, seed: &mut Seed) -> Round {
     let mut round = Round {
         client_calls: calls.clients().map(str::to_owned).collect(),
         ..Round::default()
@@ -21,11 +21,12 @@ pub fn round(turn: &Said, calls: &Calls, seed: &mut Seed) -> Round {
     let mut entries = Vec::new();
     for (place, found) in calls.ours() {
         let id = seed.unless(&found.id, round.ids());
-        entries.push(entry(found, &id));
+        let name = owners.ours(&found.name).unwrap_or(&found.name);
+        entries.push(entry(found, &id, name));
         round.places.push(place);
         round.calls.push(Call {
             id,
-            name: found.name.clone(),
+            name: name.to_owned(),
             arguments: found.object().unwrap_or_else(|| found.arguments.clone()),
         });
     }
@@ -93,10 +94,10 @@ pub fn message(turn: &Said, entries: &[Box<RawValue>]) -> Bytes {
 }
 
 /// One call as the upstream said it, but for what would be refused: an id that is missing or another
-/// call's, and arguments that are no object.
-fn entry(found: &Found, id: &str) -> Box<RawValue> {
+/// call's, arguments that are no object, and a name with more around it.
+fn entry(found: &Found, id: &str, name: &str) -> Box<RawValue> {
     let mut function = Members::default();
-    function.push("name", &found.name);
+    function.push("name", name);
     let object = found.object().unwrap_or_else(|| "{}".to_owned());
     function.push("arguments", object);
     for (name, value) in found.function.members() {

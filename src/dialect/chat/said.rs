@@ -72,6 +72,14 @@ impl Said {
         }
     }
 
+    /// Says the member `name` anew. A null says nothing.
+    pub fn set(&mut self, name: &str, json: &RawValue) {
+        if json.get() != "null" {
+            self.0.retain(|(known, _)| known != name);
+            self.0.push((name.to_owned(), Part::Raw(json.to_owned())));
+        }
+    }
+
     /// Adds to a text.
     pub fn add_text(&mut self, name: &str, more: &str) {
         match self.0.iter_mut().find(|(known, _)| known == name) {
@@ -91,6 +99,15 @@ impl Said {
             };
             Some((name.as_str(), json))
         })
+    }
+
+    /// The same as values.
+    pub fn object(&self) -> Map<String, Value> {
+        let values = self.members().filter_map(|(name, json)| {
+            let value = serde_json::from_str(json.get()).ok()?;
+            Some((name.to_owned(), value))
+        });
+        values.collect()
     }
 }
 

@@ -36,6 +36,15 @@ impl Shape {
         Some(Self { members, choices })
     }
 
+    /// Whether it tells of an error: in a member of that name, or as one itself.
+    pub fn is_error(&self, json: &[u8]) -> bool {
+        let is = |name: &str| {
+            let member = self.get(json, name);
+            member.is_some_and(|member| &json[member.value.range()] == b"\"error\"")
+        };
+        self.get(json, "error").is_some() || is("object") || is("type")
+    }
+
     /// The member of that name, unless it is null.
     pub fn get(&self, json: &[u8], name: &str) -> Option<&Member> {
         present(&self.members, json, name)
@@ -78,6 +87,11 @@ impl Choice {
     pub fn is_first(&self, json: &[u8]) -> bool {
         let index = self.members.get(json, "index");
         index.is_none_or(|index| matches!(&json[index.value.range()], b"0" | b"null"))
+    }
+
+    /// Whether an error is told of it.
+    pub fn has_failed(&self, json: &[u8]) -> bool {
+        present(&self.members, json, "error").is_some()
     }
 
     /// The JSON of `finish_reason`, where there is one.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::dialect::calls::Call;
 use crate::wire::json::{Scanner, Span};
 use crate::wire::object::{MAX_DEPTH, Members, elements};
 use crate::wire::splice::{Rope, Splice};
@@ -63,15 +64,15 @@ pub fn blocks(json: &[u8]) -> Vec<Block> {
     read.unwrap_or_default()
 }
 
-/// A call as it can go back: as it was said, but for an id that is another's or none, and an `input` that
-/// is no object.
-pub fn mended(block: &Bytes, id: &str, input: &str) -> Bytes {
+/// A call as it can go back: as it was said, but for an id that is another's or none, a name with more
+/// around it, and an `input` that is no object.
+pub fn mended(block: &Bytes, call: &Call, input: &str) -> Bytes {
     let Some(members) = Members::parse(block) else {
         return block.clone();
     };
-    let id = json!(id).to_string();
+    let (id, name) = (json!(call.id).to_string(), json!(call.name).to_string());
     let mut splice = Splice::<()>::new(block);
-    for (name, wanted) in [("id", id.as_str()), ("input", input)] {
+    for (name, wanted) in [("id", id.as_str()), ("name", &name), ("input", input)] {
         match members.get(block, name).map(|member| member.value) {
             Some(value) if block[value.range()].trim_ascii() == wanted.as_bytes() => {}
             Some(value) => {

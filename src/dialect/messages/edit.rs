@@ -141,6 +141,7 @@ impl Editor {
             return calls::Leg::Unreadable;
         }
         match self.leg.stop_reason.as_deref() {
+            _ if self.leg.has_failed => return calls::Leg::Complete,
             None => return calls::Leg::Truncated,
             Some(reason) if !self.runs(reason) => return calls::Leg::Complete,
             Some(_) => {}
@@ -224,6 +225,10 @@ impl Editor {
             "content_block_start" => self.start(data, seen),
             "content_block_delta" | "content_block_stop" => self.go_on(data, seen),
             "message_delta" => self.end(data, seen),
+            "error" => {
+                self.leg.has_failed = true;
+                Edit::Pass
+            }
             "message_stop" if self.leg.has_held() && self.leg.stop_reason.is_some() => {
                 self.hold("message_stop", data.clone());
                 Edit::Drop

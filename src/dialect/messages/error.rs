@@ -10,7 +10,8 @@ use crate::error::ApiError;
 
 /// `{"type":"error","error":{"type","message"},"request_id"}`.
 pub fn error(error: &ApiError, request_id: &str) -> Bytes {
-    let error = json!({ "type": kind(error.status), "message": error.message });
+    let kind = error.said_kind().unwrap_or_else(|| kind(error.status));
+    let error = json!({ "type": kind, "message": error.message });
     let mut body = json!({ "type": "error", "error": error });
     if !request_id.is_empty() {
         body["request_id"] = request_id.into();

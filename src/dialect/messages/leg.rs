@@ -31,6 +31,8 @@ pub struct Leg {
     /// What becomes of each block, with its index in the leg where it has one.
     fates: Vec<(Option<u64>, Fate)>,
     pub usage: Value,
+    /// The upstream has told of an error.
+    pub has_failed: bool,
     /// Why it ended, where its end was held back.
     pub stop_reason: Option<String>,
     /// The array of its blocks, where it is not streamed.
@@ -121,6 +123,11 @@ impl Leg {
         calls.all(|call| object(&call.arguments()).is_some())
     }
 
+    /// The same as JSON.
+    pub fn blocks(&self) -> Vec<Bytes> {
+        self.grown().into_iter().map(Growing::print).collect()
+    }
+
     /// Its blocks, put together, but for texts without a word.
     fn grown(&self) -> Vec<Growing> {
         #[derive(Deserialize)]
@@ -198,14 +205,15 @@ fn of_blocks(mut said: Vec<Said>, owners: &Owners, seed: &mut Seed) -> Round {
             continue;
         }
         let input = object(&block.call.arguments);
+        let name = owners.ours(&block.call.name).unwrap_or_default();
         let call = Call {
             id: seed.unless(&block.call.id, round.ids()),
-            name: block.call.name.clone(),
+            name: name.to_owned(),
             arguments: input
                 .clone()
                 .unwrap_or_else(|| block.call.arguments.clone()),
         };
-        block.json = mended(&block.json, &call.id, input.as_deref().unwrap_or("{}"));
+        block.json = mended(&block.json, &call, input.as_deref().unwrap_or("{}"));
         round.places.push(before);
         round.calls.push(call);
         ours.push(block.json.clone());

@@ -181,6 +181,11 @@ impl Editor {
     /// An error as the event that ends the stream.
     pub fn error_event(&self, error: &ApiError) -> Event {
         let id = self.reader.answer().id.clone().unwrap_or_default();
+        let said = error.said.as_ref().and_then(|said| said.code.as_deref());
+        let code = said.unwrap_or(match error.status.as_u16() {
+            429 => "rate_limit_exceeded",
+            _ => "server_error",
+        });
         let data = serde_json::json!({
             "type": "response.failed",
             "sequence_number": self.number,
@@ -188,7 +193,7 @@ impl Editor {
                 "id": id,
                 "object": "response",
                 "status": "failed",
-                "error": { "code": "server_error", "message": error.message },
+                "error": { "code": code, "message": error.message },
                 "output": [],
             },
         });
@@ -273,8 +278,13 @@ impl Editor {
                 self.item_done(data, seen, place);
                 self.show(data, seen, place)
             }
-            "response.completed" | "response.incomplete" | "response.failed" => {
-                self.end(data, seen)
+            "response.completed"
+            | "response.incomplete"
+            | "response.failed"
+            | "response.cancelled" => self.end(data, seen),
+            "error" => {
+                self.leg.is_completed = Some(false);
+                self.numbered(data, seen, None)
             }
             kind => {
                 let is_of_item = seen.output_index.is_some() || seen.item_id.is_some();

@@ -45,7 +45,11 @@ impl Editor {
             status,
             Some(br#""incomplete""# | br#""failed""# | br#""cancelled""#)
         );
-        self.leg.is_completed = is_cut.then_some(false);
+        let error = parts.get(&inner, "error");
+        let has_failed = error.is_some_and(|error| &inner[error.value.range()] != b"null");
+        if is_cut || has_failed {
+            self.leg.is_completed = Some(false);
+        }
         if let Some(output) = parts.get(&inner, "output") {
             self.settle(&output.value.of(&inner));
         }

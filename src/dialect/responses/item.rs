@@ -186,7 +186,7 @@ pub struct Known {
     pub name: String,
     pub arguments: String,
     pub status: String,
-    /// Whether it belongs to a group of tools, which only the client's do.
+    /// Whether it belongs to a group of tools, which only the client's do, but for that which templates know.
     pub has_namespace: bool,
 }
 
@@ -224,7 +224,7 @@ pub fn known(json: &[u8]) -> Option<Known> {
         name: text("name"),
         arguments: text("arguments"),
         status: text("status"),
-        has_namespace: !value["namespace"].is_null(),
+        has_namespace: !matches!(text("namespace").as_str(), "" | "functions" | "default_api"),
     })
 }
 

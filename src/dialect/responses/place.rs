@@ -95,9 +95,56 @@ impl Placing<'_> {
                     self.splice.insert(null.start, all);
                 }
             }
+            Instructions::List(list) => self.instruct(list, injection, head),
+            Instructions::Other => {}
             Instructions::Absent => {
                 let all = persona.paragraph(head);
                 self.added.push(all.within(br#""instructions":""#, b"\""));
+            }
+        }
+    }
+
+    /// The same where they are items: a persona is one before them, memory one behind. What a persona says
+    /// around the client's own stands around them.
+    fn instruct(&mut self, list: Container, injection: &Injection, memory: Rope) {
+        let (mut before, mut behind, mut stays) = (Rope::default(), Rope::default(), true);
+        if let Some(persona) = &injection.persona {
+            let fragments = persona.fragments.iter();
+            let mut parts = fragments.map(|fragment| match fragment {
+                Fragment::Text(text) => Some((Source::Persona, text.bytes())),
+                Fragment::Book(text) => Some((Source::Book, text.bytes())),
+                Fragment::Original => None,
+            });
+            let mut told = |rope: &mut Rope| {
+                let told = parts.by_ref().map_while(|part| part);
+                told.for_each(|(source, bytes)| rope.push(source, bytes));
+            };
+            told(&mut before);
+            told(&mut behind);
+            let has_original = persona
+                .fragments
+                .iter()
+                .any(|it| matches!(it, Fragment::Original));
+            stays = has_original || persona.mode != PersonaMode::Replace || before.is_empty();
+            if persona.mode == PersonaMode::Append && !has_original {
+                behind = std::mem::take(&mut before);
+            }
+        }
+        let behind = behind.paragraph(memory).within(ITEM.0, ITEM.1);
+        let before = before.within(ITEM.0, ITEM.1);
+        let inside = list.span.start + 1..list.tail;
+        let is_alone = list.len == 0 || !stays;
+        if !stays {
+            self.splice.cut(inside.clone());
+        }
+        match is_alone {
+            true if before.is_empty() => self.splice.insert(inside.start, behind),
+            true => self
+                .splice
+                .insert(inside.start, before.append(behind.after(b","))),
+            false => {
+                self.splice.insert(inside.start, before.before(b","));
+                self.splice.insert(inside.end, behind.after(b","));
             }
         }
     }

@@ -34,6 +34,8 @@ pub struct Places {
     /// The items of a list.
     pub items: Vec<Item>,
     pub instructions: Instructions,
+    /// The items of a list of them.
+    pub instructed: Vec<Item>,
     pub tools: Tools,
     /// Whether the items of a conversation are kept upstream, and what is sent again is there twice.
     pub has_conversation: bool,
@@ -59,6 +61,10 @@ pub enum Instructions {
     Absent,
     Null(Span),
     Text(Text),
+    /// Items, which some clients repeat from a response that was made from a prompt.
+    List(Container),
+    /// What only the upstream can judge.
+    Other,
 }
 
 /// Checks `body` and finds what matters in it. JSON may nest `max_depth` deep.
@@ -80,7 +86,9 @@ fn parse(body: Bytes, max_depth: usize) -> Result<Request> {
     reader.read(&FIELDS, |reader, name| {
         match name {
             "input" => places.input = input(reader, &mut places.items)?,
-            "instructions" => places.instructions = instructions(reader)?,
+            "instructions" => {
+                places.instructions = instructions(reader, &mut places.instructed)?;
+            }
             "tools" => places.tools = Tools::read(reader)?,
             "tool_choice" => choice = Some(reader.scanner.skip()?),
             _ => drop(reader.scanner.skip()?),
@@ -127,11 +135,22 @@ fn input(reader: &mut BodyReader<'_>, items: &mut Vec<Item>) -> Result<Input> {
     }
 }
 
-fn instructions(reader: &mut BodyReader<'_>) -> Result<Instructions> {
+fn instructions(reader: &mut BodyReader<'_>, items: &mut Vec<Item>) -> Result<Instructions> {
     match reader.scanner.peek()? {
         Kind::String => Ok(Instructions::Text(reader.scanner.text()?)),
         Kind::Null => Ok(Instructions::Null(reader.scanner.skip()?)),
-        kind => Err(reader.wrong_type(format_args!("instructions"), "a string", kind)),
+        Kind::Array => {
+            let mut list = reader.scanner.open()?;
+            while reader.scanner.next_element(&mut list)? {
+                items.push(item::read(reader, list.len - 1)?);
+            }
+            Ok(Instructions::List(list))
+        }
+        _ => reader
+            .scanner
+            .skip()
+            .map(|_| Instructions::Other)
+            .map_err(Into::into),
     }
 }
 
@@ -141,6 +160,14 @@ fn messages(places: &Places) -> Vec<Message> {
     if let Instructions::Text(text) = places.instructions {
         messages.push(said(Role::System, text));
     }
+    // Whoever they are told by, they are there to instruct.
+    let instructed = places.instructed.iter().map(|item| Message {
+        span: item.span,
+        role: Role::System,
+        content: item.content(),
+        has_tool_calls: false,
+    });
+    messages.extend(instructed);
     if let Input::Text(text) = places.input {
         messages.push(said(Role::User, text));
     }

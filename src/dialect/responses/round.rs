@@ -65,11 +65,12 @@ pub fn round<'a>(
             id => id,
         };
         let id = seed.unless(own, round.ids());
-        let item = mended(item, &id, arguments.as_deref().unwrap_or("{}"));
+        let name = owners.ours(&found.name).unwrap_or(&found.name);
+        let item = mended(item, [&id, name, arguments.as_deref().unwrap_or("{}")]);
         round.places.push(behind);
         round.calls.push(Call {
             id,
-            name: found.name,
+            name: name.to_owned(),
             arguments: arguments.unwrap_or(found.arguments),
         });
         said.push(item.clone());
@@ -83,27 +84,26 @@ pub fn round<'a>(
     round
 }
 
-/// A call as it can go back: as it was said, but for an id that is another's or none, and arguments that
-/// are no object.
-fn mended(item: &Bytes, id: &str, arguments: &str) -> Bytes {
-    let is = |name: &str, wanted: &str| {
+/// A call as it can go back: as it was said, but for an id that is another's or none, a name with more
+/// around it, and arguments that are no object.
+fn mended(item: &Bytes, [id, name, arguments]: [&str; 3]) -> Bytes {
+    let is = |member: &str, wanted: &str| {
         let Some(members) = Members::parse(item) else {
             return true;
         };
         let text = members
-            .get(item, name)
+            .get(item, member)
             .map(|member| &item[member.value.range()]);
         let text = text.and_then(|text| serde_json::from_slice::<String>(text).ok());
-        text.is_some_and(|text| text.trim() == wanted)
+        text.is_some_and(|text| text == wanted || (member == "arguments" && text.trim() == wanted))
     };
-    let item = match is("call_id", id) {
-        true => item.clone(),
-        false => with(item, "call_id", id),
-    };
-    match is("arguments", arguments) {
-        true => item,
-        false => with_arguments(&item, arguments),
-    }
+    let wanted = [("call_id", id), ("name", name), ("arguments", arguments)];
+    let wrong = wanted
+        .into_iter()
+        .filter(|(member, wanted)| !is(member, wanted));
+    wrong.fold(item.clone(), |item, (member, wanted)| {
+        with(&item, member, wanted)
+    })
 }
 
 /// A call with these arguments.

@@ -53,7 +53,10 @@ impl Editor {
         let status = members
             .get(body, "status")
             .map(|it| &body[it.value.range()]);
-        self.leg.is_completed = Some(matches!(status, None | Some(br#""completed""# | b"null")));
+        let error = members.get(body, "error");
+        let has_failed = error.is_some_and(|it| &body[it.value.range()] != b"null");
+        let is_over = matches!(status, None | Some(br#""completed""# | b"null"));
+        self.leg.is_completed = Some(is_over && !has_failed);
         for (span, held) in items.iter().zip(&held) {
             let item = span.of(body);
             let fate = match held {

@@ -2,10 +2,12 @@
 
 mod answer;
 mod compose;
+mod ends;
 mod golden;
 mod messages;
 mod odd_calls;
 mod odd_items;
+mod recast;
 mod request;
 mod responses;
 mod socket;

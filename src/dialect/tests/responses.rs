@@ -79,6 +79,59 @@ fn memory_stands_before_the_last_words_of_the_user_in_a_list() {
 }
 
 #[test]
+fn instructions_may_be_items_and_what_else_they_are_is_the_upstreams_to_judge() {
+    let persona = |fragments: Vec<Fragment>, mode| Injection {
+        persona: Some(Persona { fragments, mode }),
+        memory: Some(MemoryText {
+            text: "MEMORY".into(),
+            placement: Placement::Head,
+        }),
+        ..Injection::default()
+    };
+    let kind = || Fragment::Text("Be kind.".into());
+    let (around, behind) = (Fragment::Original, Fragment::Text("And brief.".into()));
+    let item = |text: &str| json!({ "role": "developer", "content": text });
+    let own = json!({ "role": "system", "content": [{ "type": "input_text", "text": "Own." }] });
+    for (injection, wanted) in [
+        (
+            persona(vec![kind()], PersonaMode::Prepend),
+            vec![item("Be kind."), own.clone(), item("MEMORY")],
+        ),
+        (
+            persona(vec![kind()], PersonaMode::Append),
+            vec![own.clone(), item("Be kind.\n\nMEMORY")],
+        ),
+        (
+            persona(vec![kind()], PersonaMode::Replace),
+            vec![item("Be kind."), item("MEMORY")],
+        ),
+        (
+            persona(vec![kind(), around, behind], PersonaMode::Prepend),
+            vec![item("Be kind."), own.clone(), item("And brief.\n\nMEMORY")],
+        ),
+        (Injection::default(), vec![own.clone()]),
+    ] {
+        let body = json!({ "model": "m", "instructions": [own], "input": "hi" }).to_string();
+        assert_eq!(
+            composed(&body, &injection).0["instructions"],
+            Value::Array(wanted)
+        );
+        let (json, _) = composed(r#"{"instructions":[],"input":"hi"}"#, &injection);
+        let told = json["instructions"].as_array().expect("a list");
+        assert_eq!(told.is_empty(), injection.persona.is_none(), "{json}");
+        for other in ["42", "true", r#"{"id":"pmpt_1"}"#] {
+            let body = format!(r#"{{"instructions":{other},"input":"hi"}}"#);
+            assert_eq!(composed(&body, &injection).1.to_bytes(), body);
+        }
+    }
+    let body = json!({ "instructions": [own], "input": "hi" }).to_string();
+    let request = request(&body);
+    let roles: Vec<_> = request.messages().iter().map(|it| it.role).collect();
+    assert_eq!(roles, [Role::System, Role::User]);
+    assert_eq!(request.text(&request.messages()[0]), "Own.");
+}
+
+#[test]
 fn a_block_that_stays_is_put_back_byte_for_byte() {
     let first = r#"{"input":[{"role":"user","content":"one"}]}"#;
     let second = r#"{"input":[{"role":"user","content":"one"},{"role":"assistant","content":"two"},{"role":"user","content":"three"}]}"#;

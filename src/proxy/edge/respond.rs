@@ -14,6 +14,7 @@ use crate::proxy::Session;
 use crate::proxy::context::Context;
 use crate::proxy::exchange::headers;
 use crate::quota::Reservation;
+use crate::wire::frame::form::Form;
 
 // Texts and not `HeaderName`s, of which pingora would copy the text each time.
 const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
@@ -216,7 +217,7 @@ fn own_fields(context: &Context, mut put: impl FnMut(&'static str, &str)) {
     context.sharing.fields(put);
 }
 
-/// Whether the answer is a stream of server-sent events.
+/// Whether an answer's header says that it is a stream of server-sent events.
 pub fn is_event_stream(header: &ResponseHeader) -> bool {
     const EVENT_STREAM: &[u8] = b"text/event-stream";
     header
@@ -224,6 +225,14 @@ pub fn is_event_stream(header: &ResponseHeader) -> bool {
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.as_bytes().get(..EVENT_STREAM.len()))
         .is_some_and(|essence| essence.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+/// The form that an answer's header tells.
+pub fn told_form(header: &ResponseHeader) -> Form {
+    match is_event_stream(header) {
+        true => Form::Stream,
+        false => Form::Whole,
+    }
 }
 
 /// Keeps others on the way from holding a stream back, where its upstream says nothing of that.

@@ -13,6 +13,7 @@ pub mod ask;
 pub mod credentials;
 pub mod fail;
 pub mod finish;
+mod form;
 pub mod headers;
 pub mod incoming;
 pub mod leg;

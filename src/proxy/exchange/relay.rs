@@ -10,7 +10,7 @@ use super::leg::Exchange;
 use super::tee::Tee;
 use super::upload::Cut;
 use super::watch::departure;
-use super::{headers, location};
+use super::{form, headers, location};
 use crate::dialect::Unasked;
 use crate::proxy::context::Context;
 use crate::proxy::edge::guard::Guarded;
@@ -19,6 +19,7 @@ use crate::proxy::upstream::connection::Connection;
 use crate::proxy::upstream::error::{UpstreamError, UpstreamErrorKind};
 use crate::proxy::{Gateway, Session};
 use crate::telemetry::Phase;
+use crate::wire::frame::form::Form;
 
 /// Small chunks that have come together are passed on together, up to so many bytes.
 pub const PIECE: usize = 16 * 1024;
@@ -32,6 +33,10 @@ pub enum Length {
     Unknown,
     /// So many bytes.
     Exactly(usize),
+    /// Not known, and told as a stream of events, which the upstream's is not.
+    Events,
+    /// So many bytes of JSON, where the upstream's is a stream.
+    Json(usize),
 }
 
 /// Passes the answer on to its end. `read` is what of it was read before.
@@ -40,17 +45,18 @@ pub async fn run(
     session: &mut Session,
     context: &mut Context,
     mut connection: Box<Connection>,
-    read: Vec<Bytes>,
+    mut read: Vec<Bytes>,
 ) -> Result<(), Failure> {
     let gateway = exchange.gateway;
     let timeouts = &exchange.snapshot.config.timeouts;
     context.ledger.enter(Phase::Stream);
+    let may_hide = context.hides_usage && connection.is_success() && connection.is_readable();
+    let hides = may_hide && streams(gateway, session, context, &mut connection, &mut read).await?;
     let mut ahead = match read.is_empty() {
         true => at_hand(&mut connection),
         false => None,
     };
     // What has come with the header goes out with it, in one packet.
-    let hides = context.hides_usage && connection.is_event_stream() && connection.is_readable();
     let succeeded = match ahead {
         // What is left of a piece may be nothing.
         _ if hides => head(session, context, &connection, Length::Unknown).await?,
@@ -58,7 +64,7 @@ pub async fn run(
         _ => head(session, context, &connection, Length::Same).await?,
     };
     let mut tee = match context.dialect {
-        Some(dialect) if succeeded => Tee::new(context.streamed, dialect, context.wanted()),
+        Some(dialect) if succeeded => Tee::new(connection.told_form(), dialect, context.wanted()),
         _ => Tee::Blind,
     };
     let mut unasked = (hides && succeeded).then(Unasked::default);
@@ -90,6 +96,11 @@ pub async fn run(
         cork(session, false);
         context.ledger.mark_first_chunk();
         tee.feed(&piece);
+        match tee.form() {
+            Some(Form::Stream) if !context.streamed => context.begin_stream(),
+            Some(form) => context.streamed = form == Form::Stream,
+            None => {}
+        }
         if passed.is_err() {
             break passed;
         }
@@ -111,6 +122,22 @@ pub async fn run(
         gateway.dialer.release(connection, timeouts).await;
     }
     Ok(())
+}
+
+/// Whether the answer is a stream of events.
+async fn streams(
+    gateway: &Gateway,
+    session: &mut Session,
+    context: &mut Context,
+    connection: &mut Connection,
+    read: &mut Vec<Bytes>,
+) -> Result<bool, Failure> {
+    let is_stream = connection.announces_stream()
+        || form::of(gateway, session, context, connection, read).await? == Form::Stream;
+    if is_stream {
+        context.begin_stream();
+    }
+    Ok(is_stream)
 }
 
 /// Remembers the upstream of what an answer names, where that is asked for.
@@ -224,7 +251,7 @@ fn cork(session: &Session, corked: bool) {
     }
 }
 
-/// Writes the response header; tells whether it is a success.
+/// Writes the response header, unless that was done before; tells whether it is a success.
 pub async fn head(
     session: &mut Session,
     context: &mut Context,
@@ -235,6 +262,10 @@ pub async fn head(
         .session
         .response_header()
         .ok_or_else(|| Failure::Truncated("no response header was read".into()))?;
+    let written = session.response_written();
+    if written.is_some_and(|written| !written.status.is_informational()) {
+        return Ok(upstream.status.is_success());
+    }
     let mut header = headers::response(upstream);
     let snapshot = context.snapshot.clone();
     let upstreams = &snapshot.config.upstreams;
@@ -243,15 +274,20 @@ pub async fn head(
         location::hide(&mut header, upstream, upstreams, &session.req_header().uri)?;
     }
     context.status = header.status.as_u16();
-    if respond::is_event_stream(&header) {
+    // A type and a number are of valid form.
+    let _ = match length {
+        Length::Events => header.insert_header(header::CONTENT_TYPE, "text/event-stream"),
+        Length::Json(_) => header.insert_header(header::CONTENT_TYPE, "application/json"),
+        _ => Ok(()),
+    };
+    if context.streamed || respond::is_event_stream(&header) {
         context.begin_stream();
         respond::unbuffered(&mut header);
     }
     match length {
         Length::Same => {}
-        Length::Unknown => drop(header.remove_header(&header::CONTENT_LENGTH)),
-        Length::Exactly(length) => {
-            // A number is of valid form.
+        Length::Unknown | Length::Events => drop(header.remove_header(&header::CONTENT_LENGTH)),
+        Length::Exactly(length) | Length::Json(length) => {
             let _ = header.insert_header(header::CONTENT_LENGTH, length);
         }
     }

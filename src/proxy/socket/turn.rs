@@ -15,11 +15,13 @@ use uuid::Uuid;
 use super::BUFFER;
 use super::lines::Lines;
 use super::talk::text;
+use crate::dialect::Dialect;
 use crate::dialect::socket::{Heard, error_event, in_lane, own_error, prewarmed};
 use crate::error::ApiError;
 use crate::proxy::edge::respond;
 use crate::proxy::{Gateway, Session};
 use crate::snapshot::PROTOCOL_KEY;
+use crate::wire::frame::form::{Form, Look, Looking, without_mark};
 use crate::wire::frame::sse::{Next, Splitter};
 
 /// Bytes of one event at most: a whole answer, images included, stands in the last one.
@@ -129,40 +131,70 @@ impl Turn<'_> {
         let Some(answer) = http.resp_header() else {
             return Err(Cut::Broken("there is no header section".into()));
         };
-        let is_stream = respond::is_event_stream(answer);
-        if answer.status.is_success() && is_stream {
-            return self.stream(&mut http, heard).await;
+        if answer.status.is_success() {
+            let (form, read) = form(&mut http).await?;
+            return match form {
+                Form::Stream => self.stream(&mut http, read, heard).await,
+                Form::Whole => self.whole(&mut http, read, heard).await,
+            };
         }
         let status = answer.status.as_u16();
         let fields: Vec<_> = answer.headers.iter().filter_map(told).collect();
         let mut body = Vec::new();
-        while let Some(chunk) = http
-            .read_body_bytes()
-            .await
-            .map_err(|error| Cut::of(&error))?
-        {
+        while let Some(chunk) = chunk(&mut http).await? {
             body.extend_from_slice(&chunk);
             if body.len() > ERROR_LIMIT {
                 break;
             }
         }
         let event = match status {
-            ..400 => {
-                let message = "The upstream did not stream its answer, as a WebSocket needs it to.";
-                own_error(&ApiError::bad_gateway(message).code("upstream_error"))
-            }
+            ..400 => no_stream(),
             _ => error_event(status, &body, &fields),
         };
         self.tell(heard, event).await
     }
 
-    async fn stream(&self, http: &mut HttpSession, heard: &mut Heard) -> Result<(), Cut> {
+    /// Tells a whole answer as the events that would have told it.
+    async fn whole(
+        &self,
+        http: &mut HttpSession,
+        read: Vec<Bytes>,
+        heard: &mut Heard,
+    ) -> Result<(), Cut> {
+        let mut body = read.concat();
+        while let Some(chunk) = chunk(http).await? {
+            body.extend_from_slice(&chunk);
+            if body.len() > EVENT_LIMIT {
+                let why = format!("an answer is larger than {EVENT_LIMIT} bytes");
+                return Err(Cut::Broken(why));
+            }
+        }
+        let body = without_mark(&body.into());
+        match Dialect::Responses.events(&body) {
+            None => self.tell(heard, no_stream()).await,
+            Some(events) => {
+                for event in events {
+                    self.tell(heard, event.data).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn stream(
+        &self,
+        http: &mut HttpSession,
+        read: Vec<Bytes>,
+        heard: &mut Heard,
+    ) -> Result<(), Cut> {
         let mut splitter = Splitter::with_limit(EVENT_LIMIT);
-        while let Some(mut chunk) = http
-            .read_body_bytes()
-            .await
-            .map_err(|error| Cut::of(&error))?
-        {
+        let mut read = read.into_iter();
+        loop {
+            let next = match read.next() {
+                Some(read) => Some(read),
+                None => chunk(http).await?,
+            };
+            let Some(mut chunk) = next else { break };
             loop {
                 match splitter.next(&mut chunk) {
                     Next::Frame(frame) => self.pass(heard, frame.data()).await?,
@@ -204,6 +236,32 @@ impl Cut {
     fn of(error: &pingora::Error) -> Self {
         Self::Broken(error.etype().as_str().to_owned())
     }
+}
+
+async fn chunk(http: &mut HttpSession) -> Result<Option<Bytes>, Cut> {
+    let read = http.read_body_bytes().await;
+    read.map_err(|error| Cut::of(&error))
+}
+
+/// The form of an answer, by its first bytes, and what was read to tell that.
+async fn form(http: &mut HttpSession) -> Result<(Form, Vec<Bytes>), Cut> {
+    let told = http.resp_header().map_or(Form::Whole, respond::told_form);
+    let (mut looking, mut read) = (Looking::default(), Vec::new());
+    while let Some(chunk) = chunk(http).await? {
+        let look = looking.see(&chunk);
+        read.push(chunk);
+        match look {
+            Look::Is(form) => return Ok((form, read)),
+            Look::Neither => break,
+            Look::More => {}
+        }
+    }
+    Ok((told, read))
+}
+
+fn no_stream() -> Bytes {
+    let message = "The upstream's answer is neither a stream of events nor a response.";
+    own_error(&ApiError::bad_gateway(message).code("upstream_error"))
 }
 
 /// The events of a response that is to get the upstream ready, and to say nothing.

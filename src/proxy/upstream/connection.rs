@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHa
 
 use crate::proxy::edge::respond;
 use crate::proxy::exchange::upload::{Upload, Writer};
+use crate::wire::frame::form::Form;
 
 /// `TCP_ESTABLISHED` of the kernel's `tcp_states.h`: neither side has closed.
 const ESTABLISHED: u8 = 1;
@@ -144,10 +145,18 @@ impl Connection {
         })
     }
 
-    /// Whether the answer is a stream of events.
-    pub fn is_event_stream(&self) -> bool {
+    /// The form that the answer's header tells.
+    pub fn told_form(&self) -> Form {
         let header = self.session.response_header();
-        header.is_some_and(respond::is_event_stream)
+        header.map_or(Form::Whole, respond::told_form)
+    }
+
+    /// Whether its header tells that it is a stream of events, and nothing of it tells otherwise: who waits
+    /// for it can be told before the first of them is there.
+    pub fn announces_stream(&self) -> bool {
+        let header = self.session.response_header();
+        self.told_form() == Form::Stream
+            && header.is_some_and(|it| !it.headers.contains_key(header::CONTENT_LENGTH))
     }
 
     /// Bytes that the upstream's kernel has acknowledged on this connection; HTTP/1 only, where

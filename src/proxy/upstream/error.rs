@@ -96,17 +96,7 @@ impl UpstreamError {
                 "upstream_unreachable",
                 "could not be reached",
             ),
-            UpstreamErrorKind::Protocol => (
-                StatusCode::BAD_GATEWAY,
-                "upstream_error",
-                "answered in what is not HTTP",
-            ),
-            UpstreamErrorKind::Truncated => (
-                StatusCode::BAD_GATEWAY,
-                "upstream_error",
-                "broke off in the middle of its answer",
-            ),
-            UpstreamErrorKind::Reset => (
+            _ => (
                 StatusCode::BAD_GATEWAY,
                 "upstream_error",
                 "broke off before it answered",

@@ -1,5 +1,6 @@
 //! Byte streams as events.
 
+pub mod form;
 pub mod sse;
 
 use bytes::Bytes;

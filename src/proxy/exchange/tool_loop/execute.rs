@@ -41,7 +41,7 @@ impl Answering<'_> {
         let mut running = pin!(running.collect::<Vec<_>>());
         loop {
             let ping = async {
-                match self.tools.ping_interval.filter(|_| context.streamed) {
+                match self.tools.ping_interval.filter(|_| self.is_stream) {
                     Some(interval) => tokio::time::sleep(interval).await,
                     None => std::future::pending().await,
                 }

@@ -1,0 +1,115 @@
+//! An answer that the client gets whole.
+
+use bytes::Bytes;
+
+use super::arrival::{Arrival, Read};
+use super::{Answering, Next};
+use crate::dialect::{Edit, Leg};
+use crate::proxy::Session;
+use crate::proxy::context::Context;
+use crate::proxy::exchange::fail::Failure;
+use crate::proxy::exchange::relay::{self, Length, pass_on};
+use crate::telemetry::Phase;
+use crate::wire::frame::form::{Form, without_mark};
+
+impl Answering<'_> {
+    pub(super) async fn whole(
+        mut self,
+        session: &mut Session,
+        context: &mut Context,
+        mut arrival: Arrival,
+    ) -> Result<(), Failure> {
+        let seed = context.request_id.simple().to_string();
+        let mut editor = self.chat.turn.editor(context.wanted(), seed);
+        let mut may_recast = self.chat.turn.streams();
+        loop {
+            if !arrival.connection.is_success() || !arrival.connection.is_readable() {
+                return self.as_it_comes(session, context, arrival).await;
+            }
+            let mut body = match self.read(session, context, &mut arrival).await? {
+                Read::Whole(body) => body,
+                Read::TooLarge(read) => {
+                    arrival.read = read;
+                    return self.as_it_comes(session, context, arrival).await;
+                }
+            };
+            if std::mem::take(&mut may_recast) && self.asks_for_tools(context, &body) {
+                return match self.recast(arrival, &body) {
+                    Some(arrival) => Box::pin(self.stream(session, context, arrival)).await,
+                    None => Err(self.no_answer(context).into()),
+                };
+            }
+            if arrival.form == Form::Stream {
+                let gathered = self.chat.turn.dialect().gathered(&body);
+                body = gathered.ok_or_else(|| Failure::from(self.no_answer(context)))?;
+            }
+            let edit = editor.whole(&without_mark(&body));
+            let leg = editor.end_leg();
+            match self.after(session, context, leg).await? {
+                Next::Ask => {
+                    self.release(context, arrival.connection).await;
+                    let connection = self.next_leg(session, context).await?;
+                    arrival = self.arrive(session, context, connection).await?;
+                    continue;
+                }
+                Next::Finish => {}
+                Next::Fail(error) => return Err(error.into()),
+            }
+            let shown = match edit {
+                Edit::Replace(shown) => shown,
+                Edit::Pass | Edit::Drop => body,
+            };
+            let answer = editor.into_answer();
+            self.end(&answer).await;
+            self.tell(session, context, &arrival, shown).await?;
+            context.answer = Some(answer);
+            self.release(context, arrival.connection).await;
+            return Ok(());
+        }
+    }
+
+    /// Whether a whole answer has a call of the gateway's in it that is to be run.
+    fn asks_for_tools(&self, context: &Context, body: &Bytes) -> bool {
+        let mut editor = self.chat.turn.editor(context.wanted(), String::new());
+        editor.whole(&without_mark(body));
+        matches!(editor.end_leg(), Leg::Calls(_))
+    }
+
+    async fn tell(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        arrival: &Arrival,
+        shown: Bytes,
+    ) -> Result<(), Failure> {
+        context.ledger.enter(Phase::Stream);
+        let length = match arrival.form {
+            Form::Whole => Length::Exactly(shown.len()),
+            Form::Stream => Length::Json(shown.len()),
+        };
+        let connection = &arrival.connection;
+        match shown.is_empty() {
+            true => relay::head(session, context, connection, length).await?,
+            false => relay::head_before(session, context, connection, length).await?,
+        };
+        // Whatever its header says.
+        context.streamed = false;
+        pass_on(session, shown, true).await?;
+        context.ledger.mark_first_chunk();
+        context.ledger.enter(Phase::Other);
+        Ok(())
+    }
+
+    /// Passes an answer on that cannot be read for calls.
+    async fn as_it_comes(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        arrival: Arrival,
+    ) -> Result<(), Failure> {
+        let Arrival {
+            connection, read, ..
+        } = arrival;
+        relay::run(self.chat.exchange(), session, context, connection, read).await
+    }
+}
