@@ -23,7 +23,7 @@ impl Beginnings {
     }
 
     /// Those that one of these texts begins with, whatever their white space.
-    pub(super) fn of(&self, texts: &[Literal<'_>]) -> Vec<&str> {
+    pub(super) fn of<'a>(&self, texts: impl Iterator<Item = &'a Literal<'a>>) -> Vec<&str> {
         let mut found = Vec::new();
         for text in texts {
             self.find(&text.beginning(2 * self.longest), &mut found);
@@ -73,7 +73,7 @@ mod tests {
         ] {
             let mut scanner = Scanner::new(text.as_bytes(), 1).unwrap();
             let literal = Literal::new(text.as_bytes(), scanner.text().unwrap());
-            assert_eq!(beginnings.of(&[literal]), found, "{text}");
+            assert_eq!(beginnings.of([literal].iter()), found, "{text}");
         }
     }
 }

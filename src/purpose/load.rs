@@ -6,8 +6,12 @@
 //! client = "My front end"
 //! user_begins = ["Name this chat:"]
 //! history = "none"
+//!
+//! [words]
+//! title = ["otsikko"]
 //! ```
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +19,7 @@ use http::HeaderName;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Datum, Field, Rule, squeezed};
+use super::rule::{Datum, Field, List, Rule, squeezed};
 use crate::error::{Fault, Faults};
 
 /// Bytes of a rule's name at most.
@@ -24,41 +28,80 @@ const MAX_NAME: usize = 64;
 /// The name that stands for a request that says so itself.
 pub const BY_REQUEST: &str = "request";
 
-const KEYS: &str = "known here: name, client, enabled, user_begins, user_contains, system_begins, \
-                    system_contains, header, answer_schema, history, tools, stream, \
-                    output_at_most, metadata, transcript, user_words, system_words";
+const KEYS: &str = "known here: name, client, enabled, begins, user_begins, user_ends, user_contains, \
+                    user_is, user_at_most, system_begins, system_contains, header, answer_schema, \
+                    answer_members, history, tools, stream, output_at_most, metadata, transcript, words, \
+                    user_words, system_words, unless";
 
-/// Every rule of `text`, which is `file`'s, in its order.
-pub(super) fn parse(file: &Path, text: &str) -> Result<Vec<Rule>, Faults> {
-    let mut reader = Reader {
-        file,
-        text,
-        faults: Faults::default(),
-    };
-    let (table, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
-        let at = error.span().map_or(0, |span| span.start);
-        let what = format!("is not TOML: {}", error.message());
-        reader.fault(at, what, "see https://toml.io for how it is written");
+/// Lists of words by their names.
+pub(super) type Lists = BTreeMap<String, Vec<String>>;
+
+/// A file of rules.
+pub(super) struct Document<'a> {
+    file: &'a Path,
+    text: &'a str,
+    table: Spanned<DeTable<'a>>,
+}
+
+impl<'a> Document<'a> {
+    /// What is written in `text`, which is `file`'s, its words added to `lists`.
+    pub(super) fn parse(file: &'a Path, text: &'a str, lists: &mut Lists) -> Result<Self, Faults> {
+        let mut reader = Reader::new(file, text, lists.clone());
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            let at = error.span().map_or(0, |span| span.start);
+            let what = format!("is not TOML: {}", error.message());
+            reader.fault(at, what, "see https://toml.io for how it is written");
+        }
+        reader.named(table.get_ref());
+        *lists = reader.lists;
+        reader.faults.or(Self { file, text, table })
     }
-    let rules = reader.rules(table.get_ref());
-    reader.faults.or(rules)
+
+    /// Its rules, in their order, which may name any of `lists`.
+    pub(super) fn rules(&self, lists: &Lists) -> Result<Vec<Rule>, Faults> {
+        let mut reader = Reader::new(self.file, self.text, lists.clone());
+        let rules = reader.rules(self.table.get_ref());
+        reader.faults.or(rules)
+    }
 }
 
 struct Reader<'a> {
     file: &'a Path,
     text: &'a str,
+    lists: Lists,
     faults: Faults,
 }
 
 type Value<'a> = Spanned<DeValue<'a>>;
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(file: &'a Path, text: &'a str, lists: Lists) -> Self {
+        Self {
+            file,
+            text,
+            lists,
+            faults: Faults::default(),
+        }
+    }
+
     fn fault(&mut self, at: usize, what: impl Into<String>, mend: impl Into<String>) {
         let before = &self.text.as_bytes()[..at.min(self.text.len())];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
         let fault = Fault::new(self.file, what, mend).at_line(line);
         self.faults.push(fault);
+    }
+
+    /// What a table `[words]` has is added to the lists of those names.
+    fn named(&mut self, table: &DeTable<'_>) {
+        let Some(DeValue::Table(named)) = table.get("words").map(Spanned::get_ref) else {
+            return;
+        };
+        for (name, value) in named {
+            let list = self.list_of_words("words", value);
+            let known = self.lists.entry(name.get_ref().to_string()).or_default();
+            known.extend(list.words);
+        }
     }
 
     fn rules(&mut self, table: &DeTable<'_>) -> Vec<Rule> {
@@ -67,6 +110,7 @@ impl Reader<'_> {
             let at = key.span().start;
             let list = match value.get_ref() {
                 DeValue::Array(list) if key.get_ref() == "rules" => list,
+                DeValue::Table(_) if key.get_ref() == "words" => continue,
                 _ => {
                     let what = format!("`{}` is not known here", key.get_ref());
                     self.fault(at, what, "write each rule under a line `[[rules]]`");
@@ -104,12 +148,17 @@ impl Reader<'_> {
                 "name" => rule.name = self.name(value),
                 "client" => rule.client = self.text("client", value).unwrap_or_default(),
                 "enabled" => enabled = self.switch("enabled", value).unwrap_or(true),
+                "begins" => rule.begins = self.texts("begins", value),
                 "user_begins" => rule.user_begins = self.texts("user_begins", value),
+                "user_ends" => rule.user_ends = self.texts("user_ends", value),
+                "user_is" => rule.user_is = self.texts("user_is", value),
+                "user_at_most" => rule.user_at_most = self.count("user_at_most", value),
                 "user_contains" => rule.user_contains = self.texts("user_contains", value),
                 "system_begins" => rule.system_begins = self.texts("system_begins", value),
                 "system_contains" => rule.system_contains = self.texts("system_contains", value),
                 "header" => rule.header = self.fields(value),
                 "answer_schema" => rule.answer_schema = self.switch("answer_schema", value),
+                "answer_members" => rule.answer_members = self.texts("answer_members", value),
                 "history" => rule.without_history = self.history(value),
                 "tools" => rule.tools = self.switch("tools", value),
                 "stream" => rule.stream = self.switch("stream", value),
@@ -118,8 +167,10 @@ impl Reader<'_> {
                 "transcript" => {
                     rule.transcript = self.switch("transcript", value).unwrap_or_default();
                 }
+                "words" => rule.words = self.words("words", value),
                 "user_words" => rule.user_words = self.words("user_words", value),
                 "system_words" => rule.system_words = self.words("system_words", value),
+                "unless" => rule.unless = self.list_of_words("unless", value),
                 unknown => {
                     let what = format!("`{unknown}` is not known in a rule");
                     self.fault(key.span().start, what, KEYS);
@@ -204,23 +255,42 @@ impl Reader<'_> {
         count
     }
 
-    /// Lists of words, in small letters; or one list alone.
-    fn words(&mut self, key: &str, value: &Value<'_>) -> Vec<Vec<String>> {
-        let lists = match value.get_ref() {
-            DeValue::Array(lists)
-                if lists
-                    .iter()
-                    .any(|list| matches!(list.get_ref(), DeValue::Array(_))) =>
-            {
-                lists.iter().collect()
+    /// Lists of words, or one alone.
+    fn words(&mut self, key: &str, value: &Value<'_>) -> Vec<List> {
+        let is_list = |value: &Value<'_>| matches!(value.get_ref(), DeValue::Array(_));
+        match value.get_ref() {
+            DeValue::Array(lists) if lists.iter().any(is_list) => {
+                let lists = lists.iter();
+                lists.map(|list| self.list_of_words(key, list)).collect()
             }
-            _ => vec![value],
-        };
-        let lists = lists.into_iter().map(|list| {
-            let words = self.texts(key, list).into_iter();
-            words.map(|word| word.to_lowercase()).collect()
-        });
-        lists.collect()
+            _ => vec![self.list_of_words(key, value)],
+        }
+    }
+
+    /// Words in small letters, and those of the lists that it names as `@name`.
+    fn list_of_words(&mut self, key: &str, value: &Value<'_>) -> List {
+        let mut list = List::default();
+        for (at, text) in self.list(key, value) {
+            if let Some(name) = text.strip_prefix('@') {
+                match self.lists.get(name) {
+                    Some(words) => list.words.extend_from_slice(words),
+                    None => {
+                        let what = format!("`{key}` names the list {name:?}, which is not there");
+                        let known: Vec<_> = self.lists.keys().map(String::as_str).collect();
+                        let mend =
+                            format!("write it under `[words]`; there are {}", known.join(", "));
+                        self.fault(at, what, mend);
+                    }
+                }
+            } else {
+                let word = self.filled(key, at, &text).to_lowercase();
+                // Of a word that is meant whole.
+                let blank = if text.ends_with(' ') { " " } else { "" };
+                list.words.push(word + blank);
+            }
+            list.written.push(text);
+        }
+        list
     }
 
     fn metadata(&mut self, value: &Value<'_>) -> Vec<Datum> {
@@ -281,16 +351,19 @@ impl Reader<'_> {
     }
 
     fn texts(&mut self, key: &str, value: &Value<'_>) -> Vec<String> {
-        let mut texts = Vec::new();
-        for (at, text) in self.list(key, value) {
-            let text = squeezed(&text);
-            if text.is_empty() {
-                let what = format!("`{key}` has an empty text, which everything has");
-                self.fault(at, what, "give some words, or leave it out");
-            }
-            texts.push(text);
-        }
+        let texts = self.list(key, value).into_iter();
         texts
+            .map(|(at, text)| self.filled(key, at, &text))
+            .collect()
+    }
+
+    fn filled(&mut self, key: &str, at: usize, text: &str) -> String {
+        let text = squeezed(text);
+        if text.is_empty() {
+            let what = format!("`{key}` has an empty text, which everything has");
+            self.fault(at, what, "give some words, or leave it out");
+        }
+        text
     }
 
     fn fields(&mut self, value: &Value<'_>) -> Vec<Field> {

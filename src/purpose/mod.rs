@@ -11,24 +11,26 @@
 //! one turn of memory and no more.
 
 mod beginnings;
-mod first_words;
 mod load;
+mod rule;
 mod signs;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::cell::OnceCell;
 use std::path::Path;
-use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
-use serde::Serialize;
 
 use beginnings::Beginnings;
-use first_words::{FirstWords, Instructions};
 pub use load::BY_REQUEST;
+use load::Document;
+pub use rule::Rule;
+use rule::squeezed;
+use words::{Asked, Lists, MOST_LISTS, Wanted, Words};
 
-use crate::error::Faults;
+use crate::error::{Fault, Faults};
 use crate::reading::Reading;
 use crate::wire::json::Literal;
 
@@ -43,79 +45,17 @@ pub struct Rules {
     beginnings: Beginnings,
     /// The header fields that rules look for.
     fields: Vec<HeaderName>,
-    /// The first lists of words, of the user's and of the system's.
-    first_words: [FirstWords; 2],
+    /// The words that rules look for, and which each of them does.
+    words: Words,
+    wanted: Vec<Asking>,
 }
 
-/// What makes a request auxiliary: all of its conditions together. An empty list is none.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Rule {
-    /// Also a label of metrics.
-    pub name: Arc<str>,
-    /// Whose requests they are, for people.
-    pub client: String,
-    /// Whether it comes with the gateway.
-    pub is_shipped: bool,
-    /// A text of the last user message begins with one of these …
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    user_begins: Vec<String>,
-    /// … and one holds one of these.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    user_contains: Vec<String>,
-    /// The same of the system messages before the first and after the last of the others.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    system_begins: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    system_contains: Vec<String>,
-    /// One of these fields is there.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    header: Vec<Field>,
-    /// Whether the answer has to fit a schema; `None`: either.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    answer_schema: Option<bool>,
-    /// Nothing has been answered before.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    without_history: bool,
-    /// Whether the client brings tools; `None`: either.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tools: Option<bool>,
-    /// Whether the answer is streamed; one that does not say fits neither.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stream: Option<bool>,
-    /// The answer may have so many tokens at most, and the request says so.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_at_most: Option<u64>,
-    /// One of these stands in what the request says of itself.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    metadata: Vec<Datum>,
-    /// The last user message tells a conversation.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    transcript: bool,
-    /// In small letters: of each list one stands in one sentence of what the last user message asks for,
-    /// of the last in that or beside it …
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    user_words: Vec<Vec<String>>,
-    /// … or where the system messages do.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    system_words: Vec<Vec<String>>,
-}
-
-/// A member of a request's `metadata`, or of what Codex calls its turn's, with that value or with any
-/// other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Datum {
-    name: String,
-    value: String,
-    is_other: bool,
-}
-
-/// A header field with any value but an empty one, or with that value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Field {
-    name: HeaderName,
-    value: Option<String>,
-    /// Whether that is what the value begins with.
-    is_beginning: bool,
+/// The words that a rule looks for: of whoever asks, of the user and of the system.
+#[derive(Debug, Clone, Default)]
+struct Asking {
+    any: Wanted,
+    user: Wanted,
+    system: Wanted,
 }
 
 /// A request as rules look at it.
@@ -123,8 +63,10 @@ pub struct Subject<'a> {
     pub headers: &'a HeaderMap,
     /// The texts of the last user message.
     pub user: Vec<Literal<'a>>,
-    /// The texts of the system messages before the first and after the last of the others.
-    pub system: Vec<Literal<'a>>,
+    /// The texts of the system messages before the first of the others …
+    pub leading: Vec<Literal<'a>>,
+    /// … and of those after the last.
+    pub trailing: Vec<Literal<'a>>,
     /// Whether the model has answered before.
     pub has_history: bool,
     /// Whether the answer has to fit a schema.
@@ -137,32 +79,62 @@ pub struct Subject<'a> {
     pub output_limit: Option<u64>,
     /// A text in what it says of itself, by name.
     pub metadata: &'a dyn Fn(&str) -> Option<String>,
+    /// The members that its answer has to have, or the arguments of the one tool that it brings.
+    pub answer_members: &'a dyn Fn() -> Vec<String>,
     pub seen: Seen,
 }
 
 /// What is made of a request's texts when a rule asks for it.
 #[derive(Default)]
 pub struct Seen {
-    user: OnceCell<Instructions>,
-    system: OnceCell<Instructions>,
+    user: OnceCell<Asked>,
+    leading: OnceCell<Asked>,
+    trailing: OnceCell<Asked>,
     transcript: OnceCell<bool>,
 }
 
-/// Whose texts.
-#[derive(Clone, Copy)]
-enum Of {
-    User,
-    System,
-}
+impl<'a> Subject<'a> {
+    fn system(&self) -> impl Iterator<Item = &Literal<'a>> {
+        self.leading.iter().chain(&self.trailing)
+    }
 
-impl Subject<'_> {
-    /// Whether the user, or the system, asks in these words, which are those of the rule of that place.
-    fn asks(&self, of: Of, at: usize, words: &[Vec<String>], first: &FirstWords) -> bool {
-        let (seen, texts) = match of {
-            Of::User => (&self.seen.user, &self.user),
-            Of::System => (&self.seen.system, &self.system),
-        };
-        words.is_empty() || seen.get_or_init(|| first.read(texts)).has(at, words)
+    /// Whether what a rule looks for is asked, by those that it looks at.
+    fn asks(&self, words: &Words, asking: &Asking) -> bool {
+        let seen = &self.seen;
+        let user = || seen.user.get_or_init(|| words.read(&self.user));
+        let leading = || seen.leading.get_or_init(|| words.read(&self.leading));
+        let trailing = || seen.trailing.get_or_init(|| words.read(&self.trailing));
+        // What stands before a conversation is for all of it, and an agent's speaks of much.
+        let is_first = !self.has_history && !self.brings_tools;
+        let Asking {
+            any,
+            user: by_user,
+            system: by_system,
+        } = asking;
+        (by_user.is_empty() || user().has(by_user))
+            && (by_system.is_empty() || leading().has(by_system) || trailing().has(by_system))
+            && (any.is_empty()
+                || user().has(any)
+                || trailing().has(any)
+                || (is_first && leading().has(any)))
+    }
+
+    /// Whether all that the user said is one of these.
+    fn user_is(&self, wanted: &[String]) -> bool {
+        let longest = wanted.iter().map(String::len).max().unwrap_or_default();
+        // Ends of sentences and blanks come on top.
+        self.user_has(longest as u64 + 8) && {
+            let said: String = self.user.iter().map(Literal::decode).collect();
+            let said = said.trim().to_lowercase();
+            let words = said.trim_end_matches(['.', '!', '?', '。', '！', '？', ' ']);
+            wanted.iter().any(|it| *it == said || it == words)
+        }
+    }
+
+    /// Whether that has so many bytes at most.
+    fn user_has(&self, at_most: u64) -> bool {
+        let bytes: usize = self.user.iter().map(Literal::len).sum();
+        bytes as u64 <= at_most
     }
 
     fn tells_conversation(&self) -> bool {
@@ -187,23 +159,36 @@ impl Rules {
     }
 
     fn read(file: &Path, text: &str) -> Result<Self, Faults> {
-        let mut rules = load::parse(file, text)?;
-        let mut shipped = load::parse(Path::new("shipped.toml"), SHIPPED)?;
+        let mut lists = load::Lists::default();
+        let shipped = Document::parse(Path::new("shipped.toml"), SHIPPED, &mut lists)?;
+        let own = Document::parse(file, text, &mut lists)?;
+        let mut rules = own.rules(&lists)?;
+        let mut shipped = shipped.rules(&lists)?;
         shipped.retain(|rule| rules.iter().all(|own| own.name != rule.name));
         shipped.iter_mut().for_each(|rule| rule.is_shipped = true);
         rules.append(&mut shipped);
         rules.retain(|rule| !rule.is_empty());
+        let mut lists = Lists::default();
+        let wanted = rules.iter().map(|rule| Asking {
+            any: lists.wanted(&rule.words, &rule.unless),
+            user: lists.wanted(&rule.user_words, &rule.unless),
+            system: lists.wanted(&rule.system_words, &rule.unless),
+        });
+        let wanted = wanted.collect();
+        let words = lists.words().ok_or_else(|| {
+            let what = format!("rules look for words of more than {MOST_LISTS} lists");
+            let mend = "name lists under `[words]`, and let rules share them";
+            Faults(vec![Fault::new(file, what, mend)])
+        })?;
         let begins = rules.iter().flat_map(|rule| {
-            let texts = rule.user_begins.iter().chain(&rule.system_begins);
-            texts.cloned()
+            let texts = rule.begins.iter().chain(&rule.user_begins);
+            texts.chain(&rule.system_begins).cloned()
         });
         let fields = rules.iter().flat_map(|rule| &rule.header);
         Ok(Self {
             beginnings: Beginnings::new(begins),
-            first_words: [
-                FirstWords::new(rules.iter().map(|rule| &*rule.user_words)),
-                FirstWords::new(rules.iter().map(|rule| &*rule.system_words)),
-            ],
+            words,
+            wanted,
             fields: fields.map(|field| field.name.clone()).collect(),
             rules,
         })
@@ -211,21 +196,19 @@ impl Rules {
 
     /// The first rule that holds for a request.
     pub fn judge(&self, subject: &Subject<'_>) -> Option<&Rule> {
-        let user = self.beginnings.of(&subject.user);
-        let system = self.beginnings.of(&subject.system);
+        let user = self.beginnings.of(subject.user.iter());
+        let system = self.beginnings.of(subject.system());
         let mut names = subject.headers.keys();
         let has_field = names.any(|name| self.fields.contains(name));
-        let rules = self.rules.iter().enumerate();
-        let mut rules = rules.filter(|(_, it)| has_field || it.header.is_empty());
-        let [first_user, first_system] = &self.first_words;
-        let found = rules.find(|(at, rule)| {
+        let rules = self.rules.iter().zip(&self.wanted);
+        let mut rules = rules.filter(|(rule, _)| has_field || rule.header.is_empty());
+        let found = rules.find(|(rule, asking)| {
             rule.holds(subject, &user, &system)
-                && subject.asks(Of::User, *at, &rule.user_words, first_user)
-                && subject.asks(Of::System, *at, &rule.system_words, first_system)
+                && subject.asks(&self.words, asking)
                 // All of the text is read for it, so it comes last.
                 && (!rule.transcript || subject.tells_conversation())
         });
-        found.map(|(_, rule)| rule)
+        found.map(|(rule, _)| rule)
     }
 
     /// The first rule that a message of the user's holds by its words alone, whatever came with it.
@@ -239,143 +222,4 @@ impl Rules {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Rule> {
         self.rules.iter()
     }
-}
-
-impl Rule {
-    /// All but what the whole texts have to be read for. `user` and `system` are what of all that rules
-    /// look for the texts begin with.
-    fn holds(&self, subject: &Subject<'_>, user: &[&str], system: &[&str]) -> bool {
-        let schema = self.answer_schema;
-        (self.header.is_empty() || self.header.iter().any(|it| it.holds(subject.headers)))
-            && !(self.without_history && subject.has_history)
-            && schema.is_none_or(|wanted| wanted == subject.has_answer_schema)
-            && self
-                .tools
-                .is_none_or(|wanted| wanted == subject.brings_tools)
-            && self
-                .stream
-                .is_none_or(|wanted| subject.stream == Some(wanted))
-            && self
-                .output_at_most
-                .is_none_or(|most| subject.output_limit.is_some_and(|limit| limit <= most))
-            && (self.metadata.is_empty() || self.metadata.iter().any(|it| it.holds(subject)))
-            && begins(user, &self.user_begins)
-            && begins(system, &self.system_begins)
-            && contains(&subject.user, &self.user_contains)
-            && contains(&subject.system, &self.system_contains)
-    }
-
-    /// Whether it asks for words of the user's alone, and these are such.
-    fn is_held_by(&self, words: &str) -> bool {
-        let (begins, contains) = (&self.user_begins, &self.user_contains);
-        let asks_for_words = !begins.is_empty() || !contains.is_empty();
-        let is_said = asks_for_words
-            && (begins.is_empty() || begins.iter().any(|it| words.starts_with(it)))
-            && (contains.is_empty() || contains.iter().any(|it| words.contains(it)));
-        // Few come so far.
-        is_said && {
-            let rest = Self {
-                user_begins: Vec::new(),
-                user_contains: Vec::new(),
-                ..self.clone()
-            };
-            rest.is_empty()
-        }
-    }
-
-    /// Whether it has no condition, which puts it out of force.
-    fn is_empty(&self) -> bool {
-        self.user_begins.is_empty()
-            && self.user_contains.is_empty()
-            && self.system_begins.is_empty()
-            && self.system_contains.is_empty()
-            && self.header.is_empty()
-            && self.answer_schema.is_none()
-            && !self.without_history
-            && self.tools.is_none()
-            && self.stream.is_none()
-            && self.output_at_most.is_none()
-            && self.metadata.is_empty()
-            && !self.transcript
-            && self.user_words.is_empty()
-            && self.system_words.is_empty()
-    }
-}
-
-impl Field {
-    fn holds(&self, headers: &HeaderMap) -> bool {
-        let values = headers.get_all(&self.name).iter();
-        let mut values = values.map(|value| value.as_bytes().trim_ascii());
-        values.any(|value| match &self.value {
-            None => !value.is_empty(),
-            Some(wanted) => match self.is_beginning {
-                true => {
-                    let value = value.get(..wanted.len());
-                    value.is_some_and(|value| value.eq_ignore_ascii_case(wanted.as_bytes()))
-                }
-                false => value.eq_ignore_ascii_case(wanted.as_bytes()),
-            },
-        })
-    }
-}
-
-impl Datum {
-    fn holds(&self, subject: &Subject<'_>) -> bool {
-        let value = (subject.metadata)(&self.name);
-        value.is_some_and(|value| (value == self.value) != self.is_other)
-    }
-}
-
-impl Serialize for Datum {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let not = if self.is_other { "!" } else { "" };
-        serializer.collect_str(&format_args!("{}: {not}{}", self.name, self.value))
-    }
-}
-
-impl Serialize for Field {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.value {
-            None => serializer.serialize_str(self.name.as_str()),
-            Some(value) => {
-                let rest = if self.is_beginning { "*" } else { "" };
-                serializer.collect_str(&format_args!("{}: {value}{rest}", self.name))
-            }
-        }
-    }
-}
-
-fn begins(with: &[&str], wanted: &[String]) -> bool {
-    wanted.is_empty() || with.iter().any(|text| wanted.iter().any(|it| it == text))
-}
-
-fn contains(texts: &[Literal<'_>], wanted: &[String]) -> bool {
-    wanted.is_empty() || {
-        let mut texts = texts.iter();
-        texts.any(|text| {
-            let first = |wanted: &String| {
-                let word = wanted.split(' ').next();
-                word.is_some_and(|word| text.may_hold(word))
-            };
-            // Spares the reading of what is long.
-            if !wanted.iter().any(first) {
-                return false;
-            }
-            let text = squeezed(&text.decode());
-            wanted.iter().any(|wanted| text.contains(wanted))
-        })
-    }
-}
-
-/// A text without white space in front, every other run of it being one blank: templates are edited,
-/// and copied from one system to another.
-fn squeezed(text: &str) -> String {
-    let mut squeezed = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
-        if !squeezed.is_empty() {
-            squeezed.push(' ');
-        }
-        squeezed.push_str(word);
-    }
-    squeezed
 }

@@ -4,6 +4,8 @@
 /// Bytes of a text's beginning, and of its end, in which an instruction stands.
 const BEGINNING: usize = 1500;
 const END: usize = 600;
+/// Bytes of a line in which somebody's name may stand.
+const LONGEST_NAME: usize = 48;
 
 /// What front ends put around a conversation that they ask something about.
 const MARKS: [&str; 12] = [
@@ -21,28 +23,16 @@ const MARKS: [&str; 12] = [
     "--- conversation",
 ];
 
-/// Who speaks in it, the user and the model, at the beginning of a line.
-const SIDES: [(&str, &str); 19] = [
-    ("user", "assistant"),
-    ("human", "assistant"),
-    ("human", "ai"),
-    ("user", "ai"),
-    ("user", "response"),
-    ("user", "model"),
-    ("user", "bot"),
-    ("nutzer", "assistent"),
-    ("benutzer", "assistent"),
-    ("utilisateur", "assistant"),
-    ("usuario", "asistente"),
-    ("usuário", "assistente"),
-    ("utente", "assistente"),
-    ("用户", "助手"),
-    ("用户", "助理"),
-    ("用戶", "助手"),
-    ("使用者", "助理"),
-    ("ユーザー", "アシスタント"),
-    ("пользователь", "ассистент"),
-];
+/// Who speaks in it, at the beginning of a line: the user …
+const USERS: &str = "|user|human|me|prompt|nutzer|nutzerin|benutzer|mensch|utilisateur|utilisatrice|usuario|\
+    usuária|usuário|utilizador|utente|użytkownik|gebruiker|kullanıcı|người dùng|pengguna|\
+    пользователь|человек|користувач|用户|用戶|使用者|人类|人類|ユーザー|ユーザ|사용자|유저|المستخدم|مستخدم|उपयोगकर्ता|\
+    ผู้ใช้|";
+/// … and the model.
+const MODELS: &str = "|assistant|ai|ai assistant|response|model|bot|chatbot|chatgpt|claude|gpt|gemini|llm|system|\
+    assistent|assistentin|ki|ia|asistente|assistente|asystent|asistan|yapay zeka|trợ lý|asisten|\
+    ассистент|помощник|ии|асистент|помічник|助手|助理|机器人|模型|アシスタント|어시스턴트|도우미|المساعد|مساعد|सहायक|\
+    ผู้ช่วย|pembantu|";
 
 /// How messages as JSON say whose they are.
 const KEYS: [&str; 2] = ["\"role\":", "'role':"];
@@ -78,83 +68,98 @@ fn lower(text: &str) -> String {
     lower
 }
 
-/// Whether what [`instruction`] gives has a sentence with a word of each list; the last list's may stand
-/// in the one before or behind it.
-pub fn has_words(instruction: &str, wanted: &[Vec<String>]) -> bool {
-    let has = |sentence: &str, words: &Vec<String>| {
-        let mut words = words.iter();
-        words.any(|word| sentence.contains(word.as_str()))
-    };
-    let ends = ['.', '!', '?', '\n', '。', '！', '？'];
-    let sentences: Vec<_> = instruction
-        .split(ends)
-        .filter(|sentence| !sentence.trim().is_empty())
-        .collect();
-    let Some((last, others)) = wanted.split_last() else {
-        return true;
-    };
-    (0..sentences.len()).any(|at| {
-        let from = at.saturating_sub(usize::from(!others.is_empty()));
-        let to = sentences
-            .len()
-            .min(at + 1 + usize::from(!others.is_empty()));
-        others.iter().all(|words| has(sentences[at], words))
-            && sentences[from..to].iter().any(|beside| has(beside, last))
-    })
+/// Where the sentences of a text end, the last at its end; those without a letter are none.
+pub fn sentences(text: &str) -> Vec<usize> {
+    let mut ends = Vec::with_capacity(16);
+    let bytes = text.as_bytes();
+    let mut is_empty = true;
+    for (at, byte) in bytes.iter().enumerate() {
+        let ends_here = match byte {
+            b'.' | b'!' | b'?' => true,
+            b'\n' => !goes_on(bytes, at),
+            // 。！？।؟, by the last byte of each.
+            0x82 => bytes[..at].ends_with(b"\xE3\x80"),
+            0x81 | 0x9F => {
+                let before = &bytes[..at];
+                before.ends_with(b"\xEF\xBC") || (*byte == 0x9F && before.ends_with(b"\xD8"))
+            }
+            0xA4 => bytes[..at].ends_with(b"\xE0\xA5"),
+            _ => {
+                is_empty &= byte.is_ascii_whitespace();
+                false
+            }
+        };
+        if ends_here && !is_empty {
+            ends.push(at + 1);
+            is_empty = true;
+        }
+    }
+    match ends.last_mut() {
+        Some(last) if is_empty => *last = text.len(),
+        _ => ends.push(text.len()),
+    }
+    ends
+}
+
+/// Whether a sentence was broken at this line's end: a letter or a comma stands before it and a word behind,
+/// which is not somebody's name.
+fn goes_on(text: &[u8], at: usize) -> bool {
+    let is_letter = |byte: &u8| byte.is_ascii_lowercase();
+    let before = text[..at].last();
+    let behind = &text[at + 1..];
+    before.is_some_and(|byte| is_letter(byte) || *byte == b',')
+        && behind.first().is_some_and(is_letter)
+        && {
+            let word = behind.iter().position(|byte| !is_letter(byte));
+            word.is_some_and(|end| behind[end] != b':')
+        }
 }
 
 /// Whether a text tells a conversation: both sides of it, or one between such marks.
 pub fn tells_conversation(text: &str) -> bool {
-    let mut speaks = [(false, false); SIDES.len()];
+    let mut speaks = (false, false);
     let mut has_roles = false;
     // All of it stands before a colon, and of those there are few.
     for (at, _) in text.match_indices([':', '：']) {
-        let key = |quote| {
-            text[..at]
-                .strip_suffix(quote)
-                .is_some_and(|it| lower_end(it, "role").is_some())
-        };
-        has_roles |= key('"') || key('\'');
-        let before = text[..at].trim_end_matches(['*', ' ', ']', '>', '_']);
-        for ((user, model), speaks) in SIDES.iter().zip(&mut speaks) {
-            speaks.0 |= begins_line(before, user);
-            speaks.1 |= begins_line(before, model);
+        let before = &text[..at];
+        has_roles |= [r#""role""#, "'role'"]
+            .iter()
+            .any(|key| before.ends_with(key));
+        if let Some(name) = speaker(before) {
+            speaks.0 |= USERS.contains(&name);
+            speaks.1 |= MODELS.contains(&name);
         }
     }
     let whole = || lower(text);
-    speaks.contains(&(true, true))
-        || (speaks.iter().any(|(user, model)| *user || *model) && is_marked(&whole()))
+    speaks == (true, true)
+        || (speaks != (false, false) && is_marked(&whole()))
         || (has_roles && KEYS.iter().any(|key| both(&whole(), key)))
+}
+
+/// The name that a text's last line has alone, whatever stands around it to set it off, in small letters
+/// and between bars.
+fn speaker(text: &str) -> Option<String> {
+    let text = text.trim_end_matches(['*', ' ', ']', '>', '_', ')']);
+    let from = text.ceil_char_boundary(text.len().saturating_sub(LONGEST_NAME));
+    let line = text[from..].rfind(['\n', '"']);
+    let from = match line {
+        Some(at) => from + at + 1,
+        None if from == 0 => 0,
+        None => return None,
+    };
+    let decoration = |c: char| {
+        c.is_ascii_digit()
+            || matches!(
+                c,
+                ' ' | '\t' | '*' | '#' | '-' | '[' | '<' | '>' | '_' | '|' | '.' | '('
+            )
+    };
+    let name = text[from..].trim_start_matches(decoration);
+    (!name.is_empty()).then(|| format!("|{}|", lower(name)))
 }
 
 fn is_marked(text: &str) -> bool {
     MARKS.iter().any(|mark| text.contains(mark))
-}
-
-/// Whether a text ends with a line of that name alone, whatever stands around the name to set it off.
-fn begins_line(text: &str, name: &str) -> bool {
-    let decoration = |c: char| {
-        matches!(
-            c,
-            ' ' | '\t' | '*' | '#' | '-' | '[' | '<' | '>' | '_' | '|'
-        )
-    };
-    lower_end(text, name).is_some_and(|before| {
-        let before = before.trim_end_matches(decoration);
-        before.is_empty() || before.ends_with(['\n', '"'])
-    })
-}
-
-/// What stands before `end`, which is in small letters, where the text ends with that in whatever
-/// letters.
-fn lower_end<'a>(text: &'a str, end: &str) -> Option<&'a str> {
-    let mut before = text.chars();
-    let is_it = |c: char| {
-        before
-            .next_back()
-            .is_some_and(|it| it.to_lowercase().eq([c]))
-    };
-    end.chars().rev().all(is_it).then_some(before.as_str())
 }
 
 /// Whether messages of both sides stand there as JSON.

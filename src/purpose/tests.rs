@@ -47,13 +47,15 @@ fn judge_body(rules: &Rules, body: String, lines: &[&str], schema: bool) -> Opti
     let subject = Subject {
         headers: &headers,
         user: texts(Role::User).pop().into_iter().collect(),
-        system: texts(Role::System),
+        leading: texts(Role::System),
+        trailing: Vec::new(),
         has_history: !texts(Role::Assistant).is_empty(),
         has_answer_schema: schema,
         brings_tools: false,
         stream: None,
         output_limit: None,
         metadata: &|_| None,
+        answer_members: &Vec::new,
         seen: Seen::default(),
     };
     rules.judge(&subject).map(|rule| rule.name.to_string())
@@ -207,8 +209,7 @@ fn errands_in_other_words_and_languages_are_known() {
         let rule = judge(&rules, &[], &quiet, false);
         assert_eq!(rule.as_deref(), Some("sillytavern-quiet-words"), "{text}");
         let rule = judge(&rules, &[], &[("user", text)], false);
-        let wanted = Some("sillytavern-quiet-user-words");
-        assert_eq!(rule.as_deref(), wanted, "{text}");
+        assert_eq!(rule.as_deref(), Some("sillytavern-quiet-words"), "{text}");
     }
     for (text, rule) in [
         (
@@ -364,7 +365,8 @@ fn an_operators_rules_come_first_take_places_and_all_conditions_must_hold() {
         "[[rules]]\nname = \"mine\"\nuser_begins = [\"Name it\", \"Call it\"]\n\
                      user_contains = \"chat\"\nsystem_contains = \"short  name\"\n\
                      [[rules]]\nname = \"opencode-title\"\nenabled = false\n\
-                     [[rules]]\nname = \"title-in-system\"\nenabled = false\n\
+                     [[rules]]\nname = \"errand-runner\"\nenabled = false\n\
+                     [[rules]]\nname = \"conversation-title\"\nenabled = false\n\
                      [[rules]]\nname = \"title-instruction\"\nsystem_begins = \"Title!\"\n",
     )
     .expect("valid rules");
@@ -381,6 +383,34 @@ fn an_operators_rules_come_first_take_places_and_all_conditions_must_hold() {
     assert_eq!(told(&[("system", title), ("user", "hi")]), None);
     let title = told(&[("system", "Title! Now"), ("user", "hi")]);
     assert_eq!(title.as_deref(), Some("title-instruction"));
+}
+
+#[test]
+fn lists_of_words_are_named_added_to_and_looked_for_in_a_sentence() {
+    let rules = own(
+        "[words]\ntitle = [\"otsikko\", \"nimi \"]\ntalk = \"keskustelu\"\nmake = \"luo \"\n\
+                     mine = [\"lyhyt\", \"vain \"]\n\
+                     [[rules]]\nname = \"mine\"\nwords = [[\"@title\"], [\"@talk\"], [\"@mine\"]]\n\
+                     unless = [\"kirja\", \"@thing\"]\n",
+    )
+    .expect("valid rules");
+    let mine = |text: &str| {
+        let rule = judge(&rules, &[], &[("user", text)], false);
+        rule.as_deref() == Some("mine")
+    };
+    assert!(mine("Luo otsikko keskustelulle. Vain yksi."));
+    assert!(mine("Vain yksi. Keskustelun OTSIKKO, keskustelu"));
+    assert!(mine("Nimi keskustelulle, lyhyt"));
+    // A word begins where the word does, and one with a blank behind it ends there too.
+    assert!(!mine("Alaotsikko keskustelulle, lyhyt"));
+    assert!(!mine("Nimike keskustelulle, lyhyt"));
+    // All but the last stand in one sentence, the last in that or beside it.
+    assert!(!mine("Otsikko. Keskustelulle, lyhyt"));
+    assert!(!mine("Otsikko keskustelulle. Niin. Lyhyt"));
+    assert!(!mine("Otsikko kirjan keskustelulle, lyhyt"));
+    assert!(!mine("Otsikko keskustelulle my essay, lyhyt"));
+    // A sentence goes on in the next line.
+    assert!(mine("Otsikko tälle\nkeskustelulle, lyhyt"));
 }
 
 #[test]
@@ -450,6 +480,21 @@ fn a_wrong_rule_is_a_fault_with_its_line_and_mend() {
             "[[rules]]\nname = \"a\"\nuser_words = [[\"x\"], []]\n",
             3,
             "is an empty list",
+        ),
+        (
+            "[[rules]]\nname = \"a\"\nwords = [\"x\", \"@titel\"]\n",
+            3,
+            "names the list \"titel\", which is not there",
+        ),
+        (
+            "[words]\na = [\"x\", \"\"]\n",
+            2,
+            "`words` has an empty text",
+        ),
+        (
+            "[[rules]]\nname = \"a\"\nunless = \"x\"\n",
+            1,
+            "has no condition",
         ),
         (
             "[[rules]]\nname = \"a\"\nheader = \"x\"\n[[rules]]\nname = \"a\"\nheader = \"y\"\n",

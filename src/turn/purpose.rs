@@ -5,15 +5,17 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::PrepareContext;
 use super::options::header;
-use crate::dialect::{Message, Request, Role};
+use crate::dialect::{Message, Request, Role, Withheld};
 use crate::error::ApiError;
-use crate::purpose::{BY_REQUEST, Seen, Subject};
+use crate::purpose::{BY_REQUEST, Rules, Seen, Subject};
 use crate::wire::json::Literal;
+
+#[cfg(test)]
+mod tests;
 
 static PURPOSE: HeaderName = HeaderName::from_static("x-yychat-purpose");
 
@@ -42,27 +44,8 @@ impl Purpose {
                 .param("X-YYChat-Purpose"));
             }
         }
-        let told = OnceCell::new();
-        let metadata = |name: &str| {
-            let told = told.get_or_init(|| metadata(context.headers, request));
-            let mut told = told.iter();
-            told.find_map(|told| Some(told.get(name)?.as_str()?.to_owned()))
-        };
-        let options = request.options();
-        let subject = Subject {
-            brings_tools: options.tools > 0 || !options.tool_names.is_empty(),
-            stream: options.stream,
-            output_limit: output_limit(request),
-            metadata: &metadata,
-            seen: Seen::default(),
-            headers: context.headers,
-            user: user(request),
-            system: system(request),
-            has_history: has_history(request),
-            has_answer_schema: has_answer_schema(request),
-        };
-        let rule = context.snapshot.purposes.judge(&subject);
-        Ok(rule.map_or(Self::Chat, |rule| Self::Auxiliary(rule.name.clone())))
+        let rule = judge(&context.snapshot.purposes, context.headers, request);
+        Ok(rule.map_or(Self::Chat, Self::Auxiliary))
     }
 
     /// The rule by which it is auxiliary.
@@ -80,6 +63,32 @@ impl Purpose {
             Self::Auxiliary(rule) => format!("auxiliary;rule={rule}").into(),
         }
     }
+}
+
+/// The name of the rule by which a request is auxiliary.
+fn judge(rules: &Rules, headers: &HeaderMap, request: &Request) -> Option<Arc<str>> {
+    let told = OnceCell::new();
+    let metadata = |name: &str| {
+        let told = told.get_or_init(|| metadata(headers, request));
+        let mut told = told.iter();
+        told.find_map(|told| Some(told.get(name)?.as_str()?.to_owned()))
+    };
+    let options = request.options();
+    let subject = Subject {
+        brings_tools: options.tools > 0 || !options.tool_names.is_empty(),
+        stream: options.stream,
+        output_limit: output_limit(request),
+        metadata: &metadata,
+        answer_members: &|| answer_members(request),
+        seen: Seen::default(),
+        headers,
+        user: user(request),
+        leading: leading_system(request),
+        trailing: trailing_system(request),
+        has_history: has_history(request),
+        has_answer_schema: has_answer_schema(request),
+    };
+    rules.judge(&subject).map(|rule| rule.name.clone())
 }
 
 fn literals<'a>(
@@ -130,14 +139,17 @@ fn metadata(headers: &HeaderMap, request: &Request) -> Vec<Map<String, Value>> {
     told
 }
 
-/// The system messages at both ends: those in between belong to what was said before.
-fn system(request: &Request) -> Vec<Literal<'_>> {
-    let messages = request.messages();
+/// The system messages before the first of the others. Those between belong to what was said before.
+fn leading_system(request: &Request) -> Vec<Literal<'_>> {
+    let leading = request.leading_system();
+    literals(request, request.messages()[..leading].iter())
+}
+
+/// The system messages behind the last of the others.
+fn trailing_system(request: &Request) -> Vec<Literal<'_>> {
+    let rest = &request.messages()[request.leading_system()..];
     let is_system = |message: &&Message| message.role.is_system();
-    let leading = messages.iter().take_while(is_system);
-    let rest = &messages[request.leading_system()..];
-    let trailing = rest.iter().rev().take_while(is_system);
-    literals(request, leading.chain(trailing))
+    literals(request, rest.iter().rev().take_while(is_system))
 }
 
 fn has_history(request: &Request) -> bool {
@@ -150,26 +162,43 @@ fn has_history(request: &Request) -> bool {
         || is_there("conversation")
 }
 
-/// Chat has it in `response_format`, Responses in `text`, Messages in `output_config` or
-/// `output_format`.
-fn has_answer_schema(request: &Request) -> bool {
-    #[derive(Deserialize)]
-    struct Format<'a> {
-        #[serde(rename = "type", borrow, default)]
-        kind: Cow<'a, str>,
-    }
-    #[derive(Deserialize)]
-    struct Holder<'a> {
-        #[serde(borrow)]
-        format: Option<Format<'a>>,
-    }
+/// What a request says of the answer's form. Chat has it in `response_format`, Responses in `text`,
+/// Messages in `output_config` or `output_format`.
+fn formats(request: &Request) -> Vec<Value> {
+    let value = |name| serde_json::from_slice::<Value>(request.member(name)?).ok();
     let direct = ["response_format", "output_format"].into_iter();
-    let direct = direct.filter_map(|name| serde_json::from_slice(request.member(name)?).ok()?);
     let inner = ["text", "output_config"].into_iter();
-    let inner = inner.filter_map(|name| {
-        let holder: Holder<'_> = serde_json::from_slice(request.member(name)?).ok()?;
-        holder.format
+    let inner = inner.filter_map(|name| Some(value(name)?.get_mut("format")?.take()));
+    direct.filter_map(value).chain(inner).collect()
+}
+
+fn has_answer_schema(request: &Request) -> bool {
+    let formats = formats(request);
+    let mut kinds = formats.iter().filter_map(|it| it.get("type")?.as_str());
+    kinds.any(|kind| !matches!(kind, "" | "text"))
+}
+
+/// The members of the answer's schema, or the arguments of the one tool that the client brings and that
+/// has to be called.
+fn answer_members(request: &Request) -> Vec<String> {
+    let formats = formats(request);
+    let mut schemas = formats.iter().filter_map(|it| {
+        let nested = || it.get("json_schema")?.get("schema");
+        it.get("schema").or_else(nested)
     });
-    let mut formats = direct.chain(inner);
-    formats.any(|format: Format<'_>| !matches!(&*format.kind, "" | "text"))
+    let options = request.options();
+    let is_forced = options.withheld == Some(Withheld::ForcedChoice);
+    let tools = match (options.tools, is_forced) {
+        (1, true) => request.member("tools"),
+        _ => None,
+    };
+    let tools = tools.and_then(|tools| serde_json::from_slice::<Value>(tools).ok());
+    let of_tool = || {
+        let tool = tools.as_ref()?.get(0)?;
+        let tool = tool.get("function").unwrap_or(tool);
+        tool.get("parameters").or_else(|| tool.get("input_schema"))
+    };
+    let schema = schemas.next().or_else(of_tool);
+    let members = schema.and_then(|it| it.get("properties")?.as_object());
+    members.map_or_else(Vec::new, |members| members.keys().cloned().collect())
 }

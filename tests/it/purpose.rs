@@ -561,7 +561,7 @@ fn errands() -> Vec<Errand<'static>> {
             none(),
         ),
         (
-            "sillytavern-quiet-user",
+            "sillytavern-quiet",
             &[],
             "You are Seraphina.",
             &[

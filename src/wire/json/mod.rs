@@ -110,6 +110,11 @@ impl<'a> Literal<'a> {
         self.text.decode(self.json)
     }
 
+    /// Bytes between the quotes.
+    pub(crate) fn len(&self) -> usize {
+        self.text.span.range().len()
+    }
+
     /// Whether the text may hold `word`, which is found without decoding it where it stands as itself.
     pub(crate) fn may_hold(&self, word: &str) -> bool {
         let raw = &self.json[self.text.span.range()];

@@ -1,0 +1,185 @@
+//! Words by which a text shows what it asks for. Those of all rules are looked for in one pass, which
+//! tells of each sentence the lists that have a word in it; a rule then compares numbers.
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
+
+use super::rule::List;
+use super::signs;
+use crate::wire::json::Literal;
+
+/// Lists that all rules together may have: one bit each.
+pub(super) const MOST_LISTS: usize = 128;
+
+/// The words of all lists.
+#[derive(Debug, Clone)]
+pub(super) struct Words {
+    /// Those in ASCII, and the others, which a text in ASCII need not be searched for.
+    plain: Option<Group>,
+    other: Option<Group>,
+}
+
+#[derive(Debug, Clone)]
+struct Group {
+    search: AhoCorasick,
+    words: Vec<Word>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Word {
+    /// A bit for each list that it stands in.
+    lists: u128,
+    /// Of scripts that part words by blanks: it stands at the beginning of one …
+    begins: bool,
+    /// … and is one, having been written with a blank behind it.
+    is_whole: bool,
+}
+
+/// What a rule asks for in a sentence.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wanted {
+    /// A word of each; the last one's may stand in the sentence before or behind.
+    lists: Vec<u128>,
+    /// A word of none.
+    unless: u128,
+}
+
+/// Of each text, what lists have words in its sentences.
+#[derive(Debug)]
+pub(super) struct Asked(Vec<Vec<u128>>);
+
+/// Gives each list that rules name its bit.
+#[derive(Debug, Default)]
+pub(super) struct Lists<'a>(Vec<&'a [String]>);
+
+impl<'a> Lists<'a> {
+    /// Of each of those lists a word, of `unless` none.
+    pub(super) fn wanted(&mut self, lists: &'a [List], unless: &'a List) -> Wanted {
+        Wanted {
+            lists: lists.iter().map(|list| self.bit(&list.words)).collect(),
+            unless: match lists.is_empty() || unless.is_empty() {
+                true => 0,
+                false => self.bit(&unless.words),
+            },
+        }
+    }
+
+    fn bit(&mut self, list: &'a [String]) -> u128 {
+        let known = self.0.iter().position(|known| *known == list);
+        let at = known.unwrap_or_else(|| {
+            self.0.push(list);
+            self.0.len() - 1
+        });
+        1u128.checked_shl(at as u32).unwrap_or_default()
+    }
+
+    /// `None`: there are more lists, or more words, than can be looked for.
+    pub(super) fn words(self) -> Option<Words> {
+        if self.0.len() > MOST_LISTS {
+            return None;
+        }
+        let lists = self.0.iter().enumerate();
+        let mut words: Vec<(&str, u128)> = lists
+            .flat_map(|(at, list)| list.iter().map(move |word| (word.as_str(), 1 << at)))
+            .collect();
+        words.sort_unstable();
+        let same = words.chunk_by(|one, other| one.0 == other.0);
+        let words = same.map(|same| (same[0].0, same.iter().fold(0, |all, word| all | word.1)));
+        let (plain, other): (Vec<_>, Vec<_>) = words.partition(|(word, _)| word.is_ascii());
+        Some(Words {
+            plain: Group::new(&plain, AhoCorasickKind::DFA)?,
+            other: Group::new(&other, AhoCorasickKind::ContiguousNFA)?,
+        })
+    }
+}
+
+impl Words {
+    /// What is asked for in these texts.
+    pub(super) fn read(&self, texts: &[Literal<'_>]) -> Asked {
+        Asked(texts.iter().map(|text| self.sentences(text)).collect())
+    }
+
+    fn sentences(&self, text: &Literal<'_>) -> Vec<u128> {
+        let text = signs::instruction(&text.decode());
+        let ends = signs::sentences(&text);
+        let mut lists = vec![0; ends.len()];
+        let other = self.other.as_ref().filter(|_| !text.is_ascii());
+        for group in self.plain.iter().chain(other) {
+            let mut sentence = 0;
+            for found in group.search.find_overlapping_iter(&text) {
+                let word = group.words[found.pattern().as_usize()];
+                if !word.stands(&text, found.start(), found.end()) {
+                    continue;
+                }
+                while ends[sentence] < found.end() {
+                    sentence += 1;
+                }
+                lists[sentence] |= word.lists;
+            }
+        }
+        lists
+    }
+}
+
+impl Group {
+    /// Some of none, where there are no words.
+    fn new(words: &[(&str, u128)], kind: AhoCorasickKind) -> Option<Option<Self>> {
+        if words.is_empty() {
+            return Some(None);
+        }
+        let texts = words.iter().map(|(word, _)| word.trim_end());
+        let search = AhoCorasick::builder().kind(Some(kind)).build(texts).ok()?;
+        let words = words.iter().map(|(word, lists)| Word::new(word, *lists));
+        let words = words.collect();
+        Some(Some(Self { search, words }))
+    }
+}
+
+impl Word {
+    fn new(word: &str, lists: u128) -> Self {
+        // Latin, Greek and Cyrillic.
+        let begins = |c: char| c.is_alphabetic() && c < '\u{530}';
+        Self {
+            lists,
+            begins: word.starts_with(begins),
+            is_whole: word.ends_with(' '),
+        }
+    }
+
+    fn stands(self, text: &str, start: usize, end: usize) -> bool {
+        let before = || text[..start].chars().next_back();
+        let behind = || text[end..].chars().next();
+        let goes_on = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let is_within = self.begins && goes_on(before());
+        !(is_within || self.is_whole && goes_on(behind()))
+    }
+}
+
+impl Asked {
+    /// Whether a sentence has what is wanted.
+    pub(super) fn has(&self, wanted: &Wanted) -> bool {
+        let mut texts = self.0.iter();
+        texts.any(|sentences| wanted.is_in(sentences))
+    }
+}
+
+impl Wanted {
+    pub(super) fn is_empty(&self) -> bool {
+        self.lists.is_empty()
+    }
+
+    fn is_in(&self, sentences: &[u128]) -> bool {
+        let Some((last, others)) = self.lists.split_last() else {
+            return true;
+        };
+        let has = |at: usize| sentences[at] & last != 0;
+        let beside = |at: usize| {
+            !others.is_empty()
+                && (at.checked_sub(1).is_some_and(has) || (at + 1 < sentences.len() && has(at + 1)))
+        };
+        (0..sentences.len()).any(|at| {
+            sentences[at] & self.unless == 0
+                && others.iter().all(|list| sentences[at] & list != 0)
+                && (has(at) || beside(at))
+        })
+    }
+}
