@@ -574,9 +574,7 @@ fn errands() -> Vec<Errand<'static>> {
             "told-conversation",
             &[],
             "",
-            &[
-                "Nenne höchstens drei Schlagworte zu diesem Gespräch.\nNutzer: hallo\nAssistent: hallo",
-            ],
+            &["Nenne höchstens drei Schlagworte dazu.\nNutzer: hallo\nAssistent: hallo"],
             none(),
         ),
     ];
