@@ -7,7 +7,7 @@ pub fn is_ideographic_stop(c: char) -> bool {
 }
 
 /// How much a word tells that a text is English, in words for which it stands.
-pub fn tells_english(word: &str) -> usize {
+pub fn tells_english(word: &str) -> u8 {
     match is_english_stop(word) {
         true if ALSO_OTHERS.binary_search(&word).is_ok() => 3,
         true => 10,

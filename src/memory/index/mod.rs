@@ -8,6 +8,7 @@ mod fold;
 mod grammar;
 #[cfg(test)]
 mod language_tests;
+mod matcher;
 mod meaning;
 mod moments;
 mod near;
@@ -23,6 +24,7 @@ mod words;
 
 use xxhash_rust::xxh3::xxh3_128;
 
+pub use matcher::{Matcher, TermReader};
 pub use moments::Clock;
 use moments::{Named, Times};
 use postings::{Postings, TermMap};
@@ -117,7 +119,7 @@ impl Query {
             named: named.collect(),
             times: Vec::new(),
             again: Vec::new(),
-            long: analyzer.long_words(text),
+            long: analyzer.long_words(&folded),
             any_speaker: addressee::is_assistant(text),
         }
     }
@@ -142,57 +144,6 @@ impl Query {
             bytes.extend_from_slice(&weight.to_be_bytes());
         }
         xxh3_128(&bytes)
-    }
-}
-
-/// Reads the terms of texts, for a [`Matcher`] to look at: the lower half of each.
-#[derive(Default)]
-pub struct TermReader {
-    analyzer: Analyzer,
-    found: Vec<(u32, Kind)>,
-}
-
-impl TermReader {
-    /// Appends a text's terms, each once.
-    pub fn read(&mut self, text: &str, terms: &mut Vec<u32>) {
-        self.analyzer.analyze(text, &mut self.found);
-        self.found.sort_unstable_by_key(|(number, _)| *number);
-        self.found.dedup_by_key(|(number, _)| *number);
-        let found = self.found.drain(..);
-        terms.extend(found.map(|(number, _)| self.analyzer.terms()[number as usize] as u32));
-    }
-}
-
-/// Tells which of a query's terms a text has.
-pub struct Matcher {
-    bits: TermMap<u8>,
-    weights: Vec<f32>,
-}
-
-impl Matcher {
-    /// Of the 64 terms that weigh most.
-    pub fn new(query: &Query) -> Self {
-        let mut terms = query.terms.clone();
-        terms.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-        terms.truncate(64);
-        let half = |(term, _): &(Term, f32)| u64::from(*term as u32);
-        Self {
-            bits: terms.iter().map(half).zip(0..).collect(),
-            weights: terms.iter().map(|(_, weight)| *weight).collect(),
-        }
-    }
-
-    /// What each term weighs.
-    pub fn weights(&self) -> &[f32] {
-        &self.weights
-    }
-
-    /// Which of them a text has, as bits, by what a [`TermReader`] read of it.
-    pub fn matches(&self, terms: &[u32]) -> u64 {
-        let bits = terms
-            .iter()
-            .filter_map(|term| self.bits.get(&u64::from(*term)));
-        bits.fold(0, |bits, bit| bits | 1 << bit)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::script::Script;
+use super::script::{Script, Stemmers};
+use super::terms::LONG;
 use super::{Index, Query, Term};
 
 /// What a word weighs that is meant perhaps.
@@ -17,8 +18,15 @@ impl Index {
     pub(super) fn near(&self, query: &Query) -> Vec<(Term, f32)> {
         let mut near = Vec::new();
         let is_unknown = |(_, term): &&(Box<str>, Term)| self.postings.of(*term).len() == 0;
-        for (word, _) in query.long.iter().filter(is_unknown).take(WORDS) {
-            changed(word, |other| {
+        let mut unknown = query.long.iter().filter(is_unknown).peekable();
+        if unknown.peek().is_none() {
+            return near;
+        }
+        let stemmers = Stemmers::default();
+        let stems = unknown.map(|(word, _)| stemmers.stem(word));
+        let stems = stems.filter(|stem| stem.chars().nth(LONG - 1).is_some());
+        for stem in stems.take(WORDS) {
+            changed(&stem, |other| {
                 let term = xxh3_64(other.as_bytes());
                 let is_new = near.iter().all(|(known, _)| *known != term);
                 if is_new && self.postings.of(term).len() > 0 {

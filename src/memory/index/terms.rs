@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::num::NonZero;
 
 use icu_segmenter::{WordSegmenter, WordSegmenterBorrowed, options::WordBreakInvariantOptions};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
@@ -21,13 +22,13 @@ use super::script::{Script, Stemmers, is_ideographic, is_in_word, is_unparted};
 /// chance below 10⁻⁹, and the dictionary is four times smaller than one of strings.
 pub type Term = u64;
 
-/// Words whose terms a thread remembers. Finding a word's stem costs as much as hashing it a hundred
-/// times, and of what people say nearly every word was said before.
+/// Words that a thread remembers. What a word is costs as much as hashing it a hundred times, and of
+/// what people say nearly every word was said before.
 const REMEMBERED: usize = 4096;
 
 thread_local! {
-    /// By the end of the word's hash: the hash, and the term. A word takes the place of another.
-    static TERMS: RefCell<Vec<(u64, Term)>> = RefCell::new(vec![(0, 0); REMEMBERED]);
+    /// By the end of the word's hash. A word takes the place of another.
+    static WORDS: RefCell<Vec<(u64, Word)>> = RefCell::new(vec![(0, Word::default()); REMEMBERED]);
 }
 
 /// What a term stands for.
@@ -42,14 +43,14 @@ pub enum Kind {
     Part,
 }
 
-/// Turns texts into terms, and numbers them from 0 as it meets them. It remembers each word's term,
-/// since words repeat far more often than they are new; keep one for a whole index, or make one
-/// for a query.
+/// Turns texts into terms, and numbers them from 0 as it meets them. It remembers each word that its
+/// thread did not, since words repeat far more often than they are new; keep one for a whole index, or
+/// make one for a query.
 pub struct Analyzer {
     stemmers: Stemmers,
     segmenter: WordSegmenterBorrowed<'static>,
     /// By the hash of the word as it is written.
-    words: TermMap<Known>,
+    words: TermMap<Word>,
     numbers: TermMap<u32>,
     terms: Vec<Term>,
     /// Of the text at hand: parts of its words, how many there are, and how many an English text with
@@ -59,14 +60,15 @@ pub struct Analyzer {
     english: usize,
 }
 
-/// A word's terms.
-#[derive(Clone, Copy)]
-struct Known {
+/// What a word is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Word {
     /// None for a stop word.
-    word: Option<u32>,
+    term: Option<NonZero<Term>>,
     /// Its beginnings, and what is left without a particle that clings to it.
-    parts: [Option<Term>; 3],
-    english: usize,
+    parts: [Option<NonZero<Term>>; 3],
+    /// How much it tells that a text is English.
+    english: u8,
     /// Whether it carries grammar in a language that is not English.
     is_function: bool,
 }
@@ -127,15 +129,12 @@ impl Analyzer {
         folded
     }
 
-    /// The words of at least six letters of a text, as stems, each with its term.
-    pub fn long_words(&self, text: &str) -> Vec<(Box<str>, Term)> {
-        let folded = fold(text);
+    /// The words of at least six letters of a text, folded, each with its term.
+    pub fn long_words(&mut self, folded: &str) -> Vec<(Box<str>, Term)> {
         let words = folded.split(|c| !is_in_word(c) || is_ideographic(c) || is_unparted(c));
-        let words = words.map(|word| self.stemmers.stem(word));
-        let words = words.filter(|stem| stem.chars().count() >= LONG);
-        words
-            .map(|stem| (stem.as_ref().into(), xxh3_64(stem.as_bytes())))
-            .collect()
+        let words = words.filter(|word| word.chars().nth(LONG - 1).is_some());
+        let known = words.filter_map(|word| Some((word.into(), self.known(word).term?.get())));
+        known.collect()
     }
 
     /// The number of a term.
@@ -244,58 +243,66 @@ impl Analyzer {
         if word.is_empty() {
             return;
         }
-        let hash = xxh3_64(word.as_bytes());
-        let known = match self.words.get(&hash) {
-            Some(known) => *known,
-            None => {
-                let known = self.learn(word);
-                self.words.insert(hash, known);
-                known
-            }
-        };
+        let known = self.known(word);
         self.count += 1;
-        self.english += known.english;
+        self.english += usize::from(known.english);
         let kind = match known.is_function {
             true => Kind::Part,
             false => Kind::Word,
         };
-        found.extend(known.word.map(|number| (number, kind)));
-        self.parts.extend(known.parts.into_iter().flatten());
+        if let Some(term) = known.term {
+            found.push((self.number(term.get()), kind));
+        }
+        let parts = known.parts.into_iter().flatten();
+        self.parts.extend(parts.map(NonZero::get));
     }
 
-    /// The terms of a word, which may hold apostrophes: "didn't", "maria's".
-    fn learn(&mut self, word: &str) -> Known {
-        let word = word.trim_matches('\'');
-        let bare = word.split('\'').next().unwrap_or(word);
-        let mut known = Known {
-            word: None,
-            parts: [None; 3],
-            english: tells_english(word),
-            is_function: is_foreign(word),
-        };
-        if bare.is_empty() || is_english_stop(word) || is_english_stop(bare) {
+    /// What a word is: as the thread remembers it, as this analyzer does, or found anew.
+    fn known(&mut self, word: &str) -> Word {
+        let hash = xxh3_64(word.as_bytes());
+        let place = hash as usize % REMEMBERED;
+        let (holder, known) = WORDS.with_borrow(|words| words[place]);
+        if holder == hash {
             return known;
         }
-        let stem = || xxh3_64(self.stemmers.stem(bare).as_bytes());
-        let term = remembered(xxh3_64(bare.as_bytes()), stem);
-        known.word = Some(self.number(term));
-        if bare.starts_with(|c: char| c.is_ascii_digit() || is_unparted(c)) {
-            return known;
-        }
-        for (part, length) in known.parts.iter_mut().zip(BEGINNINGS) {
-            if let Some((end, c)) = bare.char_indices().nth(length - 1) {
-                let beginning = &bare.as_bytes()[..end + c.len_utf8()];
-                *part = Some(xxh3_64_with_seed(beginning, 1));
-            }
-        }
-        if Script::of(bare) == Script::Hebrew
-            && bare.chars().count() > 3
-            && let Some(rest) = bare.strip_prefix(['ו', 'ה', 'ב', 'ל', 'מ', 'ש', 'כ'])
-        {
-            known.parts[2] = Some(xxh3_64(rest.as_bytes()));
-        }
+        let known = *self
+            .words
+            .entry(hash)
+            .or_insert_with(|| learn(&self.stemmers, word));
+        WORDS.with_borrow_mut(|words| words[place] = (hash, known));
         known
     }
+}
+
+/// Finds out what a word is, which may hold apostrophes: "didn't", "maria's".
+fn learn(stemmers: &Stemmers, word: &str) -> Word {
+    let word = word.trim_matches('\'');
+    let bare = word.split('\'').next().unwrap_or(word);
+    let mut known = Word {
+        english: tells_english(word),
+        is_function: is_foreign(word),
+        ..Word::default()
+    };
+    if bare.is_empty() || is_english_stop(word) || is_english_stop(bare) {
+        return known;
+    }
+    known.term = NonZero::new(xxh3_64(stemmers.stem(bare).as_bytes()));
+    if bare.starts_with(|c: char| c.is_ascii_digit() || is_unparted(c)) {
+        return known;
+    }
+    for (part, length) in known.parts.iter_mut().zip(BEGINNINGS) {
+        if let Some((end, c)) = bare.char_indices().nth(length - 1) {
+            let beginning = &bare.as_bytes()[..end + c.len_utf8()];
+            *part = NonZero::new(xxh3_64_with_seed(beginning, 1));
+        }
+    }
+    if Script::of(bare) == Script::Hebrew
+        && bare.chars().count() > 3
+        && let Some(rest) = bare.strip_prefix(['ו', 'ה', 'ב', 'ל', 'מ', 'ש', 'כ'])
+    {
+        known.parts[2] = NonZero::new(xxh3_64(rest.as_bytes()));
+    }
+    known
 }
 
 /// Whether a character belongs to a word of a script that parts them.
@@ -303,22 +310,11 @@ fn is_in_spaced_word(c: char) -> bool {
     c == '\'' || is_in_word(c) && !is_ideographic(c) && !is_unparted(c)
 }
 
-/// The term of the word of this hash, found anew where it is not remembered.
-fn remembered(hash: u64, find: impl FnOnce() -> Term) -> Term {
-    TERMS.with_borrow_mut(|terms| {
-        let place = &mut terms[hash as usize % REMEMBERED];
-        if place.0 != hash {
-            *place = (hash, find());
-        }
-        place.1
-    })
-}
-
 /// Letters of what a word begins with.
 const BEGINNINGS: [usize; 2] = [3, 5];
 
 /// Letters of a word that is looked for with one of them changed.
-const LONG: usize = 6;
+pub const LONG: usize = 6;
 
 /// What parts the digits of one number.
 const PARTS_DIGITS: [char; 9] = [',', '.', '\'', '-', '_', ' ', '\u{a0}', '\u{202f}', '٬'];

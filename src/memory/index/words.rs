@@ -48,6 +48,7 @@ impl Index {
         docs: impl IntoIterator<Item = u32>,
         limit: usize,
     ) -> Vec<Scored> {
+        let lengths = self.lengths();
         let weighed: Vec<_> = self.weighed(query).collect();
         let timed = query.times.iter().map(|times| (times, self.timed(times)));
         let timed: Vec<_> = timed.collect();
@@ -58,7 +59,7 @@ impl Index {
             let (before, after) = lenders.split_at(2);
             let mut words = Words::default();
             let mut add = |weight: f32, count: &dyn Fn(u32) -> u8| {
-                let counts = |doc: u32| self.counts(doc, count(doc));
+                let counts = |doc: u32| lengths.counts(self.docs[doc as usize].length, count(doc));
                 let own = counts(doc);
                 let lent = |sum: f32, lenders: &[(u32, f32)]| {
                     let lenders = lenders.iter().filter(|(other, _)| *other != NONE);
@@ -147,15 +148,28 @@ impl Index {
         (1.0 + (missing + 0.5) / (found + 0.5)).ln()
     }
 
-    /// What a term counts that stands `count` times in a document.
-    fn counts(&self, doc: u32, count: u8) -> f32 {
+    fn lengths(&self) -> Lengths {
+        let mean = self.total_length as f32 / self.docs.len() as f32;
+        Lengths {
+            of_each: K1 * B / mean.clamp(1.0, USUAL_LENGTH),
+        }
+    }
+}
+
+/// How much the length of a document is held against it.
+struct Lengths {
+    /// For each of its terms.
+    of_each: f32,
+}
+
+impl Lengths {
+    /// What a term counts that stands `count` times in a document of this length.
+    fn counts(&self, length: u32, count: u8) -> f32 {
         if count == 0 {
             return 0.0;
         }
-        let mean = self.total_length as f32 / self.docs.len() as f32;
-        let length = self.docs[doc as usize].length as f32 / mean.clamp(1.0, USUAL_LENGTH);
         let count = f32::from(count);
-        count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length))
+        count * (K1 + 1.0) / (count + K1 * (1.0 - B) + self.of_each * length as f32)
     }
 }
 
@@ -183,8 +197,9 @@ impl Sheet {
         words: &mut [Words],
     ) {
         let Self { own, lent, touched } = self;
+        let lengths = index.lengths();
         for Posting { doc, count } in postings {
-            let counts = index.counts(doc, count);
+            let counts = lengths.counts(index.docs[doc as usize].length, count);
             own[doc as usize] = counts;
             let mut lend = |receiver: u32, part: f32| {
                 let lent = &mut lent[receiver as usize];
