@@ -238,6 +238,27 @@ fn an_upstream_that_dies_in_an_answer_of_known_length_is_seen_to_have_died() {
 }
 
 #[test]
+fn an_upstream_that_dies_behind_the_header_of_a_whole_answer_is_a_502() {
+    for framing in ["Content-Length: 9", "Transfer-Encoding: chunked"] {
+        for resets in [false, true] {
+            let upstream = Upstream::start(move |visit| {
+                visit.request();
+                visit.send(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n"));
+                if resets {
+                    visit.reset();
+                }
+            });
+            let proxy = Proxy::before(&upstream);
+            for request in [chat(&[], CHAT), get("/v1/files", &[])] {
+                let error = proxy.exchange(request).error(502);
+                let message = error["message"].as_str().unwrap();
+                assert!(message.contains("broke off"), "{message}");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_upstream_that_dies_in_a_pass_through_stream_is_seen_to_have_died() {
     const BETWEEN_CHUNKS: &[u8] =
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n";

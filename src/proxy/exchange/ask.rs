@@ -13,7 +13,6 @@ use super::relay::next_chunk;
 use super::run::Chat;
 use crate::config::model::Upstream;
 use crate::dialect::Withheld;
-use crate::error::ApiError;
 use crate::proxy::Session;
 use crate::proxy::context::Context;
 use crate::proxy::route::body::Look;
@@ -257,10 +256,6 @@ async fn read(
                 first.read.push(chunk);
             }
             Ok(None) => return Ok(true),
-            // Nothing has gone to the client yet: it can be told.
-            Err(Failure::Truncated(why)) => {
-                return Err(ApiError::bad_gateway(why).code("upstream_error").into());
-            }
             Err(failure) => return Err(failure),
         }
     }

@@ -16,7 +16,8 @@ pub enum Failure {
     Refused(ApiError),
     /// The client has left: there is nobody to tell.
     ClientGone(String),
-    /// The answer broke off in the middle: the client is shown that it is cut.
+    /// The answer broke off in the middle: the client is told so where it has seen nothing of it, and
+    /// else shown that it is cut.
     Truncated(String),
 }
 
@@ -45,6 +46,10 @@ pub async fn rescue(
     let refusal = match failure {
         Failure::Refused(refusal) if session.response_written().is_none() => refusal,
         Failure::Refused(refusal) => return abandon(context, refusal.to_string()),
+        // Nothing has gone to the client yet: it can be told.
+        Failure::Truncated(why) if session.response_written().is_none() => {
+            ApiError::bad_gateway(why).code("upstream_error")
+        }
         Failure::Truncated(why) => return abandon(context, why),
         Failure::ClientGone(why) => {
             // What the log shows for a client that left before its answer, as nginx has it.

@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use super::fail::Failure;
 use super::relay::next_chunk;
-use crate::error::ApiError;
 use crate::proxy::context::Context;
 use crate::proxy::upstream::connection::Connection;
 use crate::proxy::{Gateway, Session};
@@ -42,10 +41,6 @@ pub async fn of(
         match next_chunk(gateway, session, context, connection).await {
             Ok(Some(chunk)) => read.push(chunk),
             Ok(None) => return Ok(connection.told_form()),
-            // Nothing has gone to the client yet: it can be told.
-            Err(Failure::Truncated(why)) if session.response_written().is_none() => {
-                return Err(ApiError::bad_gateway(why).code("upstream_error").into());
-            }
             Err(failure) => return Err(failure),
         }
     }

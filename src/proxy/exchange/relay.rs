@@ -56,6 +56,18 @@ pub async fn run(
         true => at_hand(&mut connection),
         false => None,
     };
+    connection
+        .session
+        .set_read_timeout(Some(timeouts.stream_idle));
+    if ahead.is_none() && read.is_empty() && !connection.announces_stream() {
+        // Of a whole answer a header alone is no use, and while it waits an upstream that breaks off
+        // here can be told of.
+        let first = next_chunk(gateway, session, context, &mut connection).await?;
+        ahead = Some(Ok(first));
+    }
+    if let Some(Err(error)) = &ahead {
+        return Err(truncated(gateway, context, error));
+    }
     // What has come with the header goes out with it, in one packet.
     let succeeded = match ahead {
         // What is left of a piece may be nothing.
@@ -71,8 +83,6 @@ pub async fn run(
     if !succeeded {
         context.learning = None;
     }
-    let idle = Some(timeouts.stream_idle);
-    connection.session.set_read_timeout(idle);
     let mut read = read.into_iter();
     let passed = loop {
         let piece = match read.next() {
