@@ -1,7 +1,9 @@
 //! The model's calls of tools: whose they are, and how the gateway goes on after its own.
 
 use bytes::Bytes;
+use memchr::memmem;
 use serde::Serialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::names::{bare, may_begin_group};
@@ -122,6 +124,13 @@ impl Owners {
             true => None,
             false => ours(&is),
         }
+    }
+
+    /// Whether this is no JSON, and a name of the gateway's stands in it: it may be a call of that.
+    pub fn may_be_called_in(&self, raw: &[u8]) -> bool {
+        let mut gateway = self.gateway.iter();
+        gateway.any(|name| memmem::find(raw, name.as_bytes()).is_some())
+            && serde_json::from_slice::<IgnoredAny>(raw).is_err()
     }
 
     /// Whether it is a name that somebody has.

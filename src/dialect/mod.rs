@@ -55,6 +55,7 @@ pub use injection::{
     Restored, Source, ToolOffer, ToolSpec,
 };
 pub use reader::{Reader, SseReader};
+pub use recast::Odd;
 pub use request::{MemoryUse, Options, Request, Withheld};
 pub use responses::socket;
 

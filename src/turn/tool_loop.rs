@@ -107,8 +107,8 @@ impl ToolLoop {
                 "The upstream's answer ended within a call of the gateway's tools. Ask again.",
             )),
             Leg::Unreadable => Step::Fail(broken(
-                "The upstream's answer holds a call of the gateway's tools and an event that is too \
-                 large to be read. Ask for less at once.",
+                "The upstream's answer holds a call of the gateway's tools and something that cannot be \
+                 read, or is too large to be. Ask again, or for less at once.",
             )),
         }
     }

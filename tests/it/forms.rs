@@ -1,8 +1,11 @@
 //! Answers whose header does not say what they are: events sent as JSON or as nothing at all, one whole
 //! text sent as events, legs of one answer in different forms.
 
+use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use flate2::Compression;
+use flate2::read::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use serde_json::{Value, json};
 
 use crate::support::client::get;
@@ -295,6 +298,106 @@ fn a_call_is_run_whatever_the_header_of_a_leg_says() {
     }
 }
 
+/// A body in a coding that nobody asked for.
+fn coded(coding: &str, body: &str) -> Vec<u8> {
+    let level = Compression::default();
+    let mut bytes = Vec::new();
+    let read = match coding {
+        "deflate" => ZlibEncoder::new(body.as_bytes(), level).read_to_end(&mut bytes),
+        "raw" => DeflateEncoder::new(body.as_bytes(), level).read_to_end(&mut bytes),
+        _ => GzEncoder::new(body.as_bytes(), level).read_to_end(&mut bytes),
+    };
+    read.expect("it is in memory");
+    let coding = coding.replace("raw", "deflate");
+    let length = bytes.len();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {length}\r\n\r\n"
+    );
+    [head.into_bytes(), bytes].concat()
+}
+
+#[test]
+fn a_call_in_a_coding_that_nobody_asked_for_is_run() {
+    for (at, coding) in ["gzip", "x-gzip", "deflate", "raw", "GZIP"]
+        .iter()
+        .enumerate()
+    {
+        let path = ALL[at % 3];
+        for is_stream in [true, false] {
+            let body = |leg| match is_stream {
+                true => streamed(path, leg),
+                false => whole(path, leg),
+            };
+            let legs = [Call, Says("42.")].map(|leg| coded(coding, &body(leg)));
+            let upstream = upstream(legs.into());
+            let told = ask(&gateway(&upstream), path, is_stream);
+            assert_eq!(says(path, is_stream, &told.text()), "42.", "{coding}");
+            assert_eq!(told.head.get("content-encoding"), None);
+        }
+    }
+    // What is none is none.
+    for coding in ["", "none", "utf-8", "identity"] {
+        let field = format!("Content-Encoding: {coding}");
+        let legs = [Call, Says("42.")];
+        let legs = legs.map(|leg| answer("200 OK", &[&field], &whole(CHAT, leg)));
+        let upstream = upstream(legs.into());
+        let told = ask(&gateway(&upstream), CHAT, false);
+        assert_eq!(says(CHAT, false, &told.text()), "42.", "{coding}");
+    }
+}
+
+#[test]
+fn several_objects_in_place_of_one_are_read() {
+    let data = |leg| {
+        let events = streamed(CHAT, leg);
+        let data = events
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: {"));
+        data.map(|data| format!("{{{data}")).collect::<Vec<_>>()
+    };
+    let call = whole(CHAT, Call);
+    for first in [
+        data(Call).join("\n"),
+        format!("[{}]", data(Call).join(",")),
+        format!("[{call}]"),
+        format!("{call}\n<!-- served by -->"),
+        format!("{call}\0"),
+    ] {
+        for last in [data(Says("42.")).join("\n"), whole(CHAT, Says("42."))] {
+            for is_stream in [true, false] {
+                let legs = [&first, &last].map(|body| answer("200 OK", &[JSON], body));
+                let upstream = upstream(legs.into());
+                let text = ask(&gateway(&upstream), CHAT, is_stream).text();
+                assert!(!text.contains("calculator"), "{first}\n{text}");
+                assert!(text.contains("42."), "{first}\n{last}\n{text}");
+                assert_eq!(upstream.requests().len(), 2, "{first}");
+            }
+        }
+        // Without a call they are the upstream's bytes.
+        let plain = first.replace("calculator", "their_tool");
+        let upstream = upstream(vec![answer("200 OK", &[JSON], &plain)]);
+        assert_eq!(ask(&gateway(&upstream), CHAT, true).text(), plain);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_and_may_be_a_call_goes_to_nobody() {
+    for path in ALL {
+        for (body, is_stream) in [(streamed(path, Call), true), (whole(path, Call), false)] {
+            // As Python writes it, and no other reader takes it.
+            let body = match path {
+                CHAT => body.replacen("\"index\":0", "\"index\":0,\"logprob\":-Infinity", 1),
+                RESPONSES => body.replace("\"id\":\"fc_1\"", "\"id\":\"fc_1\",\"logprob\":NaN"),
+                _ => body.replace("\"id\":\"toolu_1\"", "\"id\":\"toolu_1\",\"logprob\":NaN"),
+            };
+            let upstream = upstream(vec![answer("200 OK", &[JSON], &body)]);
+            let text = ask(&gateway(&upstream), path, is_stream).text();
+            assert!(!text.contains("calculator"), "{path} {body}\n{text}");
+            assert!(text.contains("cannot be read"), "{path} {body}\n{text}");
+        }
+    }
+}
+
 #[test]
 fn what_is_said_in_an_answer_of_another_form_is_kept() {
     for (path, label, body) in [
@@ -360,7 +463,7 @@ fn an_event_goes_on_before_the_next_one_is_there_whatever_the_header_says() {
         client.head();
         assert_eq!(client.chunk(), Some(first.into_bytes()), "{label}");
         opener.open();
-        client.finish();
+        while client.chunk().is_some() {}
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Editor {
     /// What ids begin with where the upstream gives none.
     seed: Seed,
     is_blind: bool,
+    /// What may be a call of the gateway's could not be read.
+    has_unread: bool,
 }
 
 /// What the client has been told of the answer as a whole, in earlier legs.
@@ -65,6 +67,7 @@ impl Editor {
             template: None,
             seed: Seed::new(seed),
             is_blind: false,
+            has_unread: false,
         }
     }
 
@@ -97,7 +100,7 @@ impl Editor {
                     }
                 }
                 Some(shape) => self.judge(&json, &shape),
-                None => Edit::Pass,
+                None => self.unread(&json),
             },
         };
         match &edit {
@@ -114,7 +117,10 @@ impl Editor {
             self.reader.whole(body);
             return Edit::Pass;
         }
-        let edit = Shape::read(body).map_or(Edit::Pass, |shape| self.judge_whole(body, &shape));
+        let edit = match Shape::read(body) {
+            Some(shape) => self.judge_whole(body, &shape),
+            None => self.unread(body),
+        };
         let shown = match &edit {
             Edit::Replace(shown) => shown,
             _ => body,
@@ -128,6 +134,9 @@ impl Editor {
 
     /// Ends a leg that came to its clean end, and tells how the answer goes on.
     pub fn end_leg(&mut self) -> Leg {
+        if self.has_unread {
+            return Leg::Unreadable;
+        }
         if !self.calls.any_held() {
             return Leg::Complete;
         }
@@ -188,6 +197,16 @@ impl Editor {
         self.marks.iter().any(|mark| mark.find(bytes).is_some())
     }
 
+    /// Judges what cannot be read.
+    fn unread(&mut self, raw: &[u8]) -> Edit {
+        let may_be_ours = self.is_marked(raw) && self.owners.may_be_called_in(raw);
+        self.has_unread |= may_be_ours;
+        match may_be_ours {
+            true => Edit::Drop,
+            false => Edit::Pass,
+        }
+    }
+
     fn next_leg(&mut self) {
         self.calls = Calls::default();
         self.ending = Ending::default();
@@ -205,12 +224,10 @@ impl Editor {
         let mut editing = Editing::new(json);
         self.calls.begin_event();
         let mut tells_role = false;
+        // One answer was asked for, whatever its parts are numbered: some give the text and each call a
+        // choice of its own.
         for choice in &shape.choices {
-            if choice.is_first(json) {
-                tells_role |= self.choice(&mut editing, choice);
-            } else {
-                editing.says |= choice.said.iter().any(|member| !is_empty(json, member));
-            }
+            tells_role |= self.choice(&mut editing, choice);
         }
         let pending = self.calls.any_held();
         self.envelope(&mut editing, shape, pending);
@@ -335,32 +352,10 @@ impl Editor {
 
     fn judge_whole(&mut self, body: &Bytes, shape: &Shape) -> Edit {
         let mut editing = Editing::new(body);
-        if let Some(choice) = shape.choices.first() {
-            let mut gone: Vec<&Member> = vec![];
-            let entries = choice.entries.iter();
-            let fates = entries.map(|entry| self.calls.whole_entry(&entry.of(body), &self.owners));
-            let held: Vec<_> = fates.map(|fate| fate == Fate::Held).collect();
-            if !held.contains(&false) {
-                gone.extend(
-                    choice
-                        .said
-                        .get(body, "tool_calls")
-                        .filter(|_| !held.is_empty()),
-                );
-            } else {
-                editing.cut(cuts(&choice.entries, |at| held[at]));
-            }
-            let legacy = present(&choice.said, body, "function_call");
-            let is_held = |call: &&Member| {
-                let fate = self.calls.legacy(&call.value.of(body), &self.owners);
-                fate == Fate::Held
-            };
-            gone.extend(legacy.filter(is_held));
-            let keys: Vec<_> = gone.iter().map(|member| member.key.span).collect();
-            editing.cut(choice.said.cuts(|member| keys.contains(&member.key.span)));
-            self.ending.whole(body, choice);
-            self.ending.has_failed = shape.is_error(body);
+        for choice in &shape.choices {
+            self.whole_choice(&mut editing, choice);
         }
+        self.ending.has_failed |= shape.is_error(body);
         if let Some(cost) = shape.get(body, "usage") {
             self.leg_usage = serde_json::from_slice(&body[cost.value.range()]).ok();
             if let Some(sum) = self.sum(body, cost.value) {
@@ -368,5 +363,29 @@ impl Editor {
             }
         }
         editing.finish()
+    }
+
+    /// Takes the gateway's calls out of a choice.
+    fn whole_choice(&mut self, editing: &mut Editing<'_>, choice: &Choice) {
+        let body = editing.json;
+        let mut gone: Vec<&Member> = vec![];
+        let entries = choice.entries.iter();
+        let fates = entries.map(|entry| self.calls.whole_entry(&entry.of(body), &self.owners));
+        let held: Vec<_> = fates.map(|fate| fate == Fate::Held).collect();
+        if !held.contains(&false) {
+            let calls = choice.said.get(body, "tool_calls");
+            gone.extend(calls.filter(|_| !held.is_empty()));
+        } else {
+            editing.cut(cuts(&choice.entries, |at| held[at]));
+        }
+        let legacy = present(&choice.said, body, "function_call");
+        let is_held = |call: &&Member| {
+            let fate = self.calls.legacy(&call.value.of(body), &self.owners);
+            fate == Fate::Held
+        };
+        gone.extend(legacy.filter(is_held));
+        let keys: Vec<_> = gone.iter().map(|member| member.key.span).collect();
+        editing.cut(choice.said.cuts(|member| keys.contains(&member.key.span)));
+        self.ending.whole(body, choice);
     }
 }

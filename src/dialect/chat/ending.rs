@@ -37,8 +37,8 @@ impl Ending {
     /// `sum` of all costs, where those are others.
     pub fn hold(&mut self, json: &Bytes, shape: &Shape, id: Option<&str>, sum: Option<String>) {
         let finished = |choice: &Choice| choice.finish_reason(json).is_some();
-        let first = shape.choices.iter().filter(|choice| choice.is_first(json));
-        let reason = first.filter_map(|choice| choice.finish_reason(json)).next();
+        let mut choices = shape.choices.iter();
+        let reason = choices.find_map(|choice| choice.finish_reason(json));
         self.has_failed |= shape.choices.iter().any(|choice| choice.has_failed(json));
         if let Some((_, reason)) = reason {
             self.finish_reason = serde_json::from_slice(reason).ok();
@@ -82,16 +82,16 @@ impl Ending {
         }
     }
 
-    /// Notes how a whole answer ended.
+    /// Notes how a part of a whole answer ended.
     pub fn whole(&mut self, body: &Bytes, choice: &Choice) {
+        self.has_failed |= choice.has_failed(body);
         let reason = choice.finish_reason(body);
         let reason = reason.and_then(|(_, text)| serde_json::from_slice(text).ok());
         // An answer that is whole has ended, whether it says why or not.
-        let reason = reason.unwrap_or_else(|| "tool_calls".to_owned());
-        self.finish_reason = match choice.has_failed(body) {
-            true => Some("error".to_owned()),
-            false => Some(reason),
-        };
+        let whole = || "tool_calls".to_owned();
+        self.finish_reason = reason
+            .or_else(|| self.finish_reason.take())
+            .or_else(|| Some(whole()));
     }
 
     /// The events that end the answer.

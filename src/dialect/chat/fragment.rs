@@ -25,7 +25,12 @@ pub struct Fragment {
 impl Fragment {
     /// Reads a `function_call`, or the `function` of an entry; `None` where it is no object.
     pub fn of_function(json: &[u8]) -> Option<Self> {
-        let members: Ordered = serde_json::from_slice(json).ok()?;
+        // Some write it as JSON within a text.
+        let inner = serde_json::from_slice::<String>(json);
+        let members: Ordered = match &inner {
+            Ok(inner) => serde_json::from_str(inner).ok()?,
+            Err(_) => serde_json::from_slice(json).ok()?,
+        };
         let mut fragment = Self {
             is_function: true,
             ..Self::default()
@@ -34,6 +39,10 @@ impl Fragment {
             match name.as_str() {
                 "name" => fragment.name = text(&value),
                 "arguments" => fragment.arguments = text(&value),
+                // As the schema of the tool has it, in the words of some models.
+                "parameters" if fragment.arguments.is_empty() => {
+                    fragment.arguments = text(&value);
+                }
                 _ => fragment.function.push((name, value)),
             }
         }
@@ -53,8 +62,11 @@ impl Fragment {
                 "id" => fragment.id = text(&value),
                 "type" => {
                     let kind = text(&value);
-                    fragment.is_function = kind.is_empty() || kind == "function";
-                    fragment.rest.push((name, value));
+                    fragment.is_function = is_function(&kind);
+                    // What is one under another name goes back under its own.
+                    if kind == "function" || !fragment.is_function {
+                        fragment.rest.push((name, value));
+                    }
                 }
                 "function" => {
                     if let Some(function) = Self::of_function(value.get().as_bytes()) {
@@ -63,11 +75,22 @@ impl Fragment {
                         fragment.function = function.function;
                     }
                 }
+                // Some leave the object around them out, as Responses do.
+                "name" if fragment.name.is_empty() => fragment.name = text(&value),
+                "arguments" if fragment.arguments.is_empty() => {
+                    fragment.arguments = text(&value);
+                }
                 _ => fragment.rest.push((name, value)),
             }
         }
         Some(fragment)
     }
+}
+
+/// Whether a call of this `type` is one of a function.
+fn is_function(kind: &str) -> bool {
+    const OTHERS: [&str; 4] = ["function_call", "tool_call", "tool_use", "tool"];
+    kind.is_empty() || kind.eq_ignore_ascii_case("function") || OTHERS.contains(&kind)
 }
 
 /// An object's members as they are written.

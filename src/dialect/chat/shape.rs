@@ -1,6 +1,6 @@
 //! The places of a completion that an edit may touch.
 
-use crate::wire::json::{JsonError, Scanner, Span};
+use crate::wire::json::{JsonError, Kind, Scanner, Span};
 use crate::wire::object::{MAX_DEPTH, Member, Members, elements};
 
 /// One event, or a whole answer.
@@ -61,6 +61,10 @@ impl Choice {
                 b"delta" | b"message" => {
                     let found = Members::read(json, scanner, |scanner, key| {
                         match key {
+                            // Some write the only one without a list around it.
+                            b"tool_calls" if scanner.peek()? == Kind::Object => {
+                                entries = vec![scanner.skip()?];
+                            }
                             b"tool_calls" => entries = elements(scanner, Scanner::skip)?,
                             _ => drop(scanner.skip()?),
                         }
@@ -81,12 +85,6 @@ impl Choice {
             said,
             entries,
         })
-    }
-
-    /// Whether it is the one with index 0.
-    pub fn is_first(&self, json: &[u8]) -> bool {
-        let index = self.members.get(json, "index");
-        index.is_none_or(|index| matches!(&json[index.value.range()], b"0" | b"null"))
     }
 
     /// Whether an error is told of it.

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::Reader;
 use super::block::blocks;
-use super::leg::{Fate, Leg, is_ours, of_content};
+use super::leg::{Fate, Leg, is_ours, of_content, replaced, shown_as};
 use crate::dialect::answer::{Answer, Wanted};
 use crate::dialect::calls::{self, Edit, Owner, Owners, Seed, runs};
 use crate::dialect::usage;
@@ -43,6 +43,8 @@ pub struct Editor {
     /// Makes ids where the upstream gives none.
     seed: Seed,
     is_blind: bool,
+    /// What may be a call of the gateway's could not be read.
+    has_unread: bool,
 }
 
 /// What of an event decides its fate.
@@ -80,6 +82,7 @@ impl Editor {
             said_before: Vec::new(),
             seed: Seed::new(seed),
             is_blind: false,
+            has_unread: false,
         }
     }
 
@@ -106,7 +109,7 @@ impl Editor {
     pub fn event(&mut self, data: &Bytes) -> Edit {
         let edit = match serde_json::from_slice::<Seen<'_>>(data) {
             Ok(seen) => self.judge(data, &seen),
-            Err(_) => Edit::Pass,
+            Err(_) => self.unread(data),
         };
         match &edit {
             Edit::Pass => self.reader.event(data),
@@ -123,7 +126,8 @@ impl Editor {
             self.reader.whole(body);
             return Edit::Pass;
         }
-        let edit = self.judge_whole(body).unwrap_or(Edit::Pass);
+        let edit = self.judge_whole(body);
+        let edit = edit.unwrap_or_else(|| self.unread(body));
         let shown = match &edit {
             Edit::Replace(shown) => shown,
             _ => body,
@@ -134,6 +138,9 @@ impl Editor {
 
     /// Ends a leg that came to its clean end, and tells how the answer goes on.
     pub fn end_leg(&mut self) -> calls::Leg {
+        if self.has_unread {
+            return calls::Leg::Unreadable;
+        }
         if !self.leg.has_held() {
             return calls::Leg::Complete;
         }
@@ -157,6 +164,17 @@ impl Editor {
             self.ending.clear();
         }
         calls::Leg::Calls(round)
+    }
+
+    /// Judges what cannot be read.
+    fn unread(&mut self, raw: &[u8]) -> Edit {
+        let is_call = self.mark.find(raw).is_some();
+        let may_be_ours = is_call && self.owners.may_be_called_in(raw);
+        self.has_unread |= may_be_ours;
+        match may_be_ours {
+            true => Edit::Drop,
+            false => Edit::Pass,
+        }
     }
 
     /// The ending that was held back, where the answer ends here.
@@ -229,7 +247,9 @@ impl Editor {
                 self.leg.has_failed = true;
                 Edit::Pass
             }
-            "message_stop" if self.leg.has_held() && self.leg.stop_reason.is_some() => {
+            "message_stop" if self.leg.has_held() => {
+                // Some end without saying why.
+                self.leg.stop_reason.get_or_insert_default();
                 self.hold("message_stop", data.clone());
                 Edit::Drop
             }
@@ -356,27 +376,4 @@ impl Editor {
         }
         Some(Edit::Replace(splice.finish().to_bytes()))
     }
-}
-
-/// The event under the index that the client counts by.
-fn shown_as(data: &Bytes, index: Option<u64>, fate: Fate) -> Edit {
-    match fate {
-        Fate::Held => Edit::Drop,
-        Fate::Shown(place) if index == Some(place) => Edit::Pass,
-        Fate::Shown(place) => {
-            let member = Members::parse(data);
-            let at = member.and_then(|members| Some(members.get(data, "index")?.value));
-            match at {
-                Some(at) => Edit::Replace(replaced(data, at, place.to_string())),
-                None => Edit::Pass,
-            }
-        }
-    }
-}
-
-fn replaced(json: &Bytes, at: Span, with: String) -> Bytes {
-    let mut splice = Splice::<()>::new(json);
-    splice.cut(at.range());
-    splice.insert(at.start, Rope::of((), with.into()));
-    splice.finish().to_bytes()
 }

@@ -7,8 +7,11 @@ use serde_json::value::RawValue;
 
 use super::block::{Block, Growing, blocks, mended};
 use super::round;
-use crate::dialect::calls::{Call, Owner, Owners, Round, Seed, object};
+use crate::dialect::calls::{Call, Edit, Owner, Owners, Round, Seed, object};
 use crate::dialect::usage;
+use crate::wire::json::Span;
+use crate::wire::object::Members;
+use crate::wire::splice::{Rope, Splice};
 
 /// Bytes of a leg's events that are kept; of a longer one no call can be run.
 const KEPT: usize = 8 * 1024 * 1024;
@@ -238,4 +241,28 @@ fn input(block: &[u8]) -> String {
     let call = serde_json::from_slice::<Call<'_>>(block);
     let input = call.ok().and_then(|call| call.input);
     input.map_or("{}", RawValue::get).to_owned()
+}
+
+/// The event under the index that the client counts by.
+pub fn shown_as(data: &Bytes, index: Option<u64>, fate: Fate) -> Edit {
+    match fate {
+        Fate::Held => Edit::Drop,
+        Fate::Shown(place) if index == Some(place) => Edit::Pass,
+        Fate::Shown(place) => {
+            let member = Members::parse(data);
+            let at = member.and_then(|members| Some(members.get(data, "index")?.value));
+            match at {
+                Some(at) => Edit::Replace(replaced(data, at, place.to_string())),
+                None => Edit::Pass,
+            }
+        }
+    }
+}
+
+/// The text with this at a place.
+pub fn replaced(json: &Bytes, at: Span, with: String) -> Bytes {
+    let mut splice = Splice::<()>::new(json);
+    splice.cut(at.range());
+    splice.insert(at.start, Rope::of((), with.into()));
+    splice.finish().to_bytes()
 }

@@ -48,6 +48,8 @@ pub struct Editor {
     /// Makes ids where the upstream gives none.
     seed: Seed,
     is_blind: bool,
+    /// What may be a call of the gateway's could not be read.
+    has_unread: bool,
 }
 
 /// What of an event decides its fate.
@@ -93,6 +95,7 @@ impl Editor {
             upstream_id: None,
             seed: Seed::new(seed),
             is_blind: false,
+            has_unread: false,
         }
     }
 
@@ -132,7 +135,8 @@ impl Editor {
             self.reader.whole(body);
             return Edit::Pass;
         }
-        let edit = self.judge_whole(body).unwrap_or(Edit::Pass);
+        let edit = self.judge_whole(body);
+        let edit = edit.unwrap_or_else(|| self.unread(body));
         let shown = match &edit {
             Edit::Replace(shown) => shown,
             _ => body,
@@ -143,6 +147,9 @@ impl Editor {
 
     /// Ends a leg that came to its clean end, and tells how the answer goes on.
     pub fn end_leg(&mut self) -> calls::Leg {
+        if self.has_unread {
+            return calls::Leg::Unreadable;
+        }
         if !self.leg.has_held() {
             return calls::Leg::Complete;
         }
@@ -167,6 +174,17 @@ impl Editor {
             self.ending = None;
         }
         calls::Leg::Calls(round)
+    }
+
+    /// Judges what cannot be read.
+    fn unread(&mut self, raw: &[u8]) -> Edit {
+        let is_call = self.mark.find(raw).is_some();
+        let may_be_ours = is_call && self.owners.may_be_called_in(raw);
+        self.has_unread |= may_be_ours;
+        match may_be_ours {
+            true => Edit::Drop,
+            false => Edit::Pass,
+        }
     }
 
     /// The ending that was held back, where the answer ends here.
@@ -355,10 +373,17 @@ impl Editor {
     }
 
     /// What some servers send behind the last event, as Chat Completions have it.
-    fn done(&self, data: &Bytes) -> Edit {
-        match data.trim_ascii() == b"[DONE]" && self.leg.has_held() {
-            true => Edit::Drop,
-            false => Edit::Pass,
+    fn done(&mut self, data: &Bytes) -> Edit {
+        match data.trim_ascii() == b"[DONE]" {
+            true if self.leg.has_held() => {
+                // Some end with that alone.
+                if self.leg.is_completed.is_none() && self.leg.open_call().is_none() {
+                    self.leg.is_completed = Some(true);
+                }
+                Edit::Drop
+            }
+            true => Edit::Pass,
+            false => self.unread(data),
         }
     }
 }

@@ -270,3 +270,111 @@ fn a_name_may_come_in_pieces_with_what_stands_around_it() {
         assert_eq!(shown, "", "{pieces:?}");
     }
 }
+
+#[test]
+fn a_call_of_an_odd_shape_is_the_gateways_all_the_same() {
+    let function = json!({ "name": "calculator", "arguments": ARGUMENTS });
+    let entry = |entry: Value| json!({ "tool_calls": [entry] });
+    for delta in [
+        // One without a list around it.
+        json!({ "tool_calls": { "id": "c", "type": "function", "function": function } }),
+        entry(json!({ "id": "c", "type": "function", "function": function.to_string() })),
+        entry(
+            json!({ "id": "c", "type": "function", "name": "calculator", "arguments": ARGUMENTS }),
+        ),
+        entry(json!({ "id": "c", "type": "FUNCTION", "function": function })),
+        entry(json!({ "id": "c", "type": "tool_call", "function": function })),
+        entry(json!({ "id": "c", "function": { "name": "calculator",
+            "parameters": serde_json::from_str::<Value>(ARGUMENTS).expect("JSON") } })),
+    ] {
+        for (index, name) in [
+            (json!(0), "delta"),
+            (json!(1), "delta"),
+            (json!("0"), "message"),
+        ] {
+            let choice = json!({ "index": index, name: delta, "finish_reason": "tool_calls" });
+            let chunk = json!({ "id": "c", "choices": [choice] }).to_string();
+            let stream = format!("data: {chunk}\n\ndata: [DONE]\n\n");
+            let mut whole = editor(Dialect::Chat, &[]);
+            whole.whole(&chunk.clone().into());
+            let legs = [
+                streamed(Dialect::Chat, &[], &stream.into()).0,
+                whole.end_leg(),
+            ];
+            for leg in legs {
+                let round = round(&leg);
+                assert_eq!(round.calls[0].name, "calculator", "{chunk}");
+                assert_eq!(
+                    serde_json::from_str::<Value>(&round.calls[0].arguments).ok(),
+                    serde_json::from_str(ARGUMENTS).ok(),
+                    "{chunk}"
+                );
+                let said: Value = serde_json::from_slice(&round.said[0]).expect("JSON");
+                assert_eq!(said["tool_calls"][0]["type"], "function", "{said}");
+                assert_eq!(
+                    said["tool_calls"][0]["function"]["name"], "calculator",
+                    "{said}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_text_and_a_call_may_each_be_a_choice_of_its_own() {
+    let call = json!({ "id": "c", "type": "function", "index": 0,
+        "function": { "name": "calculator", "arguments": ARGUMENTS } });
+    for [first, second] in [
+        [json!(0), json!(0)],
+        [json!(0), json!(1)],
+        [Value::Null, Value::Null],
+    ] {
+        for name in ["delta", "message"] {
+            let choices = json!([
+                { "index": first, name: { "role": "assistant", "content": "Let me see." },
+                  "finish_reason": "tool_calls" },
+                { "index": second, name: { "role": "assistant", "tool_calls": [call] },
+                  "finish_reason": "tool_calls" },
+            ]);
+            let body = json!({ "id": "c", "choices": choices }).to_string();
+            let mut whole = editor(Dialect::Chat, &[]);
+            let Edit::Replace(shown) = whole.whole(&body.clone().into()) else {
+                panic!("it goes on as it came");
+            };
+            assert!(!text(&shown).contains("calculator"));
+            assert_eq!(round(&whole.end_leg()).calls.len(), 1);
+            let stream = format!("data: {body}\n\ndata: [DONE]\n\n");
+            let (leg, shown) = streamed(Dialect::Chat, &[], &stream.into());
+            assert_eq!(round(&leg).calls.len(), 1);
+            assert!(
+                shown.contains("Let me see.") && !shown.contains("calculator"),
+                "{shown}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_stream_may_end_without_saying_why() {
+    for (dialect, end) in [
+        (Dialect::Messages, "event: message_delta"),
+        (Dialect::Responses, "event: response.completed"),
+    ] {
+        let whole = answer(dialect, "calculator", &json!(reasons(dialect).0[0]));
+        let stream = dialect
+            .streamed(&whole.to_string().into())
+            .expect("an answer");
+        let stream = text(&stream);
+        let (begun, _) = stream.split_at(stream.find(end).expect("an end"));
+        let last = match dialect {
+            Dialect::Messages => "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+            _ => "data: [DONE]\n\n",
+        };
+        let (leg, shown) = streamed(dialect, &[], &format!("{begun}{last}").into());
+        assert_eq!(round(&leg).calls[0].name, "calculator", "{dialect:?}");
+        assert!(!shown.contains("calculator"), "{shown}");
+        // What has no end at all broke off.
+        let cut = Bytes::copy_from_slice(begun.as_bytes());
+        assert_eq!(streamed(dialect, &[], &cut).0, Leg::Truncated);
+    }
+}

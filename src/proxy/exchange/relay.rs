@@ -15,7 +15,8 @@ use crate::dialect::Unasked;
 use crate::proxy::context::Context;
 use crate::proxy::edge::guard::Guarded;
 use crate::proxy::edge::respond;
-use crate::proxy::upstream::connection::Connection;
+use crate::proxy::upstream::coding::Decoder;
+use crate::proxy::upstream::connection::{Connection, read_body};
 use crate::proxy::upstream::error::{UpstreamError, UpstreamErrorKind};
 use crate::proxy::{Gateway, Session};
 use crate::telemetry::Phase;
@@ -75,6 +76,10 @@ pub async fn run(
         Some(Ok(Some(_))) => head_before(session, context, &connection, Length::Same).await?,
         _ => head(session, context, &connection, Length::Same).await?,
     };
+    // Only the copy is decoded.
+    let header = connection.session.response_header();
+    let coded = header.filter(|_| !connection.is_readable());
+    let mut decoder = coded.and_then(Decoder::new);
     let mut tee = match context.dialect {
         Some(dialect) if succeeded => Tee::new(connection.told_form(), dialect, context.wanted()),
         _ => Tee::Blind,
@@ -105,7 +110,11 @@ pub async fn run(
         };
         cork(session, false);
         context.ledger.mark_first_chunk();
-        tee.feed(&piece);
+        match decoder.as_mut().map(|decoder| decoder.decode(&piece)) {
+            None => tee.feed(&piece),
+            Some(Ok(piece)) => tee.feed(&piece),
+            Some(Err(_)) => tee = Tee::Blind,
+        }
         match tee.form() {
             Some(Form::Stream) if !context.streamed => context.begin_stream(),
             Some(form) => context.streamed = form == Form::Stream,
@@ -162,7 +171,7 @@ pub type Ahead = Option<pingora::Result<Option<Bytes>>>;
 
 /// Giving up a read of the body loses nothing: pingora keeps what it read.
 fn at_hand(connection: &mut Connection) -> Ahead {
-    connection.session.read_response_body().now_or_never()
+    read_body(&mut connection.session, &mut connection.decoder).now_or_never()
 }
 
 /// As [`next_chunk`], small chunks that have come together as one. What was read beyond them is
@@ -213,6 +222,7 @@ pub async fn next_chunk(
         let Connection {
             session: upstream,
             upload,
+            decoder,
             ..
         } = &mut *connection;
         let gone = async {
@@ -226,7 +236,7 @@ pub async fn next_chunk(
         };
         tokio::select! {
             biased;
-            chunk = upstream.read_response_body() => break chunk,
+            chunk = read_body(upstream, decoder) => break chunk,
             gone = gone => match gone {
                 Ok(()) => {}
                 // It may answer to its end all the same.
@@ -284,6 +294,10 @@ pub async fn head(
         location::hide(&mut header, upstream, upstreams, &session.req_header().uri)?;
     }
     context.status = header.status.as_u16();
+    if connection.decoder.is_some() {
+        header.remove_header(&header::CONTENT_ENCODING);
+        header.remove_header(&header::CONTENT_LENGTH);
+    }
     // A type and a number are of valid form.
     let _ = match length {
         Length::Events => header.insert_header(header::CONTENT_TYPE, "text/event-stream"),

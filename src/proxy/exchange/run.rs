@@ -112,7 +112,7 @@ pub async fn run(
             .keep_block(memory, &snapshot.config.memory)
             .await;
     }
-    let relayed = if wish == Wish::Answer && answered && offered && connection.is_readable() {
+    let relayed = if wish == Wish::Answer && answered && offered {
         // Boxed, since it needs far more room than the other, which most requests take.
         Box::pin(tool_loop::run(chat, session, context, connection)).await
     } else {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::form::ENOUGH;
-use crate::dialect::{Answer, Dialect, Reader, SseReader, Wanted};
+use crate::dialect::{Answer, Dialect, Odd, Reader, SseReader, Wanted};
 use crate::wire::frame::form::{Form, Look, Looking, without_mark};
 
 /// A whole answer larger than this is passed on unread.
@@ -17,7 +17,7 @@ pub enum Tee {
         told: Form,
         chunks: Vec<Bytes>,
         length: usize,
-        reader: Box<Reader>,
+        asked: (Dialect, Wanted),
     },
     /// A stream of events, read as they come.
     Stream(Box<SseReader>),
@@ -25,7 +25,7 @@ pub enum Tee {
     Whole {
         chunks: Vec<Bytes>,
         length: usize,
-        reader: Box<Reader>,
+        asked: (Dialect, Wanted),
     },
     /// Not read: an error of the upstream's, or an answer past the limit.
     Blind,
@@ -39,7 +39,7 @@ impl Tee {
             told,
             chunks: Vec::new(),
             length: 0,
-            reader: Box::new(Reader::new(dialect, wanted)),
+            asked: (dialect, wanted),
         }
     }
 
@@ -93,11 +93,27 @@ impl Tee {
         match self {
             Self::Stream(reader) => Some(reader.finish()),
             Self::Whole {
-                chunks, mut reader, ..
+                chunks,
+                asked: (dialect, wanted),
+                ..
             } => {
-                match &chunks[..] {
-                    [whole] => reader.whole(&without_mark(whole)),
-                    chunks => reader.whole(&without_mark(&chunks.concat().into())),
+                let mut reader = Reader::new(dialect, wanted);
+                let whole = match &chunks[..] {
+                    [whole] => without_mark(whole),
+                    chunks => without_mark(&chunks.concat().into()),
+                };
+                reader.whole(&whole);
+                if !reader.answer().unreadable {
+                    return Some(reader.finish());
+                }
+                match Odd::of(&whole) {
+                    Some(Odd::Events(events)) => {
+                        let mut reader = SseReader::new(Reader::new(dialect, wanted));
+                        reader.feed(&events);
+                        return Some(reader.finish());
+                    }
+                    Some(Odd::One(one)) => reader.whole(&one),
+                    None => {}
                 }
                 Some(reader.finish())
             }
@@ -107,15 +123,15 @@ impl Tee {
 
     /// Goes on with an answer of this form.
     fn decide(&mut self, form: Form) {
-        let Self::Looking { chunks, reader, .. } = std::mem::replace(self, Self::Blind) else {
+        let Self::Looking { chunks, asked, .. } = std::mem::replace(self, Self::Blind) else {
             return;
         };
         *self = match form {
-            Form::Stream => Self::Stream(Box::new(SseReader::new(*reader))),
+            Form::Stream => Self::Stream(Box::new(SseReader::new(Reader::new(asked.0, asked.1)))),
             Form::Whole => Self::Whole {
                 chunks: Vec::new(),
                 length: 0,
-                reader,
+                asked,
             },
         };
         for chunk in &chunks {

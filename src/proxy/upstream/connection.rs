@@ -23,6 +23,7 @@ use pingora::{Error, ErrorType};
 use pingora_timeout::timeout;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 
+use super::coding::{self, Decoder};
 use crate::proxy::edge::respond;
 use crate::proxy::exchange::upload::{Upload, Writer};
 use crate::wire::frame::form::Form;
@@ -40,6 +41,8 @@ pub struct Connection {
     pub spent: bool,
     /// What is still to be sent of the request while its answer is read already.
     pub upload: Option<Upload>,
+    /// Undoes the coding of the answer.
+    pub decoder: Option<Box<Decoder>>,
     /// The other direction, where `session` was given the reading one alone.
     pub(super) writing: Option<WriteHalf<Stream>>,
     socket: Option<Arc<SocketDigest>>,
@@ -56,6 +59,7 @@ impl Connection {
             reused,
             spent: false,
             upload: None,
+            decoder: None,
             writing: None,
         }
     }
@@ -139,10 +143,13 @@ impl Connection {
     /// Whether the answer is in no coding that would have to be undone first.
     pub fn is_readable(&self) -> bool {
         let header = self.session.response_header();
-        header.is_some_and(|answer| {
-            let coding = answer.headers.get(header::CONTENT_ENCODING);
-            coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
-        })
+        self.decoder.is_some() || header.is_some_and(|header| !coding::is_coded(header))
+    }
+
+    /// Has the coding of the answer undone from here on, where there is one and that can be done.
+    pub fn undo_coding(&mut self) {
+        let header = self.session.response_header();
+        self.decoder = header.and_then(Decoder::new).map(Box::new);
     }
 
     /// The form that the answer's header tells.
@@ -173,6 +180,29 @@ impl Connection {
 
     fn tcp_info(&self) -> Option<TCP_INFO> {
         self.socket.as_ref()?.tcp_info()
+    }
+}
+
+/// The next bytes of an answer's body, its coding undone; `None` at its end. Giving up on it loses nothing.
+pub async fn read_body(
+    session: &mut HttpSession,
+    decoder: &mut Option<Box<Decoder>>,
+) -> pingora::Result<Option<Bytes>> {
+    loop {
+        let read = session.read_response_body().await?;
+        let (Some(coded), Some(decoder)) = (&read, &mut *decoder) else {
+            return Ok(read);
+        };
+        let decoded = decoder.decode(coded).map_err(|error| {
+            Error::because(
+                ErrorType::ReadError,
+                "undoing the coding of the answer",
+                error,
+            )
+        })?;
+        if !decoded.is_empty() {
+            return Ok(Some(decoded));
+        }
     }
 }
 

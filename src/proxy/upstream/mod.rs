@@ -9,6 +9,7 @@
 //! ```
 
 pub mod addresses;
+pub mod coding;
 pub mod connection;
 pub mod dialer;
 pub mod error;

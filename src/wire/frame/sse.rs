@@ -4,6 +4,7 @@
 
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
+use serde::de::IgnoredAny;
 
 use super::Event;
 
@@ -77,16 +78,36 @@ impl Splitter {
     }
 
     /// Takes the next frame off the front of `chunk`, or all of it to wait for more.
+    ///
+    /// Some servers write no blank lines between events: one also ends behind a line of data that is an
+    /// object by itself, where the next line begins another.
     pub fn next(&mut self, chunk: &mut Bytes) -> Next {
-        let Some(end) = self.frame_end(chunk) else {
-            if self.held.len() + chunk.len() > self.limit {
-                return Next::TooLarge(self.take(chunk, chunk.len()));
+        let raw = match self.frame_end(chunk) {
+            Some(end) => {
+                let raw = self.take(chunk, end);
+                match unparted(&raw) {
+                    None => raw,
+                    Some(end) => {
+                        *chunk = [&raw[end..], &chunk[..]].concat().into();
+                        raw.slice(..end)
+                    }
+                }
             }
-            self.held.extend_from_slice(chunk);
-            chunk.clear();
-            return Next::More;
+            None => {
+                let all = self.held.len() + chunk.len();
+                self.held.extend_from_slice(chunk);
+                chunk.clear();
+                match unparted(&self.held).filter(|_| !self.awaits_feed) {
+                    Some(end) => {
+                        let raw = self.held.split_to(end).freeze();
+                        *chunk = self.held.split().freeze();
+                        raw
+                    }
+                    None if all > self.limit => return Next::TooLarge(self.held.split().freeze()),
+                    None => return Next::More,
+                }
+            }
         };
-        let raw = self.take(chunk, end);
         let is_first = !std::mem::replace(&mut self.frame_past, true);
         self.line = 0;
         match raw.len() > self.limit {
@@ -241,12 +262,43 @@ impl Frame {
     }
 }
 
+/// Where a frame ends that no blank line ends.
+fn unparted(raw: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let newline = from + memchr2(b'\n', b'\r', &raw[from..])?;
+        let is_pair = raw[newline..].starts_with(b"\r\n");
+        let next = newline + if is_pair { 2 } else { 1 };
+        let begins = || raw[next..].starts_with(b"data:") || raw[next..].starts_with(b"event:");
+        let line = &raw[from..newline];
+        if matches!(line.last(), Some(b'}' | b']')) && begins() && is_alone(line) {
+            return Some(next);
+        }
+        from = next;
+    }
+}
+
+/// Whether a line is of data and needs no other.
+fn is_alone(line: &[u8]) -> bool {
+    data_of(line).map(<[u8]>::trim_ascii).is_some_and(|value| {
+        value == b"[DONE]"
+            || (value.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(value).is_ok())
+    })
+}
+
 /// The value of a `data` line; `None` for comments and other fields.
 fn data_of(line: &[u8]) -> Option<&[u8]> {
     let value = line.strip_prefix(b"data")?;
     match value.split_first() {
         None => Some(value),
-        Some((b':', value)) => Some(value.strip_prefix(b" ").unwrap_or(value)),
+        Some((b':', value)) => {
+            let value = value.strip_prefix(b" ").unwrap_or(value);
+            // Some that pass events on write it once more.
+            match value.strip_prefix(b"data:") {
+                Some(again) => Some(again.strip_prefix(b" ").unwrap_or(again)),
+                None => Some(value),
+            }
+        }
         Some(_) => None,
     }
 }

@@ -48,6 +48,37 @@ fn splits_events_as_the_standard_says() {
 }
 
 #[test]
+fn events_without_blank_lines_between_them_are_events() {
+    for line in ["\n", "\r\n", "\r"] {
+        for text in [
+            "data: {\"a\":1}~data: {\"b\":2}~data: [DONE]~",
+            "event: x~data: {\"a\":1}~event: y~data: {\"b\":2}~data: [DONE]~~",
+            ": hi~data: {\"a\":1}~~data: {\"b\":2}~data: [DONE]~~",
+            "data: data: {\"a\":1}~data:data:{\"b\":2}~~data: data: [DONE]~~",
+        ] {
+            let bytes = text.replace('~', line).into_bytes();
+            let wanted = ["{\"a\":1}", "{\"b\":2}", "[DONE]"];
+            assert_eq!(data(&[&bytes]), wanted, "{text}");
+            let singly: Vec<_> = bytes.chunks(1).collect();
+            assert_eq!(data(&singly), wanted, "{text}");
+            let raw: Vec<_> = frames(&singly).iter().map(|it| it.raw().to_vec()).collect();
+            assert_eq!(raw.concat(), bytes);
+        }
+    }
+    // One object over several lines is one event, and so is what is no object.
+    for text in [
+        "data: {\ndata: \"a\":{}\ndata: }\n\n",
+        "data: a}\ndata: b\n\n",
+    ] {
+        assert_eq!(data(&[text.as_bytes()]).len(), 1, "{text}");
+    }
+    let mut splitter = Splitter::default();
+    let mut chunk = Bytes::from("data: {}\ndata: {}\n");
+    assert!(matches!(splitter.next(&mut chunk), Next::Frame(_)));
+    assert!(matches!(splitter.next(&mut chunk), Next::More));
+}
+
+#[test]
 fn an_event_is_there_as_soon_as_its_blank_line_is() {
     for end in ["\n\n", "\r\n\r\n", "\r\r"] {
         let mut splitter = Splitter::default();

@@ -38,6 +38,7 @@ impl Answering<'_> {
         mut connection: Box<Connection>,
     ) -> Result<Arrival, Failure> {
         context.ledger.enter(Phase::Stream);
+        connection.undo_coding();
         let (gateway, mut read) = (self.chat.gateway, Vec::new());
         let form = match connection.is_success() && connection.is_readable() {
             true => form::of(gateway, session, context, &mut connection, &mut read).await?,
@@ -102,11 +103,18 @@ impl Answering<'_> {
     /// The same, where all of it was read.
     pub(super) fn recast(&self, leg: Arrival, body: &Bytes) -> Option<Arrival> {
         let events = self.chat.turn.dialect().streamed(body)?;
-        Some(Arrival {
+        Some(leg.told_as(events))
+    }
+}
+
+impl Arrival {
+    /// The same leg, told as these events.
+    pub fn told_as(self, events: Bytes) -> Self {
+        Self {
             read: vec![events],
             form: Form::Stream,
             is_recast: true,
-            ..leg
-        })
+            ..self
+        }
     }
 }

@@ -38,13 +38,14 @@ use crate::turn::{HiddenRound, Step, ToolLoop};
 use crate::wire::frame::form::Form;
 
 /// Passes the answer on to its end, running the gateway's tools where it asks for them.
-/// `connection` brings the first leg, a success in no content coding.
+/// `connection` brings the first leg, a success.
 pub async fn run(
     chat: Chat<'_>,
     session: &mut Session,
     context: &mut Context,
-    connection: Box<Connection>,
+    mut connection: Box<Connection>,
 ) -> Result<(), Failure> {
+    connection.undo_coding();
     let tools = context.snapshot.config.tools.clone();
     let (rounds, total) = (tools.max_rounds, tools.total_timeout);
     let answering = Answering {

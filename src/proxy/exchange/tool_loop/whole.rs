@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::arrival::{Arrival, Read};
 use super::{Answering, Next};
-use crate::dialect::{Edit, Leg};
+use crate::dialect::{Edit, Leg, Odd, SseEditor};
 use crate::proxy::Session;
 use crate::proxy::context::Context;
 use crate::proxy::exchange::fail::Failure;
@@ -33,13 +33,28 @@ impl Answering<'_> {
                     return self.as_it_comes(session, context, arrival).await;
                 }
             };
-            if std::mem::take(&mut may_recast) && self.asks_for_tools(context, &body) {
-                return match self.recast(arrival, &body) {
+            let odd = Odd::of(&body).filter(|_| arrival.form == Form::Whole);
+            match odd.filter(|odd| self.odd_asks_for_tools(context, odd)) {
+                Some(Odd::One(one)) => body = one,
+                Some(Odd::Events(events)) => {
+                    body = events;
+                    arrival.form = Form::Stream;
+                }
+                None => {}
+            }
+            let is_stream = arrival.form == Form::Stream;
+            let recasts = std::mem::take(&mut may_recast);
+            if recasts && (is_stream || self.asks_for_tools(context, &body)) {
+                let told = match is_stream {
+                    true => Some(arrival.told_as(body)),
+                    false => self.recast(arrival, &body),
+                };
+                return match told {
                     Some(arrival) => Box::pin(self.stream(session, context, arrival)).await,
                     None => Err(self.no_answer(context).into()),
                 };
             }
-            if arrival.form == Form::Stream {
+            if is_stream {
                 let gathered = self.chat.turn.dialect().gathered(&body);
                 body = gathered.ok_or_else(|| Failure::from(self.no_answer(context)))?;
             }
@@ -73,6 +88,18 @@ impl Answering<'_> {
         let mut editor = self.chat.turn.editor(context.wanted(), String::new());
         editor.whole(&without_mark(body));
         matches!(editor.end_leg(), Leg::Calls(_))
+    }
+
+    /// The same of one that is no single object.
+    fn odd_asks_for_tools(&self, context: &Context, odd: &Odd) -> bool {
+        let events = match odd {
+            Odd::One(one) => return self.asks_for_tools(context, one),
+            Odd::Events(events) => events,
+        };
+        let editor = self.chat.turn.editor(context.wanted(), String::new());
+        let mut editor = SseEditor::new(editor);
+        editor.feed(events);
+        matches!(editor.end_leg(), (_, Leg::Calls(_)))
     }
 
     async fn tell(
