@@ -233,11 +233,7 @@ fn text(path: &Path, bytes: Vec<u8>) -> Result<String, Fault> {
         return Ok(text);
     }
     match String::from_utf8(bytes) {
-        // Some tools end a text with a zero byte.
-        Ok(text) => Ok(text
-            .trim_start_matches('\u{feff}')
-            .trim_end_matches('\0')
-            .to_owned()),
+        Ok(text) => Ok(loose::bare(&text).to_owned()),
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
             let line = line_at(&error.as_bytes()[..valid]);
@@ -251,6 +247,10 @@ fn line_at(before: &[u8]) -> usize {
 }
 
 fn json(path: &Path, text: &str, stem: &str) -> Result<Persona, Faults> {
+    if text.trim().is_empty() {
+        let mend = "write a personality into it, or remove it";
+        return Err(Fault::new(path, "is empty", mend).into());
+    }
     let document = value(path, text)?;
     if let Some(card) = shape::card(&document) {
         return card::persona(path, card, stem);
@@ -262,6 +262,13 @@ fn json(path: &Path, text: &str, stem: &str) -> Result<Persona, Faults> {
             "import it into a card, which then has it as its `character_book`",
         )
         .into());
+    }
+    if !document.is_object() {
+        let what = match &document {
+            Value::Array(list) => format!("is a list of {}, and a personality is one", list.len()),
+            _ => "is no personality: it holds no object".to_owned(),
+        };
+        return Err(Fault::new(path, what, "give each personality a file of its own").into());
     }
     let document = parse(path, text)?;
     Ok(yychat::persona(path, document, parse(path, text)?, stem)?)

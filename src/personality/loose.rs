@@ -103,6 +103,13 @@ pub(super) fn object(value: &Value) -> Option<Cow<'_, Map<String, Value>>> {
     }
 }
 
+/// A text without the byte order mark that some editors write, and the zero bytes that some tools end
+/// it with.
+pub(super) fn bare(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}')
+        .trim_end_matches(|c: char| c == '\0' || c.is_ascii_whitespace())
+}
+
 /// Reads JSON. Half of a surrogate pair, which JavaScript writes where a text was cut within an
 /// emoji, is `U+FFFD`.
 pub(super) fn parse(text: &str) -> serde_json::Result<Value> {

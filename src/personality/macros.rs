@@ -22,6 +22,10 @@ const DEEPEST: usize = 8;
 /// Dice of one roll, and blanks of one macro, at most.
 const MOST: usize = 1000;
 
+/// Bytes that may be read and written to resolve one text, about. Beyond them macros stay as they are
+/// written: a few of them within one another could ask for more than there is memory.
+const MOST_WORK: usize = 16 << 20;
+
 /// A stretch of a card's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
@@ -45,11 +49,20 @@ pub(super) struct Values<'a> {
 }
 
 /// What a card says of itself, for macros that quote it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Names<'a> {
     pub(super) char: &'a str,
     /// By the macro's name in lower case, such as `description`.
     pub(super) fields: BTreeMap<&'static str, &'a str>,
+}
+
+impl Names<'_> {
+    /// The same within a field, which does not quote itself there.
+    fn within(&self, field: &str) -> Self {
+        let mut names = self.clone();
+        names.fields.retain(|_, other| !std::ptr::eq(*other, field));
+        names
+    }
 }
 
 /// A text whose macros are resolved.
@@ -61,6 +74,8 @@ pub(super) struct Expanded {
     pub(super) hidden: Vec<String>,
     /// After `{{trim}}`: line breaks that follow are left out.
     trims: bool,
+    /// Of [`MOST_WORK`].
+    work: usize,
 }
 
 impl Expanded {
@@ -69,6 +84,7 @@ impl Expanded {
     }
 
     fn push(&mut self, text: &str) {
+        self.work += text.len();
         let text = if self.trims {
             text.trim_start_matches(['\r', '\n'])
         } else {
@@ -139,12 +155,13 @@ pub(super) fn expand(text: &str, names: &Names<'_>) -> Expanded {
 
 fn resolve(text: &str, names: &Names<'_>, depth: usize, out: &mut Expanded) {
     let ends = ends(text);
+    out.work += text.len();
     let mut at = 0;
     while let Some(found) = text[at..].find(['{', '<']) {
         out.push(&text[at..at + found]);
         at += found;
         let taken = match ends.get(&at) {
-            Some(end) if depth < DEEPEST => {
+            Some(end) if depth < DEEPEST && out.work < MOST_WORK => {
                 let call = Call::read(&text[at + 2..*end]);
                 call.apply(names, depth, out).map(|()| end + 2)
             }
@@ -222,14 +239,18 @@ impl<'a> Call<'a> {
                 within(&choose(self.arguments, stable_hash(self.arguments)));
             }
             "roll" => {
-                let total = roll(&self.value(names, depth))?;
+                let total = roll(&self.value(names, depth, out))?;
+                out.work += MOST;
                 out.push(&total.to_string());
             }
             "reverse" => {
-                let text = self.value(names, depth);
+                let text = self.value(names, depth, out);
                 out.push(&text.chars().rev().collect::<String>());
             }
-            "hidden_key" => out.hidden.push(self.value(names, depth)),
+            "hidden_key" => {
+                let key = self.value(names, depth, out);
+                out.hidden.push(key);
+            }
             "comment" | "//" | "noop" | "persona" => {}
             "newline" => out.push(&"\n".repeat(self.count()?)),
             "space" => out.push(&" ".repeat(self.count()?)),
@@ -249,7 +270,10 @@ impl<'a> Call<'a> {
                 "isodate" => out.piece(Piece::Now(Clock::new("YYYY-MM-DD"))),
                 name => match name.strip_prefix("time_") {
                     Some(zone) => out.piece(Piece::Now(Clock::at("LT", zone))),
-                    None => within(names.fields.get(name)?),
+                    None => {
+                        let field = names.fields.get(name)?;
+                        resolve(field, &names.within(field), depth + 1, out);
+                    }
                 },
             },
             _ => return None,
@@ -258,9 +282,13 @@ impl<'a> Call<'a> {
     }
 
     /// The arguments with their own macros resolved.
-    fn value(&self, names: &Names<'_>, depth: usize) -> String {
-        let mut inner = Expanded::default();
+    fn value(&self, names: &Names<'_>, depth: usize, out: &mut Expanded) -> String {
+        let mut inner = Expanded {
+            work: out.work,
+            ..Expanded::default()
+        };
         resolve(self.arguments, names, depth + 1, &mut inner);
+        out.work = inner.work;
         standing(&inner.pieces)
     }
 

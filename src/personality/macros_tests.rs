@@ -149,3 +149,40 @@ fn a_text_of_braces_alone_takes_no_time() {
     let nested = "{{random::".repeat(10_000) + &"}}".repeat(10_000);
     assert!(!expand(&nested, &names()).pieces.is_empty());
 }
+
+#[test]
+fn a_field_does_not_quote_itself() {
+    let names = Names {
+        char: "Mira",
+        fields: [
+            ("description", "I am {{description}}, {{personality}}."),
+            ("personality", "{{description}} and calm"),
+        ]
+        .into(),
+    };
+    assert_eq!(
+        standing(&expand("{{description}}", &names).pieces),
+        "I am {{description}}, {{description}} and calm."
+    );
+}
+
+#[test]
+fn macros_within_one_another_cost_what_can_be_borne() {
+    let many = |text: &str| text.repeat(2000);
+    let (description, personality, scenario) = (
+        many("{{personality}}"),
+        many("{{scenario}}"),
+        many("{{char}} {{newline::1000}} {{roll:1000d6}} {{reverse:{{char}}}}"),
+    );
+    let names = Names {
+        char: "Mira",
+        fields: [
+            ("description", &*description),
+            ("personality", &*personality),
+            ("scenario", &*scenario),
+        ]
+        .into(),
+    };
+    let expanded = expand("{{description}}", &names);
+    assert!(standing(&expanded.pieces).len() < 3 * MOST_WORK);
+}

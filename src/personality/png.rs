@@ -52,18 +52,29 @@ pub(super) fn card_json(path: &Path, image: &[u8]) -> Result<Option<String>, Fau
     damage.map_or(Ok(None), Err)
 }
 
-/// What a chunk holds: base64 of JSON, or the JSON itself.
+/// What a chunk holds: base64 of JSON in either alphabet, as a data URL or alone, or the JSON itself.
 fn decode(encoded: &str) -> Result<String, String> {
     if encoded.trim_start().starts_with('{') {
         return Ok(encoded.to_owned());
     }
-    let encoded: String = encoded.split_ascii_whitespace().collect();
+    let encoded = match encoded.split_once(";base64,") {
+        Some((kind, encoded)) if kind.trim_start().starts_with("data:") => encoded,
+        _ => encoded,
+    };
+    let standard = |c: char| match c {
+        '-' => '+',
+        '_' => '/',
+        c => c,
+    };
+    let written = |c: &char| !c.is_ascii_whitespace() && *c != '\0';
+    let encoded: String = encoded.chars().filter(written).map(standard).collect();
     let json = BASE64
         .decode(encoded)
         .map_err(|error| format!("is not valid base64: {error}"))?;
     let json = String::from_utf8(json).map_err(|error| format!("is not UTF-8: {error}"))?;
-    loose::parse(json.trim_start_matches('\u{feff}'))
-        .map(|_| json)
+    let json = loose::bare(&json);
+    loose::parse(json)
+        .map(|_| json.to_owned())
         .map_err(|error| format!("is not valid JSON: {error}"))
 }
 

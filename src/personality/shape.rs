@@ -24,13 +24,31 @@ const TEXTS: [&str; 5] = [
     "mes_example",
 ];
 
-/// What Pygmalion's notepad calls the fields of V1.
-const NOTEPAD: [(&str, &str); 5] = [
+/// What other programs call the fields: Pygmalion's notepad, RisuAI, Agnai, and those that write in
+/// camel case. The first that is there counts.
+const OTHER_NAMES: [(&str, &str); 22] = [
     ("char_name", "name"),
     ("char_persona", "description"),
+    ("desc", "description"),
     ("world_scenario", "scenario"),
     ("char_greeting", "first_mes"),
+    ("firstMes", "first_mes"),
+    ("firstMessage", "first_mes"),
+    ("greeting", "first_mes"),
     ("example_dialogue", "mes_example"),
+    ("mesExample", "mes_example"),
+    ("exampleMessage", "mes_example"),
+    ("sampleChat", "mes_example"),
+    ("systemPrompt", "system_prompt"),
+    ("postHistoryInstructions", "post_history_instructions"),
+    ("characterBook", "character_book"),
+    ("character_lorebook", "character_book"),
+    ("lorebook", "character_book"),
+    ("worldbook", "character_book"),
+    ("world_book", "character_book"),
+    ("worldInfo", "character_book"),
+    ("world_info", "character_book"),
+    ("globalLore", "character_book"),
 ];
 
 /// A card's fields, wherever they stood.
@@ -70,12 +88,21 @@ pub(super) fn card(document: &Value) -> Option<Fields> {
         fields = inner;
         wrapped = true;
     }
-    for (notepad, field) in NOTEPAD {
-        if let Some(value) = fields.get(notepad).cloned() {
-            fields.entry(field).or_insert(value);
+    for (other, field) in OTHER_NAMES {
+        let is_there = |value: &&Value| !value.is_null();
+        let known = fields.get(field).filter(is_there).is_some();
+        if let Some(value) = fields.get(other).filter(is_there).filter(|_| !known) {
+            fields.insert(field.to_owned(), value.clone());
         }
     }
-    let has_text = TEXTS.iter().any(|key| !blank(fields.get(*key)));
+    // Some keep the book where they may keep what is theirs.
+    let book = fields.get("extensions").and_then(|own| own.get("character_book"));
+    if let Some(book) = book.filter(|book| book.is_object()).cloned() {
+        fields.entry("character_book").or_insert(book);
+    }
+    let has_text = TEXTS.iter().any(|key| !blank(fields.get(*key)))
+        // One that is all blank but for its name.
+        || !blank(fields.get("name")) && TEXTS.iter().any(|key| fields.contains_key(*key));
     let is_card = spec.is_some() || (wrapped && fields.contains_key("name")) || has_text;
     is_card.then(|| Fields {
         format: format(spec.as_deref(), wrapped),

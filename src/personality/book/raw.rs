@@ -94,8 +94,8 @@ impl RawBook {
         };
         let entries = entries.map(loose::elements).unwrap_or_default();
         let mut raw = Self {
-            scan_depth: read.number(&["scan_depth", "scanDepth"]),
-            token_budget: read.number(&["token_budget", "tokenBudget"]),
+            scan_depth: read.limit(&["scan_depth", "scanDepth"]),
+            token_budget: read.limit(&["token_budget", "tokenBudget"]),
             recursive: read.flag(&["recursive_scanning", "recursiveScanning"], false),
             entries: Vec::new(),
         };
@@ -193,6 +193,11 @@ impl Reader<'_> {
 
     fn number(&self, names: &[&str]) -> Option<f64> {
         self.values(names).find_map(loose::number)
+    }
+
+    /// A number that bounds something; one below 0 bounds nothing.
+    fn limit(&self, names: &[&str]) -> Option<f64> {
+        self.number(names).filter(|number| *number >= 0.0)
     }
 
     /// A number that counts something; below 0 is as good as 0.
