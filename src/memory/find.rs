@@ -76,7 +76,10 @@ impl Memory {
             None => None,
         };
         let conversation = query.conversation.as_deref();
-        let withdrawn = self.tries.replaced(scope, conversation, &query.history);
+        let mut withdrawn = self.tries.replaced(scope, conversation, &query.history);
+        // What the client goes on from it sends itself; another try of it is none.
+        let went_on = self.tries.went_on(scope, conversation, &query.history);
+        withdrawn.extend(went_on.into_iter().flat_map(|turn| turn.made));
         let unwanted = Unwanted {
             already_sent: &query.already_sent,
             withdrawn: &withdrawn,

@@ -28,6 +28,17 @@ const BRIEF: (usize, usize) = (3, 24);
 /// send it again.
 const WAITS: i64 = 60 * 60 * 1000;
 
+/// Names that a user's words are not kept under: they are those of others.
+const OTHERS: [&str; 7] = [
+    "assistant",
+    "system",
+    "developer",
+    "tool",
+    "function",
+    "memory",
+    ROLE,
+];
+
 /// Between a question and its brief answer in one record.
 const ANSWERED: &str = " — ";
 const DASH: char = '—';
@@ -108,7 +119,7 @@ impl Turn {
         let said = user_words(&self.user_text);
         let answer = answer_words(&self.assistant_text);
         // A name must not pass for what it is not.
-        let is_role = |name: &&str| ["assistant", ROLE].contains(name);
+        let is_role = |name: &&str| OTHERS.iter().any(|it| it.eq_ignore_ascii_case(name));
         let role = self.user_name.as_deref().filter(|name| !is_role(name));
         let role = role.unwrap_or("user");
         // One millisecond apart, so that the answer stands behind its question.
@@ -173,6 +184,7 @@ impl Writer {
     ) -> Result<Vec<(Record, Option<Record>)>, StoreError> {
         let entry = self.scopes.get(&turn.scope).await?;
         let conversation = turn.conversation.as_deref();
+        self.go_back(turn, &entry, plan);
         let waiting = || entry.read().asked_last(conversation, turn.now - WAITS);
         let sides = turn.sides(waiting);
         let replaced = self
@@ -208,6 +220,31 @@ impl Writer {
             .note((&turn.scope, conversation), &turn.history, &made, answer);
         let kept = kept.into_iter();
         Ok(kept.map(|kept| (kept.record, kept.otherwise)).collect())
+    }
+
+    /// Where the client goes on from another try than the last one, has that be what was said.
+    fn go_back(&self, turn: &Turn, entry: &Entry, plan: &mut Plan) {
+        let conversation = turn.conversation.as_deref();
+        let went_on = self.tries.went_on(&turn.scope, conversation, &turn.history);
+        let Some(went_on) = went_on else { return };
+        for (id, said_at) in &went_on.made {
+            let current = plan.current(entry, *id);
+            let Some(mut record) = current.filter(|it| it.updated_at == *said_at) else {
+                continue;
+            };
+            let told = match *record.role == *"assistant" {
+                true => went_on.answer,
+                false => went_on.asked,
+            };
+            let is_told = |text: &str| fingerprint(text) == told;
+            if !is_told(&record.text)
+                && let Some(text) = record.take_superseded(is_told)
+            {
+                let now = record.updated_at;
+                record.replace_text(text, Reason::Superseded, now);
+                plan.update(record);
+            }
+        }
     }
 
     /// The record; or the one that says the very same already, brought up to date; or the one of the

@@ -115,6 +115,13 @@ impl Record {
         });
     }
 
+    /// Takes the latest superseded text of this kind out of the history.
+    pub(super) fn take_superseded(&mut self, wanted: impl Fn(&str) -> bool) -> Option<String> {
+        let is_wanted = |it: &Revision| it.reason == Reason::Superseded && wanted(&it.text);
+        let at = self.history.iter().rposition(is_wanted)?;
+        Some(self.history.remove(at).text)
+    }
+
     /// Bytes that it holds in memory, about.
     pub fn weight(&self) -> usize {
         let history: usize = self.history.iter().map(|r| r.text.len() + 40).sum();

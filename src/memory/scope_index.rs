@@ -128,7 +128,8 @@ impl ScopeIndex {
 
     fn shingles(&self, doc: u32) -> &Shingles {
         let doc = doc as usize;
-        self.shingles[doc].get_or_init(|| Shingles::of(&self.records[doc].text))
+        let record = &self.records[doc];
+        self.shingles[doc].get_or_init(|| Shingles::of(&record.text).said_by(record.speaker()))
     }
 
     /// Ranks anew, by words, and by meaning where there is a vector.

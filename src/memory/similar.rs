@@ -123,6 +123,8 @@ pub struct Shingles {
     /// Of its runs of digits, in order: another number is another fact.
     numbers: u64,
     print: u64,
+    /// Of the name of whoever speaks, where there is one: what another says is another fact.
+    speaker: Option<u64>,
 }
 
 /// What one text says beside another.
@@ -166,11 +168,23 @@ impl Shingles {
             pairs: pairs.into(),
             numbers: numbers.digest(),
             print: xxh3_64(&normal),
+            speaker: None,
         }
+    }
+
+    /// The same, said by somebody of that name.
+    pub fn said_by(self, speaker: Option<&str>) -> Self {
+        let speaker = speaker.map(|name| xxh3_64(name.as_bytes()));
+        Self { speaker, ..self }
     }
 
     /// What this text says beside `other`.
     pub fn beside(&self, other: &Self) -> Likeness {
+        if let (Some(one), Some(other)) = (self.speaker, other.speaker)
+            && one != other
+        {
+            return Likeness::Other;
+        }
         if self.print == other.print {
             return Likeness::Held;
         }
@@ -300,6 +314,10 @@ mod tests {
         };
         assert_eq!(beside(&at("12"), &at("13")), Likeness::Other);
         assert_eq!(beside("I like cats", "I don't like cats"), Likeness::Other);
+        let by = |name| Shingles::of(eldest).said_by(name);
+        assert_eq!(by(Some("Ann")).beside(&by(Some("Bob"))), Likeness::Other);
+        assert_eq!(by(Some("Ann")).beside(&by(Some("Ann"))), Likeness::Held);
+        assert_eq!(by(Some("Ann")).beside(&by(None)), Likeness::Held);
         let table = "我的大儿子喜欢星期天早上和叔叔在城里下象棋然后去喝茶";
         assert_eq!(beside(table, &table.replace('大', "小")), Likeness::Alike);
     }

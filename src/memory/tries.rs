@@ -4,7 +4,8 @@
 //! lead up to another last one, that is another try, and the one before it was withdrawn. What was
 //! led up to is known by what this gateway itself has seen said; so examples that an app puts
 //! before each message, or a greeting, lead nowhere, and a client that sends its newest message
-//! alone replaces nothing. All of this is in memory: who forgets it keeps both.
+//! alone replaces nothing. Where the client goes on from a try that had been withdrawn, that one is
+//! said again, and the one in its place is withdrawn. All of this is in memory: who forgets it keeps both.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +74,24 @@ fn then(before: u64, said: u64) -> u64 {
 /// A scope's conversation; none for turns that name no conversation.
 type Thread = (Scope, Option<Arc<str>>);
 
+/// The turn that leads to a place, by its fingerprints.
+#[derive(Debug, Clone, Copy)]
+struct Led {
+    before: u64,
+    asked: u64,
+    answer: u64,
+}
+
+/// What the client's history says of the turn before the last.
+#[derive(Debug)]
+pub struct WentOn {
+    /// Records that were made of it, each with when it was last said.
+    pub made: Vec<(Uuid, i64)>,
+    /// Fingerprints of what was asked and answered in the try that the client goes on from.
+    pub asked: u64,
+    pub answer: u64,
+}
+
 /// What stands at a place.
 #[derive(Debug, Clone, Default)]
 struct Turn {
@@ -81,6 +100,8 @@ struct Turn {
     made: Vec<(Uuid, i64)>,
     /// Which of its conversation's it is, the later the higher; 0 where only an answer led here.
     number: u64,
+    /// How the place was come to; `None` where nothing was said before.
+    from: Option<Led>,
 }
 
 /// The last turns of conversations, by place. Its clones are the same.
@@ -136,6 +157,23 @@ impl Tries {
         }
     }
 
+    /// The turn that this one goes on from, as it was made last and as the client tells it.
+    pub fn went_on(
+        &self,
+        scope: &Scope,
+        conversation: Option<&str>,
+        history: &History,
+    ) -> Option<WentOn> {
+        let thread: Thread = (scope.clone(), conversation.map(Arc::from));
+        let from = self.turns.get(&(thread.clone(), history.before))?.from?;
+        let turn = self.turns.get(&(thread, from.before))?;
+        Some(WentOn {
+            made: turn.made.clone(),
+            asked: from.asked,
+            answer: from.answer,
+        })
+    }
+
     /// Notes a turn: the records that were made of it, and the answer that was given, by its
     /// fingerprint. A turn may come in parts, its answer after calls of the client's tools.
     pub fn note(
@@ -165,6 +203,7 @@ impl Tries {
                 asked: history.asked,
                 number,
                 made: made.iter().map(|it| (it.id, it.updated_at)).collect(),
+                from: old.from,
             };
             if goes_on {
                 let kept = |(id, _): &&(Uuid, i64)| made.iter().all(|record| record.id != *id);
@@ -175,7 +214,18 @@ impl Tries {
         }
         if let Some(answer) = answer {
             let next = (thread, history.with(answer));
-            self.turns.entry(next).or_default();
+            let from = Led {
+                before: history.before,
+                asked: history.asked,
+                answer,
+            };
+            let led = || {
+                Arc::new(Turn {
+                    from: Some(from),
+                    ..Turn::default()
+                })
+            };
+            self.turns.entry(next).or_insert_with(led);
         }
     }
 

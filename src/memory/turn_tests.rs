@@ -109,6 +109,43 @@ async fn what_is_edited_takes_the_place_of_what_was_withdrawn() {
 }
 
 #[tokio::test]
+async fn a_client_that_goes_on_from_a_rejected_try_has_it_back() {
+    for mut chat in chats() {
+        let (memory, _folder) = open();
+        chat.ask(&memory, "I grow tomatoes.", "How nice.").await;
+        chat.ask(&memory, "What eats tomatoes?", "Slugs eat your tomatoes.")
+            .await;
+        let first = chat.clone();
+        chat.back(1);
+        chat.ask(
+            &memory,
+            "What eats my tomatoes now?",
+            "Wolves eat your tomatoes.",
+        )
+        .await;
+        chat = first;
+        let asked = "Who hunts what eats tomatoes?";
+        assert_eq!(chat.recalled(&memory, asked).await, [] as [&str; 0]);
+        chat.ask(&memory, asked, "Hedgehogs hunt slugs.").await;
+        let all = [
+            "I grow tomatoes.",
+            "How nice.",
+            "What eats tomatoes?",
+            "Slugs eat your tomatoes.",
+            asked,
+            "Hedgehogs hunt slugs.",
+        ];
+        assert_eq!(texts(&memory, &scope("ann")).await, all);
+        // The one that was last is no more than what was said meanwhile.
+        let recall = memory.recall(&scope("ann"), &query("slugs")).await;
+        let slugs = |it: &&Recalled| it.record.text.starts_with("Slugs");
+        let history = &recall.records.iter().find(slugs).unwrap().record.history;
+        assert_eq!(history.len(), 1);
+        assert_eq!(history[0].text, "Wolves eat your tomatoes.");
+    }
+}
+
+#[tokio::test]
 async fn the_first_question_asked_again_replaces_its_answer_alone() {
     for mut chat in chats() {
         let (memory, _folder) = open();

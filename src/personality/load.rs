@@ -11,7 +11,7 @@ use serde_json::error::Category;
 use serde_json::{Map, Value};
 
 use super::persona::Persona;
-use super::{Broken, Personalities, card, loose, normal, png, shape, yychat};
+use super::{Broken, Personalities, card, charx, loose, normal, png, shape, yychat};
 use crate::error::{Fault, Faults};
 use crate::reading::{self, Reading, Unread};
 
@@ -136,6 +136,7 @@ enum Kind {
     Json,
     Toml,
     Png,
+    Charx,
 }
 
 /// The files that count, in the order of their names.
@@ -160,6 +161,7 @@ fn kind(path: &Path) -> Option<Kind> {
         "json" => Some(Kind::Json),
         "toml" => Some(Kind::Toml),
         "png" | "apng" => Some(Kind::Png),
+        "charx" => Some(Kind::Charx),
         _ => None,
     }
 }
@@ -183,22 +185,26 @@ fn file(path: &Path, kind: Kind, reading: &Reading) -> Result<Option<Persona>, F
             let Some(json) = png::card_json(path, &bytes)? else {
                 return Ok(None);
             };
-            let document = value(path, &json)?;
-            let card = shape::card(&document).ok_or_else(|| no_card(path))?;
-            card::persona(path, card, stem)?
+            packed(path, &json, stem)?
         }
+        Kind::Charx => packed(path, &charx::card_json(path, &bytes)?, stem)?,
     };
     persona.id = normal(&persona.id).into_owned();
     check_id(path, &persona.id)?;
     Ok(Some(persona))
 }
 
-fn no_card(path: &Path) -> Fault {
-    Fault::new(
-        path,
-        "what the image holds is no character card",
-        "a card has a `name` and a `description`: export it again",
-    )
+/// The persona of a card that was packed into another file.
+fn packed(path: &Path, json: &str, stem: &str) -> Result<Persona, Faults> {
+    let document = value(path, json)?;
+    let card = shape::card(&document).ok_or_else(|| {
+        Fault::new(
+            path,
+            "what the file holds is no character card",
+            "a card has a `name` and a `description`: export it again",
+        )
+    })?;
+    card::persona(path, card, stem)
 }
 
 fn read(path: &Path, reading: &Reading) -> Result<Vec<u8>, Fault> {

@@ -2,17 +2,18 @@
 //! request only clones what is ready.
 //!
 //! ```text
-//! file ──load──▶ yychat | shape, card (+ png) ──macros, book──▶ Persona ──assemble──▶ fragments
+//! file ──load──▶ yychat | shape, card (+ png, charx) ──macros, book──▶ Persona ──assemble──▶ fragments
 //! ```
 //!
 //! Two kinds of file share the folder: YYChat's own (JSON and TOML), and character cards of V1, V2
-//! and V3 (JSON, and PNG with the card in a text chunk), which are read as the programs that write
+//! and V3 (JSON, PNG with the card in a text chunk, and CHARX), which are read as the programs that write
 //! them read them, SillyTavern above all. Their specifications:
 //! <https://github.com/malfoyslastname/character-card-spec-v2/blob/main/spec_v2.md>,
 //! <https://github.com/kwaroran/character-card-spec-v3/blob/main/SPEC_V3.md>.
 
 mod book;
 mod card;
+mod charx;
 mod clock;
 mod layout;
 mod load;

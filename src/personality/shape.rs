@@ -96,9 +96,11 @@ pub(super) fn card(document: &Value) -> Option<Fields> {
         }
     }
     // Some keep the book where they may keep what is theirs.
-    let book = fields.get("extensions").and_then(|own| own.get("character_book"));
-    if let Some(book) = book.filter(|book| book.is_object()).cloned() {
-        fields.entry("character_book").or_insert(book);
+    let own = fields.get("extensions");
+    let book = own.and_then(|own| own.get("character_book")).cloned();
+    let has_book = fields.get("character_book").is_some_and(|it| !it.is_null());
+    if let Some(book) = book.filter(|_| !has_book) {
+        fields.insert("character_book".to_owned(), book);
     }
     let has_text = TEXTS.iter().any(|key| !blank(fields.get(*key)))
         // One that is all blank but for its name.

@@ -170,6 +170,9 @@ fn card(spec: &str, name: &str) -> String {
     BASE64_STANDARD.encode(json!({ "spec": spec, "data": { "name": name } }).to_string())
 }
 
+#[path = "packed_tests.rs"]
+mod packed;
+
 #[test]
 fn every_valid_file_is_loaded_and_sorted_by_id() {
     let personalities = valid();

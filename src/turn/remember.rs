@@ -268,7 +268,7 @@ impl Remembered {
         let before = before.filter(|_| said.as_deref().is_some_and(memory::Turn::is_brief));
         let answered = answer
             .filter(|answer| assistant && answer.is_complete())
-            .map(|answer| answer.text.clone());
+            .map(|answer| begun(request, &answer.text));
         // By how long it took: the clock may have been set since.
         let now = Timestamp::now();
         let took = self.began.map_or(0, |began| began.elapsed().as_micros());
@@ -299,6 +299,17 @@ fn asked_anew(request: &Request) -> Option<usize> {
     behind
         .all(|message| message.role.is_system() || begins(message))
         .then_some(at)
+}
+
+/// An answer with what the client began it with: upstreams give what follows that, as a rule.
+fn begun(request: &Request, answer: &str) -> String {
+    let last = request.messages().last();
+    let begins = |it: &&Message| it.role == Role::Assistant && !it.has_tool_calls;
+    let begun = last.filter(begins).map(|last| request.text(last));
+    match begun {
+        Some(begun) if !answer.starts_with(&*begun) => format!("{begun}{answer}"),
+        _ => answer.to_owned(),
+    }
 }
 
 fn query(

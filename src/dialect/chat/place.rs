@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::request::Places;
 use super::restore;
 use super::usage::Asking;
-use crate::dialect::conversation::{Content, Message};
+use crate::dialect::conversation::{Content, Message, Role};
 use crate::dialect::injection::{
     Composed, Fragment, Injection, Persona, PersonaMode, Placement, Restored, Source, ToolOffer,
 };
@@ -104,7 +104,7 @@ impl Placing<'_> {
             for (gap, block) in memory {
                 self.add_system(gap, block);
             }
-            self.add_system(end, post_history);
+            self.add_system(self.after_history(), post_history);
         }
         for restored in &injection.restored {
             self.restore(restored);
@@ -112,6 +112,14 @@ impl Placing<'_> {
         for message in &injection.follow_up {
             self.add(end, Rope::of(Source::ToolTurn, message.clone()));
         }
+    }
+
+    /// Behind all messages, but before one that the answer is to begin with: it is gone on with where
+    /// it stands last.
+    fn after_history(&self) -> usize {
+        let messages = self.request.messages();
+        let begins = |last: &Message| last.role == Role::Assistant && !last.has_tool_calls;
+        messages.len() - usize::from(messages.last().is_some_and(begins))
     }
 
     /// The persona's text. Cuts the client's leading messages out where it takes their place or

@@ -160,7 +160,7 @@ impl Reader {
         set(&mut answer.role, json, choice.role);
         if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
             let reason = reason.decode(json);
-            answer.ended_by_itself = reason == "stop";
+            answer.ended_by_itself = is_end(&reason);
             answer.finish_reason = Some(reason.into_owned());
         }
         let limit = self.wanted.text_limit();
@@ -189,6 +189,21 @@ impl Reader {
         }
         refusal.is_some()
     }
+}
+
+/// Whether a `finish_reason` says that the model had said all of it: `stop`, and what servers and
+/// gateways write for it that hand on what their engine or another API calls it.
+fn is_end(reason: &str) -> bool {
+    const ENDS: [&str; 7] = [
+        "stop",
+        "stop_sequence",
+        "end_turn",
+        "eos",
+        "eos_token",
+        "complete",
+        "completed",
+    ];
+    ENDS.iter().any(|end| reason.eq_ignore_ascii_case(end))
 }
 
 /// The value at a place where one was read.

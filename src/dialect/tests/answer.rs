@@ -55,7 +55,19 @@ fn only_an_answer_that_ended_by_itself_is_complete() {
             true,
         ),
         (
+            r#"{"choices":[{"message":{"content":"a"},"finish_reason":"eos_token"}]}"#,
+            true,
+        ),
+        (
+            r#"{"choices":[{"message":{"content":"a"},"finish_reason":"STOP"}]}"#,
+            true,
+        ),
+        (
             r#"{"choices":[{"message":{"content":"a"},"finish_reason":"length"}]}"#,
+            false,
+        ),
+        (
+            r#"{"choices":[{"message":{"content":"a"},"finish_reason":"MAX_TOKENS"}]}"#,
             false,
         ),
         (

@@ -196,7 +196,15 @@ impl Wanted {
                 PersonaMode::Prepend => head = [own, head].concat(),
                 _ => head.extend(own),
             }
-            turns.extend(system(&post_history));
+            let begun = client.last().is_some_and(|last| {
+                last["role"] == "assistant" && last.get("tool_calls").is_none_or(Value::is_null)
+            });
+            let is_assistant = |m: &Value| m["role"] == "assistant";
+            let behind = match begun {
+                true => turns.iter().rposition(is_assistant).expect("the last one"),
+                false => turns.len(),
+            };
+            turns.splice(behind..behind, system(&post_history));
         }
         [head, turns, self.extra.clone()].concat()
     }

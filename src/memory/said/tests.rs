@@ -193,6 +193,12 @@ fn thinking_is_no_part_of_an_answer() {
         "◁think▷two◁/think▷",
         "[THINK]two[/THINK]",
         "<seed:think>x</seed:think>",
+        "<longcat_think>x</longcat_think>",
+        "<mm:think>x</mm:think>",
+        "<reasoning_content>x</reasoning_content>",
+        "＜think＞x＜/think＞",
+        "<|thinking|>x<|/thinking|>",
+        "<unused94>thought\nx<unused95>",
         "<|begin_of_thought|>\nx\n<|end_of_thought|>\n",
         "<|START_THINKING|>x<|END_THINKING|><|START_RESPONSE|>",
         "<|channel|>analysis<|message|>The user asks.<|end|><|start|>assistant<|channel|>final<|message|>",
@@ -227,6 +233,7 @@ fn thinking_is_no_part_of_an_answer() {
         "<details>\n<summary>More</summary>\nx\n</details>",
         "analysis of the text",
         "1 < 2",
+        "<rethink>x</rethink>",
     ] {
         assert_eq!(answer_words(own), own);
     }

@@ -18,13 +18,15 @@ const NAMES: [&str; 14] = [
     "analysis",
     "scratchpad",
     "antthinking",
-    "seed:think",
+    "reasoning_content",
     "inner_monologue",
     "chain_of_thought",
     "cot",
 ];
 /// Tags that come in pairs of other names.
-const PAIRS: [(&str, &str); 5] = [
+const PAIRS: [(&str, &str); 7] = [
+    ("<|thinking|>", "<|/thinking|>"),
+    ("<unused94>thought", "<unused95>"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|inner_prefix|>", "<|inner_suffix|>"),
@@ -46,7 +48,7 @@ const AROUND: [&str; 9] = [
 /// Bytes of a tag at most.
 const LONGEST_TAG: usize = 256;
 /// Brackets that a tag stands in.
-const BRACKETS: [(char, char); 3] = [('<', '>'), ('[', ']'), ('◁', '▷')];
+const BRACKETS: [(char, char); 4] = [('<', '>'), ('[', ']'), ('◁', '▷'), ('＜', '＞')];
 
 /// The words of a model's answer without its thinking: `<think>…</think>` and its kin, closed or
 /// not, with the opening tag left to the prompt's template, as channels (`<|channel|>analysis`),
@@ -55,7 +57,7 @@ const BRACKETS: [(char, char); 3] = [('<', '>'), ('[', ']'), ('◁', '▷')];
 pub fn answer_words(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let holds = |what: &str| memmem::find(bytes, what.as_bytes()).is_some();
-    let may = memchr2(b'<', b'[', bytes).is_some() || text.contains('◁');
+    let may = memchr2(b'<', b'[', bytes).is_some() || text.contains(['◁', '＜']);
     if !may && !holds("assistantfinal") && !holds(":::thinking") {
         return Cow::Borrowed(text);
     }
@@ -95,7 +97,7 @@ fn thinking(text: &str, at: usize, fence: &mut Fence) -> Option<(usize, usize)> 
 fn tag_after(text: &str, at: usize, fence: &mut Fence) -> Option<usize> {
     let mut read = at;
     loop {
-        let open = read + text[read..].find(['<', '[', '◁', ':'])?;
+        let open = read + text[read..].find(['<', '[', '◁', '＜', ':'])?;
         fence.read(&text[read..open]);
         let length = text[open..].chars().next().map_or(1, char::len_utf8);
         read = open + length;
@@ -135,6 +137,15 @@ fn starts_line(text: &str, at: usize) -> bool {
     text[line..at].trim().is_empty()
 }
 
+/// Whether it is one of [`NAMES`], or one that a model's makers put their own name before, as in
+/// `seed:think` and `longcat_think`.
+fn is_thinking(name: &str) -> bool {
+    let last = name.rsplit([':', '_']).next().unwrap_or(name);
+    let is = |known: &str| name.eq_ignore_ascii_case(known);
+    let ends = |known: &str| last.eq_ignore_ascii_case(known);
+    NAMES.iter().any(|known| is(known)) || NAMES[..2].iter().any(|known| ends(known))
+}
+
 /// A tag of an element that models think in.
 struct Tag<'a> {
     name: &'a str,
@@ -155,7 +166,7 @@ impl<'a> Tag<'a> {
             None => (false, body),
         };
         let name = body.split([' ', '\t', '\n']).next()?;
-        let is_known = NAMES.iter().any(|known| name.eq_ignore_ascii_case(known));
+        let is_known = is_thinking(name);
         // “[Analysis]” is a heading; Mistral's models write it in capitals.
         let is_known = is_known && (open != '[' || name == "THINK");
         is_known.then_some(Self {
@@ -190,7 +201,7 @@ fn behind_orphan(text: &str) -> &str {
     let mut depth = 0usize;
     let mut orphan = None;
     let mut at = 0;
-    while let Some(next) = text[at..].find(['<', '[', '◁']) {
+    while let Some(next) = text[at..].find(['<', '[', '◁', '＜']) {
         let open = at + next;
         let is_spoken_of = text[..open].ends_with('`');
         match Tag::read(&text[open..]).filter(|_| !is_spoken_of) {
