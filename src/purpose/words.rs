@@ -1,7 +1,12 @@
 //! Words by which a text shows what it asks for. Those of all rules are looked for in one pass, which
 //! tells of each sentence the lists that have a word in it; a rule then compares numbers.
 
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use moka::sync::Cache;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::rule::List;
 use super::signs;
@@ -10,9 +15,22 @@ use crate::wire::json::Literal;
 /// Lists that all rules together may have: one bit each.
 pub(super) const MOST_LISTS: usize = 128;
 
+/// Bytes of a text from which what it asks for is kept: prompts of systems come with each request. To look
+/// for a shorter one among those that are kept costs as much as to read it.
+const LONG: usize = 256;
+/// Bytes of those that are kept, about.
+const KEPT: u64 = 1 << 20;
+
+/// What lists have words in each sentence of a text.
+type Sentences = Arc<[u128]>;
+
 /// The words of all lists.
 #[derive(Debug, Clone)]
 pub(super) struct Words {
+    /// Of long texts, by their bytes. The seed is drawn anew each time, so that nobody can choose texts that are
+    /// taken for each other.
+    known: Cache<u128, Sentences>,
+    seed: u64,
     /// Those in ASCII, and the others, which a text in ASCII need not be searched for.
     plain: Option<Group>,
     other: Option<Group>,
@@ -45,7 +63,7 @@ pub(super) struct Wanted {
 
 /// Of each text, what lists have words in its sentences.
 #[derive(Debug)]
-pub(super) struct Asked(Vec<Vec<u128>>);
+pub(super) struct Asked(Vec<Sentences>);
 
 /// Gives each list that rules name its bit.
 #[derive(Debug, Default)]
@@ -86,19 +104,34 @@ impl<'a> Lists<'a> {
         let words = same.map(|same| (same[0].0, same.iter().fold(0, |all, word| all | word.1)));
         let (plain, other): (Vec<_>, Vec<_>) = words.partition(|(word, _)| word.is_ascii());
         Some(Words {
+            known: known(),
+            seed: RandomState::new().hash_one(0),
             plain: Group::new(&plain, AhoCorasickKind::DFA)?,
             other: Group::new(&other, AhoCorasickKind::ContiguousNFA)?,
         })
     }
 }
 
+fn known() -> Cache<u128, Sentences> {
+    // What the cache itself takes for each comes on top.
+    let weight = |_: &u128, kept: &Sentences| (size_of_val(&**kept) + 64) as u32;
+    Cache::builder().weigher(weight).max_capacity(KEPT).build()
+}
+
 impl Words {
     /// What is asked for in these texts.
     pub(super) fn read(&self, texts: &[Literal<'_>]) -> Asked {
-        Asked(texts.iter().map(|text| self.sentences(text)).collect())
+        let read = texts.iter().map(|text| match text.len() {
+            0..LONG => self.sentences(text),
+            _ => {
+                let hash = xxh3_128_with_seed(text.raw(), self.seed);
+                self.known.get_with(hash, || self.sentences(text))
+            }
+        });
+        Asked(read.collect())
     }
 
-    fn sentences(&self, text: &Literal<'_>) -> Vec<u128> {
+    fn sentences(&self, text: &Literal<'_>) -> Sentences {
         let text = signs::instruction(&text.decode());
         let ends = signs::sentences(&text);
         let mut lists = vec![0; ends.len()];
@@ -116,7 +149,7 @@ impl Words {
                 lists[sentence] |= word.lists;
             }
         }
-        lists
+        lists.into()
     }
 }
 

@@ -110,14 +110,19 @@ impl<'a> Literal<'a> {
         self.text.decode(self.json)
     }
 
+    /// What stands between the quotes.
+    pub(crate) fn raw(&self) -> &'a [u8] {
+        &self.json[self.text.span.range()]
+    }
+
     /// Bytes between the quotes.
     pub(crate) fn len(&self) -> usize {
-        self.text.span.range().len()
+        self.raw().len()
     }
 
     /// Whether the text may hold `word`, which is found without decoding it where it stands as itself.
     pub(crate) fn may_hold(&self, word: &str) -> bool {
-        let raw = &self.json[self.text.span.range()];
+        let raw = self.raw();
         let is_escaped = word.contains(['"', '\\', '/']) || word.contains(char::is_control);
         is_escaped
             || memmem::find(raw, word.as_bytes()).is_some()
@@ -127,7 +132,7 @@ impl<'a> Literal<'a> {
 
     /// What the text begins with: about as much as `most` bytes of the literal hold.
     pub(crate) fn beginning(&self, most: usize) -> Cow<'a, str> {
-        let raw = &self.json[self.text.span.range()];
+        let raw = self.raw();
         if raw.len() <= most {
             return self.decode();
         }
