@@ -176,18 +176,53 @@ impl Scored {
 #[derive(Debug, Clone, Copy)]
 struct Doc {
     length: u32,
-    /// The turns before and after in the same conversation, where they are near in time.
-    before: u32,
-    after: u32,
     at: i64,
     asks: bool,
     by_assistant: bool,
+}
+
+/// The turns beside a document in its conversation, where they are near in time: the next one, and the next
+/// but one.
+#[derive(Debug, Clone, Copy)]
+struct Beside {
+    earlier: [u32; 2],
+    later: [u32; 2],
+    /// The part of its score that it lends to those later ones; to earlier ones it lends [`LENT`].
+    lent_later: [f32; 2],
+}
+
+impl Default for Beside {
+    fn default() -> Self {
+        Self {
+            earlier: [NONE; 2],
+            later: [NONE; 2],
+            lent_later: [0.0; 2],
+        }
+    }
+}
+
+impl Beside {
+    /// Those beside it, with the part of its score that it lends to each.
+    fn lends(self) -> [(u32, f32); 4] {
+        let Self {
+            earlier,
+            later,
+            lent_later,
+        } = self;
+        [
+            (earlier[0], LENT[0]),
+            (earlier[1], LENT[1]),
+            (later[0], lent_later[0]),
+            (later[1], lent_later[1]),
+        ]
+    }
 }
 
 /// Documents are numbered from 0 in the order of time.
 #[derive(Default)]
 pub struct Index {
     docs: Vec<Doc>,
+    beside: Vec<Beside>,
     postings: Postings,
     total_length: u64,
     /// The last document of each conversation.
@@ -222,7 +257,9 @@ impl Index {
 
     /// Bytes held, about.
     pub fn bytes(&self) -> usize {
-        self.postings.bytes() + self.docs.len() * size_of::<Doc>() + self.latest.len() * 24
+        self.postings.bytes()
+            + self.docs.len() * (size_of::<Doc>() + size_of::<Beside>())
+            + self.latest.len() * 24
     }
 
     fn add(
@@ -244,19 +281,14 @@ impl Index {
         let before = document
             .conversation
             .and_then(|conversation| self.latest.insert(conversation, doc))
-            .filter(|before| document.at - self.docs[*before as usize].at <= WINDOW_MS)
             .unwrap_or(NONE);
-        if before != NONE {
-            self.docs[before as usize].after = doc;
-        }
         self.docs.push(Doc {
             length,
-            before,
-            after: NONE,
             at: document.at,
             asks: document.text.contains(['?', '？']),
             by_assistant: document.by_assistant,
         });
+        self.link(doc, before);
         self.total_length += u64::from(length);
         doc
     }
@@ -281,49 +313,37 @@ impl Index {
 
     /// The neighbours of a document, with the part of their score that they lend it.
     fn around(&self, doc: u32) -> [(u32, f32); 4] {
-        let mut around = [(NONE, 0.0); 4];
-        self.beside(doc, |other, is_later, far| {
-            let part = if is_later {
-                LENT[far]
-            } else {
-                self.asked(other, doc, far)
-            };
-            around[2 * usize::from(is_later) + far] = (other, part);
-        });
-        around
-    }
-
-    /// Gives each neighbour of a document the part of its score that the document lends it.
-    fn lend(&self, doc: u32, mut to: impl FnMut(u32, f32)) {
-        self.beside(doc, |other, is_later, far| {
-            let part = if is_later {
-                self.asked(doc, other, far)
-            } else {
-                LENT[far]
-            };
-            to(other, part);
-        });
-    }
-
-    /// Shows the turns beside a document, whether each is a later one, and 0 for the next, 1 for the
-    /// next but one.
-    fn beside(&self, doc: u32, mut show: impl FnMut(u32, bool, usize)) {
-        let Some(this) = self.docs.get(doc as usize) else {
-            return;
+        let Beside { earlier, later, .. } = self.beside(doc);
+        let lends = |far: usize| match self.beside.get(earlier[far] as usize) {
+            Some(other) => (earlier[far], other.lent_later[far]),
+            None => (NONE, 0.0),
         };
-        let is_near = |other: &Doc| (other.at - this.at).abs() <= WINDOW_MS;
-        if let Some(before) = self.docs.get(this.before as usize) {
-            show(this.before, false, 0);
-            if self.docs.get(before.before as usize).is_some_and(is_near) {
-                show(before.before, false, 1);
+        [lends(0), lends(1), (later[0], LENT[0]), (later[1], LENT[1])]
+    }
+
+    fn beside(&self, doc: u32) -> Beside {
+        let beside = self.beside.get(doc as usize);
+        beside.copied().unwrap_or_default()
+    }
+
+    /// Links the newest document with the one `before` it in its conversation, and the one before that.
+    fn link(&mut self, doc: u32, before: u32) {
+        let mut earlier = [before, self.beside(before).earlier[0]];
+        let at = self.docs[doc as usize].at;
+        for (far, other) in earlier.iter_mut().enumerate() {
+            let near = self.docs.get(*other as usize);
+            if near.is_none_or(|near| (at - near.at).abs() > WINDOW_MS) {
+                *other = NONE;
+                continue;
             }
+            let part = self.asked(*other, doc, far);
+            let beside = &mut self.beside[*other as usize];
+            (beside.later[far], beside.lent_later[far]) = (doc, part);
         }
-        if let Some(after) = self.docs.get(this.after as usize) {
-            show(this.after, true, 0);
-            if self.docs.get(after.after as usize).is_some_and(is_near) {
-                show(after.after, true, 1);
-            }
-        }
+        self.beside.push(Beside {
+            earlier,
+            ..Beside::default()
+        });
     }
 
     /// What a turn lends to the next one, or with `far` to the next but one.

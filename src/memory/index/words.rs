@@ -201,15 +201,17 @@ impl Sheet {
         for Posting { doc, count } in postings {
             let counts = lengths.counts(index.docs[doc as usize].length, count);
             own[doc as usize] = counts;
-            let mut lend = |receiver: u32, part: f32| {
-                let lent = &mut lent[receiver as usize];
+            let beside = index.beside[doc as usize].lends();
+            for (receiver, part) in std::iter::once((doc, 1.0)).chain(beside) {
+                // Nobody is beyond the last.
+                let Some(lent) = lent.get_mut(receiver as usize) else {
+                    continue;
+                };
                 if *lent == 0.0 {
                     touched.push(receiver);
                 }
                 *lent += part * counts;
-            };
-            lend(doc, 1.0);
-            index.lend(doc, lend);
+            }
         }
         for doc in touched.drain(..) {
             let doc = doc as usize;
