@@ -248,7 +248,7 @@ fn ends(texts: &[Literal<'_>], wanted: &[String]) -> bool {
     wanted.is_empty() || {
         let mut texts = texts.iter();
         texts.any(|text| {
-            let any = wanted.iter().any(|it| text.may_hold(it));
+            let any = wanted.iter().any(|it| text.may_end_with(it));
             any && {
                 let text = text.decode();
                 let text = text.trim_end();
@@ -261,12 +261,12 @@ fn ends(texts: &[Literal<'_>], wanted: &[String]) -> bool {
 fn contains<'a>(mut texts: impl Iterator<Item = &'a Literal<'a>>, wanted: &[String]) -> bool {
     wanted.is_empty()
         || texts.any(|text| {
-            let first = |wanted: &String| {
-                let word = wanted.split(' ').next();
+            let longest = |wanted: &String| {
+                let word = wanted.split(' ').max_by_key(|word| word.len());
                 word.is_some_and(|word| text.may_hold(word))
             };
             // Spares the reading of what is long.
-            if !wanted.iter().any(first) {
+            if !wanted.iter().any(longest) {
                 return false;
             }
             let text = squeezed(&text.decode());

@@ -21,9 +21,6 @@ const LONG: usize = 256;
 /// Bytes of those that are kept, about.
 const KEPT: u64 = 1 << 20;
 
-/// What lists have words in each sentence of a text.
-type Sentences = Arc<[u128]>;
-
 /// The words of all lists.
 #[derive(Debug, Clone)]
 pub(super) struct Words {
@@ -61,9 +58,16 @@ pub(super) struct Wanted {
     unless: u128,
 }
 
-/// Of each text, what lists have words in its sentences.
+/// What texts ask for.
 #[derive(Debug)]
 pub(super) struct Asked(Vec<Sentences>);
+
+/// Of a text, what lists have words in its sentences, and in all of it.
+#[derive(Debug, Clone)]
+struct Sentences {
+    each: Arc<[u128]>,
+    all: u128,
+}
 
 /// Gives each list that rules name its bit.
 #[derive(Debug, Default)]
@@ -114,7 +118,7 @@ impl<'a> Lists<'a> {
 
 fn known() -> Cache<u128, Sentences> {
     // What the cache itself takes for each comes on top.
-    let weight = |_: &u128, kept: &Sentences| (size_of_val(&**kept) + 64) as u32;
+    let weight = |_: &u128, kept: &Sentences| (size_of_val(&*kept.each) + 64) as u32;
     Cache::builder().weigher(weight).max_capacity(KEPT).build()
 }
 
@@ -149,7 +153,10 @@ impl Words {
                 lists[sentence] |= word.lists;
             }
         }
-        lists.into()
+        Sentences {
+            all: lists.iter().fold(0, |all, list| all | list),
+            each: lists.into(),
+        }
     }
 }
 
@@ -169,22 +176,30 @@ impl Group {
 
 impl Word {
     fn new(word: &str, lists: u128) -> Self {
-        // Latin, Greek and Cyrillic.
-        let begins = |c: char| c.is_alphabetic() && c < '\u{530}';
         Self {
             lists,
-            begins: word.starts_with(begins),
+            begins: word.starts_with(is_parted),
             is_whole: word.ends_with(' '),
         }
     }
 
     fn stands(self, text: &str, start: usize, end: usize) -> bool {
-        let before = || text[..start].chars().next_back();
-        let behind = || text[end..].chars().next();
-        let goes_on = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-        let is_within = self.begins && goes_on(before());
-        !(is_within || self.is_whole && goes_on(behind()))
+        let bytes = text.as_bytes();
+        // A look at one byte does for most.
+        let is_within = self.begins
+            && start > 0
+            && match bytes[start - 1] {
+                byte if byte.is_ascii() => byte.is_ascii_alphanumeric(),
+                _ => text[..start].ends_with(is_parted),
+            };
+        let goes_on = || text[end..].starts_with(char::is_alphanumeric);
+        !(is_within || self.is_whole && goes_on())
     }
+}
+
+/// Whether it is of a word in a script that parts them: Latin, Greek or Cyrillic.
+fn is_parted(c: char) -> bool {
+    c.is_alphanumeric() && (c < '\u{530}' || ('\u{1E00}'..'\u{2000}').contains(&c))
 }
 
 impl Asked {
@@ -200,18 +215,22 @@ impl Wanted {
         self.lists.is_empty()
     }
 
-    fn is_in(&self, sentences: &[u128]) -> bool {
+    fn is_in(&self, Sentences { each, all }: &Sentences) -> bool {
+        // Most rules look for what stands nowhere.
+        if self.lists.iter().any(|list| all & list == 0) {
+            return false;
+        }
         let Some((last, others)) = self.lists.split_last() else {
             return true;
         };
-        let has = |at: usize| sentences[at] & last != 0;
+        let has = |at: usize| each[at] & last != 0;
         let beside = |at: usize| {
             !others.is_empty()
-                && (at.checked_sub(1).is_some_and(has) || (at + 1 < sentences.len() && has(at + 1)))
+                && (at.checked_sub(1).is_some_and(has) || (at + 1 < each.len() && has(at + 1)))
         };
-        (0..sentences.len()).any(|at| {
-            sentences[at] & self.unless == 0
-                && others.iter().all(|list| sentences[at] & list != 0)
+        (0..each.len()).any(|at| {
+            each[at] & self.unless == 0
+                && others.iter().all(|list| each[at] & list != 0)
                 && (has(at) || beside(at))
         })
     }

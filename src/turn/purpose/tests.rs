@@ -99,7 +99,7 @@ fn wrong(lines: &str, is_errand: bool) -> Vec<String> {
             }
         }
     }
-    assert!(count >= 250, "{count}");
+    assert!(count >= 300, "{count}");
     wrong
 }
 

@@ -122,12 +122,15 @@ impl<'a> Literal<'a> {
 
     /// Whether the text may hold `word`, which is found without decoding it where it stands as itself.
     pub(crate) fn may_hold(&self, word: &str) -> bool {
+        may_hold(self.raw(), word)
+    }
+
+    /// Whether it may end with `word`, but for white space.
+    pub(crate) fn may_end_with(&self, word: &str) -> bool {
+        // Escapes make it longer.
+        const MOST: usize = 256;
         let raw = self.raw();
-        let is_escaped = word.contains(['"', '\\', '/']) || word.contains(char::is_control);
-        is_escaped
-            || memmem::find(raw, word.as_bytes()).is_some()
-            // Writers may escape any letter.
-            || memmem::find(raw, br"\u").is_some()
+        may_hold(&raw[raw.len().saturating_sub(MOST)..], word)
     }
 
     /// What the text begins with: about as much as `most` bytes of the literal hold.
@@ -171,6 +174,15 @@ impl<'a> Literal<'a> {
             }
         }
     }
+}
+
+/// Whether what is between a string's quotes may stand for a text with `word` in it.
+fn may_hold(raw: &[u8], word: &str) -> bool {
+    let is_escaped = word.contains(['"', '\\', '/']) || word.contains(char::is_control);
+    is_escaped
+        || memmem::find(raw, word.as_bytes()).is_some()
+        // Writers may escape any letter.
+        || memmem::find(raw, br"\u").is_some()
 }
 
 /// An array or object, as what must be known to add to it.
