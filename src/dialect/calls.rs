@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use memchr::memmem;
-use serde::Serialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::names::{bare, may_begin_group};
@@ -223,6 +224,14 @@ pub fn object(text: &str) -> Option<String> {
     let is_empty = |json: &RawValue| json.get()[1..].trim_start().starts_with('}');
     let repeats = |json: &RawValue| is_object(json) && (is_empty(json) || json.get() == last.get());
     (is_object(last) && before.iter().all(|json| repeats(json))).then(|| last.get().to_owned())
+}
+
+/// A number, also where it is written as a text. What else there is, is none.
+pub fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => text.parse().ok(),
+        value => value.as_u64(),
+    })
 }
 
 /// Ids of the gateway's own, for calls that come without, or with another call's.

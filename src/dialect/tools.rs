@@ -1,7 +1,12 @@
 //! The `tools` member, which every dialect has: read in one way, and added to in one way.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
 use super::body::{BodyReader, Result};
 use super::injection::{Source, ToolOffer};
+use super::request::Withheld;
 use crate::wire::json::{Container, Span};
 use crate::wire::splice::{Rope, Splice};
 
@@ -50,6 +55,31 @@ impl Tools {
             Self::Absent => return Some(entries),
         }
         None
+    }
+}
+
+/// Why a `tool_choice` leaves no place for tools of the gateway's. It says what it is by itself or by its
+/// `type`: clients of one API write it as another has it.
+pub fn choice(json: &[u8]) -> Option<Withheld> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Choice<'a> {
+        Name(#[serde(borrow)] Cow<'a, str>),
+        Object {
+            #[serde(borrow)]
+            r#type: Cow<'a, str>,
+        },
+        Null,
+    }
+    match serde_json::from_slice(json) {
+        Ok(Choice::Null) => None,
+        Ok(Choice::Name(name) | Choice::Object { r#type: name }) => match &*name {
+            "auto" => None,
+            "none" => Some(Withheld::Request),
+            // `required`, a tool by its name, a choice among some, and what is not known yet.
+            _ => Some(Withheld::ForcedChoice),
+        },
+        Err(_) => Some(Withheld::ForcedChoice),
     }
 }
 

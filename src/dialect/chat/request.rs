@@ -1,7 +1,5 @@
 //! Reads the body of a request, and notes the places that matter.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::dialect::body::{BodyReader, Field, Result, bad_request, once};
 use crate::dialect::conversation::{Begins, Content, Conversation, Message, Role};
 use crate::dialect::request::{self, Request, Withheld};
-use crate::dialect::tools::Tools;
+use crate::dialect::tools::{self, Tools};
 use crate::error::ApiError;
 use crate::wire::json::{Container, Kind, Span};
 
@@ -178,39 +176,14 @@ fn withheld(body: &[u8], places: &Places, members: &[request::Member]) -> Option
     if places.functions.is_some() {
         return Some(Withheld::Functions);
     }
-    match places
-        .tool_choice
-        .map(|choice| choice_of(value(choice)))
-        .as_deref()
-    {
-        None | Some("auto") => {}
-        Some("none") => return Some(Withheld::Request),
-        // `required`, a tool by its name, a choice among some, and what is not known yet.
-        Some(_) => return Some(Withheld::ForcedChoice),
+    if let Some(reason) = places.tool_choice.and_then(|at| tools::choice(value(at))) {
+        return Some(reason);
     }
     if !matches!(several, None | Some(b"1" | b"null")) {
         return Some(Withheld::Several);
     }
     let is_held = members.iter().any(is_constraint);
     is_held.then_some(Withheld::AnswerSchema)
-}
-
-/// A `tool_choice` by its name, where it is or has one: some clients write `{"type":"auto"}`, as Messages
-/// has it.
-fn choice_of(json: &[u8]) -> Cow<'_, str> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Choice<'a> {
-        Name(#[serde(borrow)] Cow<'a, str>),
-        Object {
-            #[serde(borrow)]
-            r#type: Cow<'a, str>,
-        },
-    }
-    match serde_json::from_slice(json) {
-        Ok(Choice::Name(name) | Choice::Object { r#type: name }) => name,
-        Err(_) => "".into(),
-    }
 }
 
 /// Whether a `response_format` asks for more than text.

@@ -51,6 +51,7 @@ pub struct Editor {
 #[derive(Deserialize)]
 struct Seen<'a> {
     r#type: String,
+    #[serde(default, deserialize_with = "calls::number")]
     index: Option<u64>,
     #[serde(borrow)]
     content_block: Option<&'a RawValue>,

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::block::{Block, Growing, blocks, mended};
 use super::round;
-use crate::dialect::calls::{Call, Edit, Owner, Owners, Round, Seed, object};
+use crate::dialect::calls::{Call, Edit, Owner, Owners, Round, Seed, number, object};
 use crate::dialect::usage;
 use crate::wire::json::Span;
 use crate::wire::object::Members;
@@ -136,6 +136,7 @@ impl Leg {
         #[derive(Deserialize)]
         struct Event<'a> {
             r#type: String,
+            #[serde(default, deserialize_with = "number")]
             index: Option<u64>,
             #[serde(borrow)]
             content_block: Option<&'a RawValue>,

@@ -9,9 +9,14 @@ use crate::wire::frame::Event;
 /// The events of a whole message.
 pub fn streamed(whole: &[u8]) -> Option<Vec<Event>> {
     let mut message: Map<String, Value> = serde_json::from_slice(whole).ok()?;
-    let Some(Value::Array(content)) = message.remove("content") else {
-        let error = message.get("error").filter(|error| !error.is_null())?;
-        return Some(vec![told(json!({ "type": "error", "error": error }))]);
+    let content = match message.remove("content") {
+        Some(Value::Array(content)) => content,
+        // As requests may have it, and some servers answer.
+        Some(Value::String(text)) => vec![json!({ "type": "text", "text": text })],
+        _ => {
+            let error = message.get("error").filter(|error| !error.is_null())?;
+            return Some(vec![told(json!({ "type": "error", "error": error }))]);
+        }
     };
     let usage = message.get("usage").cloned();
     let mut ending = Map::new();

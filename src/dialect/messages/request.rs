@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::dialect::body::{BodyReader, Field, Result, bad_request, once};
 use crate::dialect::conversation::{Begins, Content, Conversation, Message, Role};
 use crate::dialect::request::{self, Request, Withheld};
-use crate::dialect::tools::Tools;
+use crate::dialect::tools::{self, Tools};
 use crate::error::ApiError;
 use crate::wire::json::{Container, Kind, Span, Text};
 
@@ -228,17 +228,8 @@ impl Blocks {
 
 /// Why tools of the gateway's have no place in the request, as far as it says so itself.
 fn withheld(body: &[u8], choice: Option<&[u8]>, members: &[request::Member]) -> Option<Withheld> {
-    #[derive(Deserialize)]
-    struct Choice {
-        r#type: String,
-    }
-    let choice = choice.filter(|choice| *choice != b"null");
-    match choice.map(serde_json::from_slice::<Choice>) {
-        None => {}
-        Some(Ok(choice)) if choice.r#type == "auto" => {}
-        Some(Ok(choice)) if choice.r#type == "none" => return Some(Withheld::Request),
-        // Any tool, one by its name, and what is not known yet.
-        Some(_) => return Some(Withheld::ForcedChoice),
+    if let Some(reason) = choice.and_then(tools::choice) {
+        return Some(reason);
     }
     let is_schema = |member: &request::Member| {
         let json = &body[member.value.range()];

@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Reader;
-use super::ending::put;
+use super::ending::{is_end, put};
 use super::item::known;
 use super::leg::{Fate, Leg};
 use super::round::{is_ours, round};
@@ -56,7 +56,9 @@ pub struct Editor {
 #[derive(Deserialize)]
 pub(super) struct Seen<'a> {
     pub(super) r#type: String,
+    #[serde(default, deserialize_with = "calls::number")]
     sequence_number: Option<u64>,
+    #[serde(default, deserialize_with = "calls::number")]
     output_index: Option<u64>,
     #[serde(borrow)]
     item_id: Option<&'a RawValue>,
@@ -296,10 +298,7 @@ impl Editor {
                 self.item_done(data, seen, place);
                 self.show(data, seen, place)
             }
-            "response.completed"
-            | "response.incomplete"
-            | "response.failed"
-            | "response.cancelled" => self.end(data, seen),
+            kind if is_end(kind) => self.end(data, seen),
             "error" => {
                 self.leg.is_completed = Some(false);
                 self.numbered(data, seen, None)

@@ -13,6 +13,14 @@ use crate::wire::json::Span;
 use crate::wire::object::{Member, Members};
 use crate::wire::splice::{Rope, Splice};
 
+/// Whether an event of this kind tells the whole response, and is the last. One of the names is what
+/// servers had before there was the other.
+pub(super) fn is_end(kind: &str) -> bool {
+    const ENDS: [&str; 5] = ["completed", "done", "incomplete", "failed", "cancelled"];
+    let end = kind.strip_prefix("response.");
+    end.is_some_and(|end| ENDS.contains(&end))
+}
+
 impl Editor {
     /// Judges what ends a leg: held back where calls are to be run first, else with all that was said
     /// and what it cost.
@@ -22,8 +30,8 @@ impl Editor {
             return self.numbered(data, seen, None);
         }
         // What says that it is completed may hold a response that is not.
-        let is_completed =
-            seen.r#type == "response.completed" && self.leg.is_completed != Some(false);
+        let says_so = matches!(seen.r#type.as_str(), "response.completed" | "response.done");
+        let is_completed = says_so && self.leg.is_completed != Some(false);
         self.leg.is_completed = Some(is_completed);
         let shown = whole.unwrap_or_else(|| data.clone());
         if self.leg.has_held() && is_completed {

@@ -3,6 +3,7 @@
 use memchr::memmem;
 use serde_json::Value;
 
+use super::ending::is_end;
 use crate::dialect::answer::{Answer, Usage, Wanted, believed};
 
 /// Gathers an [`Answer`] from the events of a stream, or from a whole body. It never errs: what it
@@ -37,11 +38,7 @@ impl Reader {
             self.answer.content_events += 1;
             return;
         }
-        let is_end = matches!(
-            kind.as_str(),
-            "response.completed" | "response.incomplete" | "response.failed"
-        );
-        if !is_end && !matches!(kind.as_str(), "response.created" | "error") {
+        if !is_end(&kind) && !matches!(kind.as_str(), "response.created" | "error") {
             return;
         }
         let Ok(event) = serde_json::from_slice::<Value>(data) else {

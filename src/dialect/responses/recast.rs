@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::ending::is_end;
 use crate::wire::frame::Event;
 use crate::wire::object::Members;
 use crate::wire::splice::{Rope, Splice};
@@ -144,11 +145,7 @@ pub fn gathered(events: &[Bytes]) -> Option<Bytes> {
         };
         match (told.r#type.as_str(), told.response, told.item) {
             ("response.output_item.done", _, Some(item)) => items.push(item.get().to_owned()),
-            (
-                "response.completed" | "response.incomplete" | "response.failed",
-                Some(response),
-                _,
-            ) => {
+            (kind, Some(response), _) if is_end(kind) => {
                 let response = data.slice_ref(response.get().as_bytes());
                 return Some(with_items(&response, &items));
             }

@@ -8,7 +8,7 @@ use super::item::{self, Item, Side};
 use crate::dialect::body::{BodyReader, Field, Result};
 use crate::dialect::conversation::{Begins, Content, Conversation, Message, Role};
 use crate::dialect::request::{self, Request, Withheld};
-use crate::dialect::tools::Tools;
+use crate::dialect::tools::{self, Tools};
 use crate::error::ApiError;
 use crate::wire::json::{Container, Kind, Span, Text};
 
@@ -214,11 +214,8 @@ fn withheld(
     text: Option<&[u8]>,
     background: Option<&[u8]>,
 ) -> Option<Withheld> {
-    match choice {
-        None | Some(b"null" | br#""auto""#) => {}
-        Some(br#""none""#) => return Some(Withheld::Request),
-        // `required`, a tool by its name, a choice among some, and what is not known yet.
-        Some(_) => return Some(Withheld::ForcedChoice),
+    if let Some(reason) = choice.and_then(tools::choice) {
+        return Some(reason);
     }
     if background == Some(b"true") {
         return Some(Withheld::Background);

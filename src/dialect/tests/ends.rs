@@ -378,3 +378,28 @@ fn a_stream_may_end_without_saying_why() {
         assert_eq!(streamed(dialect, &[], &cut).0, Leg::Truncated);
     }
 }
+
+#[test]
+fn numbers_may_be_texts_and_a_last_event_of_another_name() {
+    for (dialect, member) in [
+        (Dialect::Messages, "index"),
+        (Dialect::Responses, "output_index"),
+    ] {
+        let whole = answer(dialect, "calculator", &json!(reasons(dialect).0[0]));
+        let stream = dialect
+            .streamed(&whole.to_string().into())
+            .expect("an answer");
+        let stream = text(&stream);
+        let mut stream = stream.replace(&format!("\"{member}\":0"), &format!("\"{member}\":\"0\""));
+        for number in 0..8 {
+            stream = stream.replace(
+                &format!("\"sequence_number\":{number}"),
+                &format!("\"sequence_number\":\"{number}\""),
+            );
+        }
+        let stream = stream.replace("response.completed", "response.done");
+        let (leg, shown) = streamed(dialect, &[], &stream.into());
+        assert_eq!(round(&leg).calls[0].name, "calculator", "{dialect:?}");
+        assert!(!shown.contains("calculator"), "{shown}");
+    }
+}

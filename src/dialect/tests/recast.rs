@@ -96,6 +96,14 @@ fn what_is_no_answer_is_none_and_a_stream_that_broke_off_is_no_whole() {
 }
 
 #[test]
+fn a_message_that_is_one_text_is_told_as_a_block() {
+    let whole = json!({ "id": "m", "type": "message", "content": "42", "stop_reason": "end_turn" });
+    let stream = Dialect::Messages.streamed(&whole.to_string().into());
+    let stream = stream.expect("an answer");
+    assert_eq!(read_stream(Dialect::Messages, &stream).text, "42");
+}
+
+#[test]
 fn an_error_is_told_as_one() {
     let error =
         json!({ "error": { "type": "overloaded_error", "message": "Later.", "code": null } });

@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use serde_json::json;
 
 use crate::dialect::{Content, Dialect, MemoryUse, Request, Role, Withheld};
 use crate::error::ApiError;
@@ -327,5 +328,45 @@ fn what_only_tells_who_speaks_may_be_anything() {
         let request = parse(&format!(r#"{{"messages":[],{members}}}"#)).expect(members);
         let member = request.member(name);
         assert_eq!(member, wanted.map(str::as_bytes), "{members}");
+    }
+}
+
+#[test]
+fn a_tool_choice_is_read_alike_in_each_api() {
+    for (choice, wanted) in [
+        (json!(null), None),
+        (json!("auto"), None),
+        (json!({ "type": "auto" }), None),
+        (
+            json!({ "type": "auto", "disable_parallel_tool_use": true }),
+            None,
+        ),
+        (json!("none"), Some(Withheld::Request)),
+        (json!({ "type": "none" }), Some(Withheld::Request)),
+        (json!("required"), Some(Withheld::ForcedChoice)),
+        (json!("any"), Some(Withheld::ForcedChoice)),
+        (json!({ "type": "any" }), Some(Withheld::ForcedChoice)),
+        (
+            json!({ "type": "tool", "name": "f" }),
+            Some(Withheld::ForcedChoice),
+        ),
+        (
+            json!({ "type": "function", "name": "f" }),
+            Some(Withheld::ForcedChoice),
+        ),
+        (
+            json!({ "type": "allowed_tools", "mode": "auto" }),
+            Some(Withheld::ForcedChoice),
+        ),
+        (json!({}), Some(Withheld::ForcedChoice)),
+        (json!(7), Some(Withheld::ForcedChoice)),
+    ] {
+        for dialect in Dialect::ALL {
+            let body = json!({ "tool_choice": choice, "messages": [], "input": "hi" });
+            let request = dialect
+                .read(body.to_string().into(), 64)
+                .expect("a request");
+            assert_eq!(request.options().withheld, wanted, "{dialect:?} {choice}");
+        }
     }
 }
