@@ -59,7 +59,10 @@ pub fn run(store: &Store, command: &Command) -> Result<(), Faults> {
         false => None,
         true => embedding::open(&snapshot.config.memory)
             .and_then(|embedder| Memory::open_existing(&snapshot.config.memory, embedder))
-            .inspect_err(|fault| eprintln!("memory is left out: {fault}"))
+            .inspect_err(|fault| match Memory::is_begun(&snapshot.config.memory) {
+                true => eprintln!("memory is left out: {fault}"),
+                false => eprintln!("note: no memory is kept here yet, so nothing is recalled"),
+            })
             .ok(),
     };
     let asked = PrepareContext {

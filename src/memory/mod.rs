@@ -171,6 +171,14 @@ impl Memory {
         Self::open(config, embedder)
     }
 
+    /// Whether a store is there, as far as that can be told without opening it.
+    pub fn is_begun(config: &model::Memory) -> bool {
+        match &config.store {
+            model::Store::Embedded { path } => Embedded::found(path).is_ok(),
+            model::Store::Postgres { .. } => true,
+        }
+    }
+
     fn open_by(
         open: fn(&Path) -> Result<Embedded, Fault>,
         config: &model::Memory,

@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 pub use bind::{Bound, Inherited};
-pub use quota::look as look_at_shared;
+pub use quota::{look as look_at_shared, notes as shared_notes};
 pub use signals::{Order, Shutdown, Signals};
 
 use crate::admin::{Admin, router};

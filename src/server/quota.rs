@@ -72,17 +72,33 @@ pub fn look(config: &Config) -> Result<Option<Fault>, Fault> {
     }))
 }
 
+/// What gateways leave for each other, for a command that takes some of it away.
+///
+/// # Errors
+///
+/// A URL that cannot be read.
+pub fn notes(config: &Config) -> Result<Notes, Fault> {
+    let SharedStore::Valkey { url } = &config.shared.store else {
+        return Ok(Notes::default());
+    };
+    Ok(Notes::of(open(config, url, &Arc::new(Metrics::new()))?))
+}
+
+fn open(config: &Config, url: &SecretString, metrics: &Arc<Metrics>) -> Result<Arc<Store>, Fault> {
+    let store = Store::new(url, config.shared.deadline, metrics.clone());
+    // What the client has against the URL may quote it.
+    let store = store.map_err(|_| refused(Refusal("its URL cannot be read".into())))?;
+    Ok(Arc::new(store))
+}
+
 fn through(
     config: &Config,
     url: &SecretString,
     quota: Quota,
     metrics: &Arc<Metrics>,
 ) -> Result<(Arc<Store>, Arc<Quota>), Fault> {
-    let shared = &config.shared;
-    let store = Store::new(url, shared.deadline, metrics.clone());
-    // What the client has against the URL may quote it.
-    let store = Arc::new(store.map_err(|_| refused(Refusal("its URL cannot be read".into())))?);
-    let quota = Arc::new(quota.through(store.clone(), shared.on_failure));
+    let store = open(config, url, metrics)?;
+    let quota = Arc::new(quota.through(store.clone(), config.shared.on_failure));
     Ok((store, quota))
 }
 

@@ -175,6 +175,13 @@ pub fn is_refusal(error: &RedisError) -> bool {
     }
 }
 
+/// Whether a key holds what no gateway wrote there: that is no fault of the server's.
+pub fn is_of_a_key(error: &RedisError) -> bool {
+    const KIND: &str = "WRONGTYPE";
+    // Older servers put it into what a script says.
+    error.code() == Some(KIND) || error.detail().is_some_and(|it| it.contains(KIND))
+}
+
 /// A name as it stands within a key: it can neither end the hash tag nor be read as another's.
 pub fn encoded(name: &str) -> PercentEncode<'_> {
     utf8_percent_encode(name, NON_ALPHANUMERIC)

@@ -18,6 +18,7 @@ pub mod testing;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use redis::RedisError;
 use secrecy::SecretString;
 use tokio::sync::Notify;
@@ -30,6 +31,8 @@ use crate::telemetry::Metrics;
 
 /// How long what nobody waits for may take.
 pub const BEHIND: Duration = Duration::from_secs(2);
+/// How often it is told at most that a key is passed over.
+const TOLD: Duration = Duration::from_secs(60);
 /// How often it is asked whether it is time to look for a store that is away.
 const LOOKED: Duration = Duration::from_secs(1);
 
@@ -40,6 +43,8 @@ pub struct Store {
     breaker: Breaker,
     /// Told when the store has come back.
     back: Notify,
+    /// When it was said last that a key holds what no gateway wrote there.
+    told: Mutex<Option<Instant>>,
     metrics: Arc<Metrics>,
 }
 
@@ -64,6 +69,7 @@ impl Store {
             deadline,
             breaker: Breaker::default(),
             back: Notify::new(),
+            told: Mutex::default(),
             metrics,
         })
     }
@@ -108,6 +114,11 @@ impl Store {
                 self.answered();
                 Some(said)
             }
+            Ok(Err(error)) if link::is_of_a_key(&error) => {
+                self.answered();
+                self.passes_over(&error);
+                None
+            }
             Ok(Err(error)) => {
                 self.failed(&error.to_string());
                 None
@@ -116,6 +127,20 @@ impl Store {
                 self.failed("no answer in time");
                 None
             }
+        }
+    }
+
+    /// Tells that a key is passed over, which holds something else than what gateways keep there.
+    fn passes_over(&self, why: &RedisError) {
+        let now = Instant::now();
+        let mut told = self.told.lock();
+        if told.is_none_or(|told| now.duration_since(told) >= TOLD) {
+            *told = Some(now);
+            tracing::warn!(
+                %why,
+                "a key of the shared store holds what no gateway wrote there, and is passed over: \
+                 delete it; they all begin with `yychat:`"
+            );
         }
     }
 
@@ -188,6 +213,10 @@ impl Store {
                 }
                 Ok(())
             }
+            Ok(Err(error)) if link::is_of_a_key(&error) => {
+                self.passes_over(&error);
+                Ok(())
+            }
             Ok(Err(error)) if link::is_refusal(&error) => Err(Refusal(error.to_string())),
             Ok(Err(error)) => {
                 self.failed(&error.to_string());
@@ -203,5 +232,71 @@ impl Store {
     /// Whether it is taken to be there.
     pub fn is_up(&self) -> bool {
         self.breaker.is_closed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    use super::testing::Server;
+    use super::*;
+
+    fn store(url: &str) -> Store {
+        let minute = Duration::from_secs(60);
+        Store::new(&url.into(), minute, Arc::new(Metrics::new())).expect("a store")
+    }
+
+    #[tokio::test]
+    async fn a_key_that_holds_something_else_is_no_fault_of_the_store() {
+        let server = Server::start();
+        let store = store(&server.url());
+        let mut odd = redis::cmd("HSET");
+        odd.arg("yychat:{t}:odd").arg("a").arg("b");
+        assert_eq!(store.ask(store.link().query::<i64>(&odd)).await, Some(1));
+        let script = redis::Script::new("return redis.call('INCR', KEYS[1])");
+        let mut call = script.prepare_invoke();
+        call.key("yychat:{t}:odd");
+        let mut read = redis::cmd("GET");
+        read.arg("yychat:{t}:odd");
+        for _ in 0..2 {
+            let counted = store.ask(store.link().invoke::<i64>(&call)).await;
+            let found = store.later(store.link().query::<String>(&read)).await;
+            assert_eq!((counted, found), (None, None));
+            assert!(store.is_up());
+        }
+        let trial = store.link().invoke::<i64>(&call);
+        let trial = async { trial.await.map(drop) };
+        store.greet(trial).await.expect("no refusal");
+    }
+
+    /// A server that is one of three nodes, and does whatever is asked of it.
+    fn node() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                let said = BufReader::new(client.try_clone().expect("a socket"));
+                let mut lines = said.lines().map_while(Result::ok);
+                while let Some(count) = lines.next() {
+                    let count: usize = count[1..].parse().expect("a number of words");
+                    let words: Vec<String> = (0..count).filter_map(|_| lines.nth(1)).collect();
+                    let answer = match words[0].as_str() {
+                        "CLUSTER" => "$16\r\ncluster_size:3\r\n\r\n",
+                        _ => "+OK\r\n",
+                    };
+                    client.write_all(answer.as_bytes()).expect("a client");
+                }
+            }
+        });
+        format!("redis://{address}")
+    }
+
+    #[tokio::test]
+    async fn a_node_of_a_cluster_is_refused() {
+        let refusal = store(&node()).greet(async { Ok(()) }).await;
+        let why = refusal.expect_err("others have keys that it has not").0;
+        assert!(why.contains("one of the 3 nodes of a cluster"), "{why}");
     }
 }

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::support::valkey;
 use crate::support::{Setup, Upstream};
 
 /// A command in a folder of its own, with what it is given.
@@ -18,18 +19,26 @@ fn run(setup: &Setup, arguments: &[&str], given: &str) -> Output {
 }
 
 fn start(setup: &Setup, arguments: &[&str]) -> Child {
+    command(setup, arguments, &[])
+        .spawn()
+        .expect("the program that was just built")
+}
+
+/// The command with variables of its own.
+fn command(setup: &Setup, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let settings = setup
         .settings()
         .map(|(key, value)| format!("{key}={value}"));
-    Command::new(env!("CARGO_BIN_EXE_yychat"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_yychat"));
+    command
         .args(arguments)
         .args(settings.flat_map(|setting| ["--set".to_owned(), setting]))
+        .envs(variables.iter().copied())
         .current_dir(setup.path(""))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program that was just built")
+        .stderr(Stdio::piped());
+    command
 }
 
 fn setup() -> Setup {
@@ -123,4 +132,81 @@ fn it_says_what_it_is() {
     let done = run(&setup, &["openapi"], "");
     let document: Value = serde_json::from_slice(&done.stdout).expect("JSON");
     assert_eq!(document["openapi"], "3.1.0");
+}
+
+#[test]
+fn what_is_deleted_is_gone_from_the_shared_store_too() {
+    let valkey = valkey::Server::start();
+    let setup = setup().config("[shared]\nstore = \"valkey\"\ndeadline = \"30s\"");
+    std::fs::write(setup.path("conf/yychat.toml"), setup.text()).expect("a file");
+    let lines = "{\"text\":\"My cat is called Pixel\",\"user_id\":\"ann\"}\n";
+    std::fs::write(setup.path("lines"), lines).expect("a file");
+    let url = valkey.url();
+    let run = |arguments: &[&str]| {
+        let variables = [("VALKEY_URL", &*url)];
+        let done = command(&setup, arguments, &variables).output();
+        let done = done.expect("it ends");
+        assert!(done.status.success(), "{done:?}");
+    };
+    run(&["memory", "import", "lines"]);
+    let client = redis::Client::open(&*url).expect("a URL");
+    let mut store = client.get_connection().expect("a connection");
+    let keys = ["ann", "bob"].map(|user| format!("yychat:{{default}}:block:user:{user}:0"));
+    for key in &keys {
+        let () = redis::cmd("SET")
+            .arg(key)
+            .arg("x")
+            .query(&mut store)
+            .expect("room");
+    }
+    run(&["memory", "delete", "--user", "ann"]);
+    let left: Vec<Option<String>> = redis::cmd("MGET")
+        .arg(&keys)
+        .query(&mut store)
+        .expect("keys");
+    assert_eq!(left, [None, Some("x".to_owned())]);
+}
+
+#[test]
+fn a_request_is_explained_where_no_memory_is_yet() {
+    let request = r#"{"user":"ann","messages":[{"role":"user","content":"hello there"}]}"#;
+    let done = run(&setup(), &["explain", "-"], request);
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(
+        said,
+        "note: no memory is kept here yet, so nothing is recalled\n"
+    );
+}
+
+#[test]
+fn usage_is_told_to_who_has_the_admin_key() {
+    let admin = "admin-key-0123456789";
+    let setup = Setup::new()
+        .config("server.admin_key = { env = \"ADMIN\" }")
+        .env("ADMIN", admin)
+        .set("server.admin_listen", "0.0.0.0:0")
+        .upstream(&Upstream::ok(), "")
+        .key("a", "key-of-the-first-app", "acme");
+    let proxy = setup.start();
+    let here = crate::commands::setup().config("server.admin_key = { env = \"ADMIN\" }");
+    std::fs::write(here.path("conf/yychat.toml"), here.text()).expect("a file");
+    let address = format!("server.admin_listen=127.0.0.1:{}", proxy.admin.port());
+    let ask = |key: &str| {
+        let arguments = ["usage", "--set", &address];
+        let mut command = command(&Setup::new(), &arguments, &[("ADMIN", key)]);
+        command
+            .current_dir(here.path(""))
+            .output()
+            .expect("it ends")
+    };
+    let done = ask(admin);
+    assert!(done.status.success(), "{done:?}");
+    let done = ask("another-admin-key-0123");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(!done.status.success(), "{done:?}");
+    assert!(
+        said.contains("shows usage to its admin key alone"),
+        "{said}"
+    );
 }

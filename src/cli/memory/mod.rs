@@ -14,6 +14,7 @@ use crate::error::{ApiError, Fault, Faults};
 use crate::memory::extraction::{self, Extraction};
 use crate::memory::{Extracted, Fact, Memory, Scope, Selection};
 use crate::purpose::Rules;
+use crate::server;
 use crate::snapshot::Store;
 
 /// What to do with the store.
@@ -152,6 +153,10 @@ pub fn run(configuration: &Store, command: Command) -> Result<(), Faults> {
         _ => Memory::open_existing,
     };
     let memory = open(&config.memory, None)?;
+    if matches!(command, Command::Delete { .. } | Command::Erase { .. }) {
+        // What gateways left of it there goes too.
+        memory.share(server::shared_notes(config)?);
+    }
     let extraction = match &command {
         Command::Extract { queue: false, .. } => Some(extraction::open(config)?.ok_or_else(off)?),
         _ => None,
