@@ -127,7 +127,7 @@ pub enum MemoryUse {
 impl MemoryUse {
     /// From its spelling in a request; `None` for any other.
     pub fn parse(text: &str) -> Option<Self> {
-        match text {
+        match text.to_ascii_lowercase().as_str() {
             "full" => Some(Self::Full),
             "readonly" => Some(Self::Readonly),
             "off" => Some(Self::Off),

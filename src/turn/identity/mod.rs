@@ -24,6 +24,7 @@ use http::{HeaderMap, HeaderName};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::memory::{Scope, valid_id};
 
@@ -253,7 +254,7 @@ impl Name {
 /// Whether it is what stands where nobody filled in a name: a front end's template as it was written,
 /// or what programs print of no value. All who send it would be one person.
 fn is_unfilled(text: &str) -> bool {
-    const NOTHING: [&str; 7] = [
+    const NOTHING: [&str; 8] = [
         "undefined",
         "null",
         "None",
@@ -261,6 +262,7 @@ fn is_unfilled(text: &str) -> bool {
         "<nil>",
         "NaN",
         "[object Object]",
+        "00000000-0000-0000-0000-000000000000",
     ];
     let opened_and_closed = |(opens, closes): (&str, &str)| {
         let inside = text.split_once(opens);
@@ -276,35 +278,48 @@ fn is_unfilled(text: &str) -> bool {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// What Claude Code puts into `metadata.user_id`, and what passes it on elsewhere.
-#[derive(Deserialize)]
 struct ClaudeCode {
-    device_id: Option<String>,
-    account_uuid: Option<String>,
-    session_id: Option<String>,
+    account_uuid: Value,
+    session_id: Value,
 }
 
 impl ClaudeCode {
-    /// From its JSON, or the older `user_…_account_…_session_…`.
+    /// From its JSON, whatever of it is there, or the older `user_…_account_…_session_…`.
     fn read(text: &str) -> Option<Self> {
+        let text = text.trim();
         if text.starts_with('{') {
-            let read: Self = serde_json::from_str(text).ok()?;
-            let is_its_own = read.device_id.is_some() || read.account_uuid.is_some();
-            return is_its_own.then_some(read);
+            let mut told: Map<String, Value> = serde_json::from_str(text).ok()?;
+            let mut take = |name| told.remove(name);
+            let known = ["device_id", "account_uuid", "session_id"].map(&mut take);
+            let is_its_own = known.iter().any(Option::is_some);
+            let [_, account_uuid, session_id] = known.map(Option::unwrap_or_default);
+            return is_its_own.then_some(Self {
+                account_uuid,
+                session_id,
+            });
         }
-        let (device, rest) = text.strip_prefix("user_")?.split_once("_account_")?;
+        let (_, rest) = text.strip_prefix("user_")?.split_once("_account_")?;
         let (account, session) = rest.split_once("_session_")?;
         Some(Self {
-            device_id: Some(device.to_owned()),
-            account_uuid: Some(account.to_owned()),
-            session_id: Some(session.to_owned()),
+            account_uuid: account.into(),
+            session_id: session.into(),
         })
+    }
+
+    /// One of its names.
+    fn name(value: &Value) -> Name {
+        match value {
+            Value::String(name) => Name::of(name.into()),
+            Value::Null => Name::Absent,
+            _ => Name::Unfit,
+        }
     }
 }
 
 /// Of Claude Code's the account alone: a device is nobody, and a session changes.
 fn account(text: String) -> Name {
     match ClaudeCode::read(&text) {
-        Some(claude) => Name::of(claude.account_uuid.unwrap_or_default().into()),
+        Some(claude) => ClaudeCode::name(&claude.account_uuid),
         None => Name::Fit(text),
     }
 }
@@ -314,8 +329,8 @@ fn session(metadata: Option<&[u8]>) -> Name {
     let Name::Fit(text) = Name::of_json(inner(metadata, "user_id")) else {
         return Name::Absent;
     };
-    let session = ClaudeCode::read(&text).and_then(|claude| claude.session_id);
-    Name::of(session.unwrap_or_default().into())
+    let claude = ClaudeCode::read(&text);
+    claude.map_or(Name::Absent, |claude| ClaudeCode::name(&claude.session_id))
 }
 
 /// Responses' `conversation`: an id, or an object with one.

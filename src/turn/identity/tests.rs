@@ -201,6 +201,10 @@ fn a_name_that_can_be_none_is_none_and_is_not_the_keys_own() {
         (&[][..], r#"{"user":"[object Object]"}"#),
         (&[][..], r#"{"user":" None "}"#),
         (&[][..], r#"{"metadata":{"user_id":"null"}}"#),
+        (
+            &[][..],
+            r#"{"user":"00000000-0000-0000-0000-000000000000"}"#,
+        ),
     ] {
         let identity = read(lines, body, trust);
         assert_eq!(told(&identity), (None, None, "nobody"), "{lines:?} {body}");
@@ -286,4 +290,32 @@ fn a_temporary_chat_is_known_by_its_name() {
         let identity = read(&[line, "X-OpenWebUI-User-Id: a"], "{}", Trust::default());
         assert_eq!(identity.is_temporary, is_temporary, "{line}");
     }
+}
+
+#[test]
+fn a_session_is_nobody_however_it_is_told() {
+    for told in [
+        r#"{"session_id":"s"}"#,
+        r#" {"device_id":"d","session_id":"s"}"#,
+        r#"{"device_id":"d","account_uuid":null,"session_id":"s"}"#,
+    ] {
+        let body = serde_json::json!({"metadata": {"user_id": told}}).to_string();
+        let identity = read(&[], &body, Trust::default());
+        assert_eq!(
+            (identity.user, identity.conversation),
+            (None, Some("s".into())),
+            "{told}"
+        );
+    }
+    let told = r#" {"device_id":"d","account_uuid":"acc","session_id":5}"#;
+    let body = serde_json::json!({"metadata": {"user_id": told}}).to_string();
+    let identity = read(&[], &body, Trust::default());
+    assert_eq!(
+        (identity.user, identity.conversation),
+        (Some("acc".into()), None)
+    );
+    // What another app writes is its own.
+    let body = serde_json::json!({"metadata": {"user_id": r#"{"id":"ada"}"#}}).to_string();
+    let identity = read(&[], &body, Trust::default());
+    assert_eq!(identity.user.as_deref(), Some(r#"{"id":"ada"}"#));
 }
