@@ -189,7 +189,9 @@ fn usage_is_told_to_who_has_the_admin_key() {
         .upstream(&Upstream::ok(), "")
         .key("a", "key-of-the-first-app", "acme");
     let proxy = setup.start();
-    let here = crate::commands::setup().config("server.admin_key = { env = \"ADMIN\" }");
+    let here = crate::commands::setup()
+        .config("server.admin_key = { env = \"ADMIN\" }")
+        .unset("server.admin_listen");
     std::fs::write(here.path("conf/yychat.toml"), here.text()).expect("a file");
     let address = format!("server.admin_listen=127.0.0.1:{}", proxy.admin.port());
     let ask = |key: &str| {
