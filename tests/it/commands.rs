@@ -196,11 +196,8 @@ fn usage_is_told_to_who_has_the_admin_key() {
     let address = format!("server.admin_listen=127.0.0.1:{}", proxy.admin.port());
     let ask = |key: &str| {
         let arguments = ["usage", "--set", &address];
-        let mut command = command(&Setup::new(), &arguments, &[("ADMIN", key)]);
-        command
-            .current_dir(here.path(""))
-            .output()
-            .expect("it ends")
+        let mut command = command(&here, &arguments, &[("ADMIN", key)]);
+        command.output().expect("it ends")
     };
     let done = ask(admin);
     assert!(done.status.success(), "{done:?}");
