@@ -201,23 +201,6 @@ impl Default for Beside {
     }
 }
 
-impl Beside {
-    /// Those beside it, with the part of its score that it lends to each.
-    fn lends(self) -> [(u32, f32); 4] {
-        let Self {
-            earlier,
-            later,
-            lent_later,
-        } = self;
-        [
-            (earlier[0], LENT[0]),
-            (earlier[1], LENT[1]),
-            (later[0], lent_later[0]),
-            (later[1], lent_later[1]),
-        ]
-    }
-}
-
 /// Documents are numbered from 0 in the order of time.
 #[derive(Default)]
 pub struct Index {

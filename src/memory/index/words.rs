@@ -1,7 +1,7 @@
 //! What a document's words count: BM25, with what the turns beside it lend.
 
 use super::postings::Posting;
-use super::{Index, NONE, Query, Scored, Term, Times, USUAL_LENGTH, best};
+use super::{Index, LENT, NONE, Query, Scored, Term, Times, USUAL_LENGTH, best};
 
 /// How soon a repeated term stops to count more.
 const K1: f32 = 1.2;
@@ -201,16 +201,21 @@ impl Sheet {
         for Posting { doc, count } in postings {
             let counts = lengths.counts(index.docs[doc as usize].length, count);
             own[doc as usize] = counts;
-            let beside = index.beside[doc as usize].lends();
-            for (receiver, part) in std::iter::once((doc, 1.0)).chain(beside) {
+            let mut lend = |receiver: u32, part: f32| {
                 // Nobody is beyond the last.
                 let Some(lent) = lent.get_mut(receiver as usize) else {
-                    continue;
+                    return;
                 };
                 if *lent == 0.0 {
                     touched.push(receiver);
                 }
                 *lent += part * counts;
+            };
+            lend(doc, 1.0);
+            let beside = &index.beside[doc as usize];
+            for far in 0..2 {
+                lend(beside.earlier[far], LENT[far]);
+                lend(beside.later[far], beside.lent_later[far]);
             }
         }
         for doc in touched.drain(..) {
