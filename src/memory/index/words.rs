@@ -213,10 +213,11 @@ impl Sheet {
             };
             lend(doc, 1.0);
             let beside = &index.beside[doc as usize];
-            for far in 0..2 {
-                lend(beside.earlier[far], LENT[far]);
-                lend(beside.later[far], beside.lent_later[far]);
-            }
+            let [next, next_but_one] = LENT;
+            lend(beside.earlier[0], next);
+            lend(beside.earlier[1], next_but_one);
+            lend(beside.later[0], beside.lent_later[0]);
+            lend(beside.later[1], beside.lent_later[1]);
         }
         for doc in touched.drain(..) {
             let doc = doc as usize;
