@@ -46,6 +46,17 @@ fn without_a_persona_the_body_is_forwarded_as_it_came() {
 }
 
 #[test]
+fn a_body_behind_a_byte_order_mark_is_read_and_keeps_it() {
+    let (upstream, proxy) = persona("prepend", "");
+    let body = "\u{feff}{\"personality_id\":\"ada\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
+    assert_eq!(proxy.chat(body).status(), 200);
+    assert_eq!(
+        upstream.request().text(),
+        "\u{feff}{\"messages\":[{\"role\":\"system\",\"content\":\"You are \\\"Ada\\\".\"},{\"role\":\"user\",\"content\":\"hi\"}]}"
+    );
+}
+
+#[test]
 fn a_persona_is_put_before_the_clients_system_message() {
     assert_eq!(
         sent(

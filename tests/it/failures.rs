@@ -133,6 +133,47 @@ fn nothing_that_was_sent_is_sent_to_another_upstream() {
 }
 
 #[test]
+fn an_answer_in_a_transfer_coding_that_nobody_asked_for_is_a_502() {
+    let upstream = Upstream::answering(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nzz\r\n0\r\n\r\n",
+    );
+    let proxy = Proxy::before(&upstream);
+    for request in [chat(&[], CHAT), get("/v1/files", &[])] {
+        let error = proxy.exchange(request).error(502);
+        let message = error["message"].as_str().unwrap();
+        let says = "in what is not HTTP: InvalidHTTPHeader context: its Transfer-Encoding is \"gzip, chunked\"";
+        assert!(message.contains(says), "{message}");
+    }
+}
+
+#[test]
+fn what_is_not_http_is_said_not_to_be() {
+    for nonsense in ["SSH-2.0-OpenSSH_9.2p1\r\n", "HTTP/1.1 99 Low\r\n\r\n"] {
+        let upstream = Upstream::answering(nonsense);
+        let error = Proxy::before(&upstream).chat(CHAT).error(502);
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.contains("answered in what is not HTTP"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_length_that_is_told_twice_alike_is_told_once() {
+    let length = COMPLETION.len();
+    for fields in [
+        format!("Content-Length: {length}, {length}"),
+        format!("Content-Length: {length}\r\nContent-Length: {length}"),
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n{COMPLETION}");
+        let answer = Proxy::before(&Upstream::answering(answer)).chat(CHAT);
+        assert_eq!(answer.text(), COMPLETION);
+        assert_eq!(answer.head.all("content-length"), [length.to_string()]);
+    }
+}
+
+#[test]
 fn an_upstream_that_does_not_answer_in_time_is_a_504() {
     let upstream = Upstream::start(|visit| {
         visit.request();

@@ -218,7 +218,22 @@ pub fn response(upstream: &ResponseHeader) -> ResponseHeader {
     for name in dropped {
         header.remove_header(&name);
     }
+    one_length(&mut header);
     header
+}
+
+/// One length where it is told more than once, alike, as RFC 9110, section 8.6, lets a recipient: clients
+/// refuse `42, 42`.
+fn one_length(header: &mut ResponseHeader) {
+    let mut lengths = header.headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else { return };
+    let told = first.as_bytes().split(|&byte| byte == b',');
+    let told = told.map(<[u8]>::trim_ascii).next().unwrap_or_default();
+    if lengths.next().is_some() || told.len() < first.len() {
+        let told = told.to_vec();
+        // It was part of a value, so it is one.
+        let _ = header.insert_header(header::CONTENT_LENGTH, told);
+    }
 }
 
 /// `Host` of the upstream: with the port where it is not the scheme's own.

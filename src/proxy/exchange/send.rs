@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, header};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::{Error, ErrorType};
@@ -162,8 +162,31 @@ async fn final_header(session: &mut HttpSession, switches: bool) -> pingora::Res
             }
             // 100, 102, 103: the answer is still to come.
             Some(status) if status.is_informational() => {}
-            Some(_) => return Ok(()),
+            Some(_) => return transfer_is_plain(session),
         }
+    }
+}
+
+/// No field of ours asks for a transfer coding, and the bytes of one that came all the same would be taken
+/// for the answer's.
+fn transfer_is_plain(session: &HttpSession) -> pingora::Result<()> {
+    let header = session.response_header();
+    let codings = header.and_then(|it| it.headers.get(header::TRANSFER_ENCODING));
+    let coded = codings.filter(|codings| {
+        let mut codings = codings.as_bytes().split(|&byte| byte == b',');
+        let plain: [&[u8]; 3] = [b"chunked", b"identity", b""];
+        codings.any(|it| {
+            !plain
+                .iter()
+                .any(|plain| it.trim_ascii().eq_ignore_ascii_case(plain))
+        })
+    });
+    match coded {
+        None => Ok(()),
+        Some(coded) => Error::e_explain(
+            ErrorType::InvalidHTTPHeader,
+            format!("its Transfer-Encoding is {coded:?}, and only `chunked` is undone here"),
+        ),
     }
 }
 

@@ -96,7 +96,17 @@ impl UpstreamError {
                 "upstream_unreachable",
                 "could not be reached",
             ),
-            _ => (
+            UpstreamErrorKind::Protocol => (
+                StatusCode::BAD_GATEWAY,
+                "upstream_error",
+                "answered in what is not HTTP",
+            ),
+            UpstreamErrorKind::Truncated => (
+                StatusCode::BAD_GATEWAY,
+                "upstream_error",
+                "broke off in the middle of its answer",
+            ),
+            UpstreamErrorKind::Reset => (
                 StatusCode::BAD_GATEWAY,
                 "upstream_error",
                 "broke off before it answered",

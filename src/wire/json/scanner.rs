@@ -3,6 +3,9 @@
 use super::stops::Stops;
 use super::{Container, JsonError, Kind, Span, Text};
 
+/// The byte order mark in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 type Result<T> = std::result::Result<T, JsonError>;
 
 /// Reads one JSON text from front to back.
@@ -28,7 +31,12 @@ impl<'a> Scanner<'a> {
         }
         Ok(Self {
             json,
-            at: 0,
+            // RFC 8259, section 8.1: a reader may pass over a byte order mark, and servers do.
+            at: if json.starts_with(MARK) {
+                MARK.len()
+            } else {
+                0
+            },
             stops: Stops::new(json),
             depth: 0,
             max_depth,

@@ -78,7 +78,9 @@ fn says_what_is_wrong_and_where() {
     let cases: &[(&[u8], &str)] = &[
         (b"", "expected a value at byte 0"),
         (b"  ", "expected a value at byte 2"),
-        (b"\xef\xbb\xbf{}", "expected a value at byte 0"),
+        (b"\xef\xbb\xbf", "expected a value at byte 3"),
+        (b"\xef\xbb\xbf\xef\xbb\xbf{}", "expected a value at byte 3"),
+        (b"[\xef\xbb\xbf1]", "expected a value at byte 1"),
         (b"[1] 2", "more after the end of the JSON value at byte 4"),
         (b"[1,]", "expected a value at byte 3"),
         (b"[,1]", "expected a value at byte 1"),
