@@ -61,6 +61,7 @@ pub mod wire;
 
 pub mod reading;
 
+pub mod by_bytes;
 pub mod error;
 pub mod outbound;
 pub mod shipped;

@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 14] = [
     &["dialect"],
     &["wire", "config"],
     &["reading"],
-    &["telemetry", "error", "outbound", "shipped"],
+    &["telemetry", "error", "outbound", "shipped", "by_bytes"],
 ];
 
 /// Crates that few modules may name, so that few change when they do.

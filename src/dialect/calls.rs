@@ -67,6 +67,24 @@ pub enum Edit {
     Drop,
 }
 
+/// Whether something went by that could not be read, and may have been a call of the gateway's.
+#[derive(Debug, Default)]
+pub struct Unread {
+    pub may_be_ours: bool,
+}
+
+impl Unread {
+    /// What becomes of a text that cannot be read, which `is_marked` as one that calls a tool.
+    pub fn judge(&mut self, raw: &[u8], is_marked: bool, owners: &Owners) -> Edit {
+        let may_be_ours = is_marked && owners.may_be_called_in(raw);
+        self.may_be_ours |= may_be_ours;
+        match may_be_ours {
+            true => Edit::Drop,
+            false => Edit::Pass,
+        }
+    }
+}
+
 /// Whose tool a name means.
 #[derive(Debug, Clone, Default)]
 pub struct Owners {

@@ -12,7 +12,7 @@ use super::block::{self, Block, Outlines, Room};
 use super::question::Question;
 use super::recall::Recalled;
 use super::similar::fingerprint;
-use super::weighed::weighed;
+use crate::by_bytes::weighed;
 
 /// Messages whose fingerprints are kept.
 const MESSAGES: u64 = 1 << 16;

@@ -49,7 +49,6 @@ mod stats;
 pub mod store;
 mod tries;
 pub mod usage;
-mod weighed;
 mod writer;
 
 #[cfg(test)]

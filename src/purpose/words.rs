@@ -1,15 +1,13 @@
 //! Words by which a text shows what it asks for. Those of all rules are looked for in one pass, which
 //! tells of each sentence the lists that have a word in it; a rule then compares numbers.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
-use moka::sync::Cache;
-use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::rule::List;
 use super::signs;
+use crate::by_bytes::ByBytes;
 use crate::wire::json::Literal;
 
 /// Lists that all rules together may have: one bit each.
@@ -24,10 +22,8 @@ const KEPT: u64 = 1 << 20;
 /// The words of all lists.
 #[derive(Debug, Clone)]
 pub(super) struct Words {
-    /// Of long texts, by their bytes. The seed is drawn anew each time, so that nobody can choose texts that are
-    /// taken for each other.
-    known: Cache<u128, Sentences>,
-    seed: u64,
+    /// What long texts ask for.
+    known: ByBytes<Sentences>,
     /// Those in ASCII, and the others, which a text in ASCII need not be searched for.
     plain: Option<Group>,
     other: Option<Group>,
@@ -60,12 +56,12 @@ pub(super) struct Wanted {
 
 /// What texts ask for.
 #[derive(Debug)]
-pub(super) struct Asked(Vec<Sentences>);
+pub(super) struct Asked(Vec<Arc<Sentences>>);
 
 /// Of a text, what lists have words in its sentences, and in all of it.
 #[derive(Debug, Clone)]
 struct Sentences {
-    each: Arc<[u128]>,
+    each: Vec<u128>,
     all: u128,
 }
 
@@ -108,29 +104,20 @@ impl<'a> Lists<'a> {
         let words = same.map(|same| (same[0].0, same.iter().fold(0, |all, word| all | word.1)));
         let (plain, other): (Vec<_>, Vec<_>) = words.partition(|(word, _)| word.is_ascii());
         Some(Words {
-            known: known(),
-            seed: RandomState::new().hash_one(0),
+            // What the cache itself takes for each comes on top.
+            known: ByBytes::new(KEPT, |kept| size_of_val(&*kept.each) + 64),
             plain: Group::new(&plain, AhoCorasickKind::DFA)?,
             other: Group::new(&other, AhoCorasickKind::ContiguousNFA)?,
         })
     }
 }
 
-fn known() -> Cache<u128, Sentences> {
-    // What the cache itself takes for each comes on top.
-    let weight = |_: &u128, kept: &Sentences| (size_of_val(&*kept.each) + 64) as u32;
-    Cache::builder().weigher(weight).max_capacity(KEPT).build()
-}
-
 impl Words {
     /// What is asked for in these texts.
     pub(super) fn read(&self, texts: &[Literal<'_>]) -> Asked {
         let read = texts.iter().map(|text| match text.len() {
-            0..LONG => self.sentences(text),
-            _ => {
-                let hash = xxh3_128_with_seed(text.raw(), self.seed);
-                self.known.get_with(hash, || self.sentences(text))
-            }
+            0..LONG => Arc::new(self.sentences(text)),
+            _ => self.known.of(text.raw(), || self.sentences(text)),
         });
         Asked(read.collect())
     }
@@ -155,7 +142,7 @@ impl Words {
         }
         Sentences {
             all: lists.iter().fold(0, |all, list| all | list),
-            each: lists.into(),
+            each: lists,
         }
     }
 }

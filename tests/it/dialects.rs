@@ -5,9 +5,6 @@ use serde_json::{Value, json};
 use crate::support::upstream::{STREAM, json_answer};
 use crate::support::{Proxy, Setup, Upstream, post};
 
-const CALCULATOR: &str = include_str!("../../plugins/calculator/plugin.toml");
-const SCHEMA: &str = include_str!("../../plugins/calculator/calculator.json");
-
 const CHAT: &str = "/v1/chat/completions";
 const RESPONSES: &str = "/v1/responses";
 const MESSAGES: &str = "/v1/messages";
@@ -56,11 +53,7 @@ fn upstream() -> Upstream {
 }
 
 fn setup(upstream: &Upstream) -> Setup {
-    let setup = Setup::new().upstream(upstream, "");
-    std::fs::create_dir(setup.path("plugins/calculator")).expect("a folder");
-    setup
-        .file("plugins/calculator/plugin.toml", CALCULATOR.as_bytes())
-        .file("plugins/calculator/calculator.json", SCHEMA.as_bytes())
+    Setup::new().upstream(upstream, "").calculator()
 }
 
 fn body(upstream: &Upstream, request: usize) -> Value {

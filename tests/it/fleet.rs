@@ -18,16 +18,8 @@ fn gateway(upstreams: &[&Upstream], valkey: &valkey::Server) -> Setup {
     for upstream in upstreams {
         setup = setup.upstream(upstream, "");
     }
-    std::fs::create_dir(setup.path("plugins/calculator")).expect("a folder");
     setup
-        .file(
-            "plugins/calculator/plugin.toml",
-            include_bytes!("../../plugins/calculator/plugin.toml"),
-        )
-        .file(
-            "plugins/calculator/calculator.json",
-            include_bytes!("../../plugins/calculator/calculator.json"),
-        )
+        .calculator()
         .key("app", "gateway-key-of-app", "acme")
         .config("[shared]\nstore = \"valkey\"\ndeadline = \"30s\"")
         .env("VALKEY_URL", &valkey.url())

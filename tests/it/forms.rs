@@ -12,9 +12,6 @@ use crate::support::client::get;
 use crate::support::upstream::{STREAM, answer};
 use crate::support::{Proxy, Setup, Upstream, eventually, gate, post};
 
-const CALCULATOR: &str = include_str!("../../plugins/calculator/plugin.toml");
-const SCHEMA: &str = include_str!("../../plugins/calculator/calculator.json");
-
 const CHAT: &str = "/v1/chat/completions";
 const RESPONSES: &str = "/v1/responses";
 const MESSAGES: &str = "/v1/messages";
@@ -173,12 +170,7 @@ fn upstream(legs: Vec<Vec<u8>>) -> Upstream {
 }
 
 fn gateway(upstream: &Upstream) -> Proxy {
-    let setup = Setup::new().upstream(upstream, "");
-    std::fs::create_dir(setup.path("plugins/calculator")).expect("a folder");
-    setup
-        .file("plugins/calculator/plugin.toml", CALCULATOR.as_bytes())
-        .file("plugins/calculator/calculator.json", SCHEMA.as_bytes())
-        .start()
+    Setup::new().upstream(upstream, "").calculator().start()
 }
 
 fn ask(proxy: &Proxy, path: &str, is_stream: bool) -> crate::support::client::Response {

@@ -7,9 +7,6 @@ use serde_json::{Value, json};
 use crate::support::client::get;
 use crate::support::{Proxy, Setup, Upstream, chat, eventually, post};
 
-const CALCULATOR: &str = include_str!("../../plugins/calculator/plugin.toml");
-const SCHEMA: &str = include_str!("../../plugins/calculator/calculator.json");
-
 /// What Open WebUI sends with everything that a user has it do.
 const OPEN_WEBUI: [&str; 4] = [
     "X-OpenWebUI-User-Name: Ann",
@@ -20,14 +17,11 @@ const OPEN_WEBUI: [&str; 4] = [
 
 /// A gateway with a default personality, memory and a tool: all that an errand must not get.
 fn setup(upstream: &Upstream) -> Setup {
-    let setup = Setup::new()
+    Setup::new()
         .config("personality.default = \"ada\"")
         .upstream(upstream, "")
-        .persona("ada", "You are Ada.");
-    fs::create_dir(setup.path("plugins/calculator")).expect("a folder");
-    setup
-        .file("plugins/calculator/plugin.toml", CALCULATOR.as_bytes())
-        .file("plugins/calculator/calculator.json", SCHEMA.as_bytes())
+        .persona("ada", "You are Ada.")
+        .calculator()
 }
 
 fn said(text: &str) -> String {

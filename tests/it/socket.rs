@@ -12,8 +12,6 @@ use crate::support::upstream::{STREAM, Visit, answer, json_answer};
 use crate::support::wire::Head;
 use crate::support::{Proxy, Setup, Upstream, eventually, gate};
 
-const CALCULATOR: &str = include_str!("../../plugins/calculator/plugin.toml");
-const SCHEMA: &str = include_str!("../../plugins/calculator/calculator.json");
 const JSON: &str = "Content-Type: application/json";
 
 /// The events of a response of these items.
@@ -111,13 +109,6 @@ fn create(more: Value) -> Value {
         event[name] = value.clone();
     }
     event
-}
-
-fn with_calculator(setup: Setup) -> Setup {
-    std::fs::create_dir(setup.path("plugins/calculator")).expect("a folder");
-    setup
-        .file("plugins/calculator/plugin.toml", CALCULATOR.as_bytes())
-        .file("plugins/calculator/calculator.json", SCHEMA.as_bytes())
 }
 
 /// The bodies of the POSTs that came.
@@ -282,7 +273,7 @@ fn tools_run_over_the_same_socket() {
         };
         events(&format!("resp_{number}"), &[item])
     });
-    let proxy = with_calculator(Setup::new().upstream(&upstream, "")).start();
+    let proxy = Setup::new().upstream(&upstream, "").calculator().start();
     let mut socket = Socket::open(proxy.client(), &[]);
     let heard = socket.ask(create(
         json!({"input": [{"role": "user", "content": "6*7?"}]}),

@@ -5,8 +5,6 @@ use serde_json::{Value, json};
 use crate::support::upstream::json_answer;
 use crate::support::{Proxy, Setup, Upstream, post};
 
-const CALCULATOR: &str = include_str!("../../plugins/calculator/plugin.toml");
-const SCHEMA: &str = include_str!("../../plugins/calculator/calculator.json");
 const FIELDS: [&str; 3] = [
     "Content-Type: application/json",
     "X-YYChat-User-Id: ann",
@@ -56,12 +54,7 @@ fn upstream(theirs: bool) -> Upstream {
 }
 
 fn gateway(upstream: &Upstream) -> Proxy {
-    let setup = Setup::new().upstream(upstream, "");
-    std::fs::create_dir(setup.path("plugins/calculator")).expect("a folder");
-    setup
-        .file("plugins/calculator/plugin.toml", CALCULATOR.as_bytes())
-        .file("plugins/calculator/calculator.json", SCHEMA.as_bytes())
-        .start()
+    Setup::new().upstream(upstream, "").calculator().start()
 }
 
 fn ask(proxy: &Proxy, messages: &Value) -> Value {

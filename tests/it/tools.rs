@@ -3,11 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::support::client::get;
+use crate::support::proxy::CALCULATOR;
 use crate::support::upstream::{STREAM, answer, event, json_answer};
 use crate::support::{Proxy, Setup, Upstream, post};
-
-const CALCULATOR: &str = include_str!("../../plugins/calculator/plugin.toml");
-const SCHEMA: &str = include_str!("../../plugins/calculator/calculator.json");
 
 const STREAMED: &str =
     r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"6*7?"}]}"#;
@@ -19,11 +17,7 @@ fn gateway(upstream: &Upstream, config: &str) -> Proxy {
 }
 
 fn setup(upstream: &Upstream) -> Setup {
-    let setup = Setup::new().upstream(upstream, "");
-    std::fs::create_dir(setup.path("plugins/calculator")).expect("a folder");
-    setup
-        .file("plugins/calculator/plugin.toml", CALCULATOR.as_bytes())
-        .file("plugins/calculator/calculator.json", SCHEMA.as_bytes())
+    Setup::new().upstream(upstream, "").calculator()
 }
 
 /// An upstream that answers with the first of `legs` until it is given a tool's result, then with

@@ -5,17 +5,9 @@ use serde_json::{Value, json};
 use crate::support::upstream::{COMPLETION, answer, json_answer};
 use crate::support::{Proxy, Setup, Upstream, post};
 
-const CALCULATOR: &str = include_str!("../../plugins/calculator/plugin.toml");
-const SCHEMA: &str = include_str!("../../plugins/calculator/calculator.json");
-
 /// A gateway with the calculator, before an upstream with these lines.
 fn gateway(upstream: &Upstream, lines: &str) -> Proxy {
-    let setup = Setup::new().upstream(upstream, lines);
-    std::fs::create_dir(setup.path("plugins/calculator")).expect("a folder");
-    setup
-        .file("plugins/calculator/plugin.toml", CALCULATOR.as_bytes())
-        .file("plugins/calculator/calculator.json", SCHEMA.as_bytes())
-        .start()
+    Setup::new().upstream(upstream, lines).calculator().start()
 }
 
 fn request(members: &str) -> String {
@@ -168,14 +160,11 @@ fn a_request_that_is_odd_beside_tools_takes_them_from_nobody() {
 #[test]
 fn what_one_tenants_requests_bring_about_is_that_tenants_alone() {
     let upstream = refusing("400 Bad Request", "m does not support tools");
-    let setup = Setup::new()
+    let proxy = Setup::new()
         .upstream(&upstream, "")
         .key("one", "gateway-key-of-one", "one")
-        .key("two", "gateway-key-of-two", "two");
-    std::fs::create_dir(setup.path("plugins/calculator")).expect("a folder");
-    let proxy = setup
-        .file("plugins/calculator/plugin.toml", CALCULATOR.as_bytes())
-        .file("plugins/calculator/calculator.json", SCHEMA.as_bytes())
+        .key("two", "gateway-key-of-two", "two")
+        .calculator()
         .start();
     for (key, sent) in [("one", 2), ("one", 3), ("two", 5), ("two", 6)] {
         let authorized = format!("Authorization: Bearer gateway-key-of-{key}");
@@ -469,13 +458,10 @@ fn the_last_leg_keeps_its_tools_and_calls_none_and_all_that_goes_back_parses() {
                     }));
                 }
             });
-            let setup = Setup::new()
+            let proxy = Setup::new()
                 .upstream(&upstream, "")
-                .set("tools.max_rounds", "2");
-            std::fs::create_dir(setup.path("plugins/calculator")).expect("a folder");
-            let proxy = setup
-                .file("plugins/calculator/plugin.toml", CALCULATOR.as_bytes())
-                .file("plugins/calculator/calculator.json", SCHEMA.as_bytes())
+                .set("tools.max_rounds", "2")
+                .calculator()
                 .start();
             let answer = proxy.exchange(post(path, &JSON, asked(path, choice)));
             assert_eq!(answer.status(), 200, "{path}: {}", answer.text());

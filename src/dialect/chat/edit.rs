@@ -11,7 +11,7 @@ use super::read::Reader;
 use super::round;
 use super::shape::{Choice, Shape, present};
 use crate::dialect::answer::{Answer, Wanted};
-use crate::dialect::calls::{Edit, Leg, Owners, Seed, runs};
+use crate::dialect::calls::{Edit, Leg, Owners, Seed, Unread, runs};
 use crate::dialect::usage;
 use crate::error::ApiError;
 use crate::wire::frame::Event;
@@ -41,7 +41,7 @@ pub struct Editor {
     seed: Seed,
     is_blind: bool,
     /// What may be a call of the gateway's could not be read.
-    has_unread: bool,
+    unread: Unread,
 }
 
 /// What the client has been told of the answer as a whole, in earlier legs.
@@ -67,7 +67,7 @@ impl Editor {
             template: None,
             seed: Seed::new(seed),
             is_blind: false,
-            has_unread: false,
+            unread: Unread::default(),
         }
     }
 
@@ -134,7 +134,7 @@ impl Editor {
 
     /// Ends a leg that came to its clean end, and tells how the answer goes on.
     pub fn end_leg(&mut self) -> Leg {
-        if self.has_unread {
+        if self.unread.may_be_ours {
             return Leg::Unreadable;
         }
         if !self.calls.any_held() {
@@ -199,12 +199,8 @@ impl Editor {
 
     /// Judges what cannot be read.
     fn unread(&mut self, raw: &[u8]) -> Edit {
-        let may_be_ours = self.is_marked(raw) && self.owners.may_be_called_in(raw);
-        self.has_unread |= may_be_ours;
-        match may_be_ours {
-            true => Edit::Drop,
-            false => Edit::Pass,
-        }
+        let is_marked = self.is_marked(raw);
+        self.unread.judge(raw, is_marked, &self.owners)
     }
 
     fn next_leg(&mut self) {

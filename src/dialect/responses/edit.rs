@@ -13,7 +13,7 @@ use super::item::known;
 use super::leg::{Fate, Leg};
 use super::round::{is_ours, round};
 use crate::dialect::answer::{Answer, Wanted};
-use crate::dialect::calls::{self, Edit, Owners, Seed};
+use crate::dialect::calls::{self, Edit, Owners, Seed, Unread};
 use crate::dialect::usage;
 use crate::error::ApiError;
 use crate::wire::frame::Event;
@@ -49,7 +49,7 @@ pub struct Editor {
     seed: Seed,
     is_blind: bool,
     /// What may be a call of the gateway's could not be read.
-    has_unread: bool,
+    unread: Unread,
 }
 
 /// What of an event decides its fate.
@@ -97,7 +97,7 @@ impl Editor {
             upstream_id: None,
             seed: Seed::new(seed),
             is_blind: false,
-            has_unread: false,
+            unread: Unread::default(),
         }
     }
 
@@ -149,7 +149,7 @@ impl Editor {
 
     /// Ends a leg that came to its clean end, and tells how the answer goes on.
     pub fn end_leg(&mut self) -> calls::Leg {
-        if self.has_unread {
+        if self.unread.may_be_ours {
             return calls::Leg::Unreadable;
         }
         if !self.leg.has_held() {
@@ -180,13 +180,8 @@ impl Editor {
 
     /// Judges what cannot be read.
     fn unread(&mut self, raw: &[u8]) -> Edit {
-        let is_call = self.mark.find(raw).is_some();
-        let may_be_ours = is_call && self.owners.may_be_called_in(raw);
-        self.has_unread |= may_be_ours;
-        match may_be_ours {
-            true => Edit::Drop,
-            false => Edit::Pass,
-        }
+        let is_marked = self.mark.find(raw).is_some();
+        self.unread.judge(raw, is_marked, &self.owners)
     }
 
     /// The ending that was held back, where the answer ends here.

@@ -136,11 +136,7 @@ fn a_call_is_run_where_the_model_had_said_all_of_it_and_not_where_it_was_cut_off
 #[test]
 fn an_error_behind_a_call_takes_it_back() {
     for dialect in Dialect::ALL {
-        let whole = answer(dialect, "calculator", &json!(reasons(dialect).0[0]));
-        let stream = dialect
-            .streamed(&whole.to_string().into())
-            .expect("an answer");
-        let stream = text(&stream);
+        let stream = calling(dialect);
         let end = [
             "\"finish_reason\":\"tool_calls\"",
             "response.completed",
@@ -354,17 +350,20 @@ fn a_text_and_a_call_may_each_be_a_choice_of_its_own() {
     }
 }
 
+/// A stream that calls the calculator.
+fn calling(dialect: Dialect) -> String {
+    let whole = answer(dialect, "calculator", &json!(reasons(dialect).0[0]));
+    let stream = dialect.streamed(&whole.to_string().into());
+    text(&stream.expect("an answer"))
+}
+
 #[test]
 fn a_stream_may_end_without_saying_why() {
     for (dialect, end) in [
         (Dialect::Messages, "event: message_delta"),
         (Dialect::Responses, "event: response.completed"),
     ] {
-        let whole = answer(dialect, "calculator", &json!(reasons(dialect).0[0]));
-        let stream = dialect
-            .streamed(&whole.to_string().into())
-            .expect("an answer");
-        let stream = text(&stream);
+        let stream = calling(dialect);
         let (begun, _) = stream.split_at(stream.find(end).expect("an end"));
         let last = match dialect {
             Dialect::Messages => "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
@@ -385,11 +384,7 @@ fn numbers_may_be_texts_and_a_last_event_of_another_name() {
         (Dialect::Messages, "index"),
         (Dialect::Responses, "output_index"),
     ] {
-        let whole = answer(dialect, "calculator", &json!(reasons(dialect).0[0]));
-        let stream = dialect
-            .streamed(&whole.to_string().into())
-            .expect("an answer");
-        let stream = text(&stream);
+        let stream = calling(dialect);
         let mut stream = stream.replace(&format!("\"{member}\":0"), &format!("\"{member}\":\"0\""));
         for number in 0..8 {
             stream = stream.replace(

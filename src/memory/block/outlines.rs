@@ -1,13 +1,9 @@
 //! What blocks need of texts, kept for the next question: most records are found many times.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use moka::sync::Cache;
-use xxhash_rust::xxh3::xxh3_128_with_seed;
-
 use super::excerpt::Outline;
-use crate::memory::weighed::weighed;
+use crate::by_bytes::ByBytes;
 
 /// Bytes that are kept.
 const BYTES: u64 = 6 << 20;
@@ -16,29 +12,21 @@ const BYTES: u64 = 6 << 20;
 const OVERHEAD: usize = 160;
 
 /// Outlines by the bytes of their texts.
-pub struct Outlines {
-    /// Drawn at each start, so that nobody can choose texts that are taken for each other.
-    seed: u64,
-    kept: Cache<u128, Arc<Outline>>,
-}
+pub struct Outlines(ByBytes<Outline>);
 
 impl Default for Outlines {
     fn default() -> Self {
-        Self {
-            seed: RandomState::new().hash_one(0),
-            kept: weighed(BYTES, |outline: &Outline| outline.weight() + OVERHEAD),
-        }
+        Self(ByBytes::new(BYTES, |outline| outline.weight() + OVERHEAD))
     }
 }
 
 impl Outlines {
     pub(super) fn of(&self, text: &str) -> Arc<Outline> {
-        let hash = xxh3_128_with_seed(text.as_bytes(), self.seed);
-        self.kept.get_with(hash, || Outline::of(text).into())
+        self.0.of(text.as_bytes(), || Outline::of(text))
     }
 
     /// Lets go of all.
     pub fn forget(&self) {
-        self.kept.invalidate_all();
+        self.0.forget();
     }
 }

@@ -249,15 +249,12 @@ async fn read(
     first.connection.session.set_read_timeout(Some(idle));
     let mut length = 0;
     while length <= REFUSAL {
-        let chunk = next_chunk(chat.gateway, session, context, &mut first.connection).await;
-        match chunk {
-            Ok(Some(chunk)) => {
-                length += chunk.len();
-                first.read.push(chunk);
-            }
-            Ok(None) => return Ok(true),
-            Err(failure) => return Err(failure),
-        }
+        let chunk = next_chunk(chat.gateway, session, context, &mut first.connection);
+        let Some(chunk) = chunk.await? else {
+            return Ok(true);
+        };
+        length += chunk.len();
+        first.read.push(chunk);
     }
     Ok(false)
 }

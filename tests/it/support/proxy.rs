@@ -19,6 +19,10 @@ use super::Upstream;
 use super::client::{Client, Response, chat, get};
 use super::eventually;
 
+/// The calculator's manifest, as it comes with the gateway.
+pub const CALCULATOR: &str = include_str!("../../../plugins/calculator/plugin.toml");
+const SCHEMA: &str = include_str!("../../../plugins/calculator/calculator.json");
+
 /// What a server is started with.
 pub struct Setup {
     root: TempDir,
@@ -111,6 +115,13 @@ impl Setup {
         let file = json!({ "id": id, "name": id, "system_prompt": system_prompt });
         let path = format!("conf/personalities/{id}.json");
         self.file(&path, file.to_string().as_bytes())
+    }
+
+    /// The calculator that comes with the gateway, as its only tool.
+    pub fn calculator(self) -> Self {
+        std::fs::create_dir(self.path("plugins/calculator")).expect("a folder");
+        self.file("plugins/calculator/plugin.toml", CALCULATOR.as_bytes())
+            .file("plugins/calculator/calculator.json", SCHEMA.as_bytes())
     }
 
     /// A file under the server's own folder.

@@ -59,11 +59,8 @@ impl Answering<'_> {
         context: &mut Context,
         leg: &mut Arrival,
     ) -> Result<Read, Failure> {
-        context.ledger.enter(Phase::Stream);
-        let idle = context.snapshot.config.timeouts.stream_idle;
+        let mut read = leg.begin(context);
         let connection = &mut leg.connection;
-        connection.session.set_read_timeout(Some(idle));
-        let mut read = std::mem::take(&mut leg.read);
         let mut length: usize = read.iter().map(Bytes::len).sum();
         loop {
             if length > WHOLE_LIMIT {
@@ -75,7 +72,7 @@ impl Answering<'_> {
                     read.push(chunk);
                 }
                 Ok(None) => break,
-                // Nothing has gone to the client yet: it can be told.
+                // Nothing of this leg has gone to the client yet: it can be told, in a stream too.
                 Err(Failure::Truncated(why)) => {
                     return Err(ApiError::bad_gateway(why).code("upstream_error").into());
                 }
@@ -108,6 +105,14 @@ impl Answering<'_> {
 }
 
 impl Arrival {
+    /// Begins to read its body; gives what was read before.
+    pub fn begin(&mut self, context: &mut Context) -> Vec<Bytes> {
+        context.ledger.enter(Phase::Stream);
+        let idle = context.snapshot.config.timeouts.stream_idle;
+        self.connection.session.set_read_timeout(Some(idle));
+        std::mem::take(&mut self.read)
+    }
+
     /// The same leg, told as these events.
     pub fn told_as(self, events: Bytes) -> Self {
         Self {

@@ -119,12 +119,9 @@ impl Answering<'_> {
         leg: &mut Arrival,
         editor: &mut SseEditor,
     ) -> Result<Leg, Failure> {
-        context.ledger.enter(Phase::Stream);
-        let idle = context.snapshot.config.timeouts.stream_idle;
+        let mut read = leg.begin(context).into_iter();
         let connection = &mut leg.connection;
-        connection.session.set_read_timeout(Some(idle));
         let (gateway, mut ahead) = (self.chat.gateway, None);
-        let mut read = std::mem::take(&mut leg.read).into_iter();
         loop {
             let piece = match read.next() {
                 Some(piece) => piece,
