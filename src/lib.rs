@@ -23,10 +23,12 @@
 //! [`reading`], [`server`] what wires it all together and passes it on to
 //! the next process, [`error`] what people are told when something is wrong, [`outbound`] the
 //! client of what the gateway asks for itself, [`shared`] what the gateways of a fleet tell each other
-//! ([`quota`] counts there), [`shipped`] the files that are in the program, [`demo`] all of it at work without a model.
+//! ([`quota`] counts there), [`shipped`] the files that are in the program, [`by_bytes`] caches of what was worked out
+//! of texts, [`demo`] all of it at work without a model.
 //!
 //! Modules use downward only: `demo → server → {proxy, admin} → api → turn → quota → snapshot →
-//! {personality, tools, memory} → shared → dialect → {wire, config} → reading → {telemetry, error, outbound, shipped}`;
+//! {personality, purpose, tools, memory} → shared → dialect → {wire, config} → reading →
+//! {telemetry, error, outbound, shipped, by_bytes}`;
 //! `tests/tidy.rs` holds them to it.
 
 #![forbid(unsafe_code)]
