@@ -114,7 +114,7 @@ impl Unwanted<'_> {
             return None;
         }
         let is_here = record.conversation.as_deref() == self.conversation;
-        let brief = brief_answer(&record.text).filter(|_| is_here);
+        let brief = is_here.then(|| brief_answer(&record.text)).flatten();
         let brief = brief.is_some_and(|text| self.already_sent.contains(&fingerprint(text)));
         (brief || self.already_sent.contains(&print())).then_some(Why::Sent)
     }

@@ -1,11 +1,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use uuid::Uuid;
 
 use super::doubles::{Behind, Hanging, Refuses};
 use super::index::{Query, Scored};
-use super::ranking::Unwanted;
 use super::scope_index::ScopeIndex;
 use super::similar::fingerprint;
 use super::store::Loaded;

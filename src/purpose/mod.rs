@@ -11,6 +11,7 @@
 //! one turn of memory and no more.
 
 mod beginnings;
+mod glance;
 mod load;
 mod rule;
 mod signs;
@@ -24,6 +25,7 @@ use std::path::Path;
 use http::{HeaderMap, HeaderName};
 
 use beginnings::Beginnings;
+use glance::Glance;
 pub use load::BY_REQUEST;
 use load::Document;
 pub use rule::Rule;
@@ -45,9 +47,9 @@ pub struct Rules {
     beginnings: Beginnings,
     /// The header fields that rules look for.
     fields: Vec<HeaderName>,
-    /// The words that rules look for, and which each of them does.
+    /// The words that rules look for; and of each rule what it needs, and which of them.
     words: Words,
-    wanted: Vec<Asking>,
+    wanted: Vec<(Glance, Asking)>,
 }
 
 /// The words that a rule looks for: of whoever asks, of the user and of the system.
@@ -169,10 +171,13 @@ impl Rules {
         rules.append(&mut shipped);
         rules.retain(|rule| !rule.is_empty());
         let mut lists = Lists::default();
-        let wanted = rules.iter().map(|rule| Asking {
-            any: lists.wanted(&rule.words, &rule.unless),
-            user: lists.wanted(&rule.user_words, &rule.unless),
-            system: lists.wanted(&rule.system_words, &rule.unless),
+        let wanted = rules.iter().map(|rule| {
+            let asking = Asking {
+                any: lists.wanted(&rule.words, &rule.unless),
+                user: lists.wanted(&rule.user_words, &rule.unless),
+                system: lists.wanted(&rule.system_words, &rule.unless),
+            };
+            (Glance::of_rule(rule), asking)
         });
         let wanted = wanted.collect();
         let words = lists.words().ok_or_else(|| {
@@ -200,15 +205,16 @@ impl Rules {
         let system = self.beginnings.of(subject.system());
         let mut names = subject.headers.keys();
         let has_field = names.any(|name| self.fields.contains(name));
-        let rules = self.rules.iter().zip(&self.wanted);
-        let mut rules = rules.filter(|(rule, _)| has_field || rule.header.is_empty());
-        let found = rules.find(|(rule, asking)| {
-            rule.holds(subject, &user, &system)
+        let glance = Glance::of_request(subject, has_field, (&user, &system));
+        let mut rules = self.wanted.iter().zip(&self.rules);
+        let found = rules.find(|((needs, asking), rule)| {
+            needs.is_in(glance)
+                && rule.holds(subject, &user, &system)
                 && subject.asks(&self.words, asking)
                 // All of the text is read for it, so it comes last.
                 && (!rule.transcript || subject.tells_conversation())
         });
-        found.map(|(rule, _)| rule)
+        found.map(|(_, rule)| rule)
     }
 
     /// The first rule that a message of the user's holds by its words alone, whatever came with it.

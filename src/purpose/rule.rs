@@ -113,19 +113,10 @@ pub(super) struct Field {
 }
 
 impl Rule {
-    /// All but what words and whole texts have to be read for. `user` and `system` are what of all that
-    /// rules look for the texts begin with.
+    /// All but what is told [at a glance](super::glance), and what words and whole texts have to be read for.
+    /// `user` and `system` are what of all that rules look for the texts begin with.
     pub(super) fn holds(&self, subject: &Subject<'_>, user: &[&str], system: &[&str]) -> bool {
-        let schema = self.answer_schema;
         (self.header.is_empty() || self.header.iter().any(|it| it.holds(subject.headers)))
-            && !(self.without_history && subject.has_history)
-            && schema.is_none_or(|wanted| wanted == subject.has_answer_schema)
-            && self
-                .tools
-                .is_none_or(|wanted| wanted == subject.brings_tools)
-            && self
-                .stream
-                .is_none_or(|wanted| subject.stream == Some(wanted))
             && self
                 .output_at_most
                 .is_none_or(|most| subject.output_limit.is_some_and(|limit| limit <= most))
@@ -248,8 +239,7 @@ fn ends(texts: &[Literal<'_>], wanted: &[String]) -> bool {
     wanted.is_empty() || {
         let mut texts = texts.iter();
         texts.any(|text| {
-            let any = wanted.iter().any(|it| text.may_end_with(it));
-            any && {
+            text.may_end_with(wanted) && {
                 let text = text.decode();
                 let text = text.trim_end();
                 wanted.iter().any(|it| text.ends_with(it))
@@ -261,12 +251,10 @@ fn ends(texts: &[Literal<'_>], wanted: &[String]) -> bool {
 fn contains<'a>(mut texts: impl Iterator<Item = &'a Literal<'a>>, wanted: &[String]) -> bool {
     wanted.is_empty()
         || texts.any(|text| {
-            let longest = |wanted: &String| {
-                let word = wanted.split(' ').max_by_key(|word| word.len());
-                word.is_some_and(|word| text.may_hold(word))
-            };
+            let words = wanted.iter().map(|it| it.split(' '));
+            let longest = words.filter_map(|words| words.max_by_key(|word| word.len()));
             // Spares the reading of what is long.
-            if !wanted.iter().any(longest) {
+            if !text.may_hold(longest) {
                 return false;
             }
             let text = squeezed(&text.decode());

@@ -50,6 +50,8 @@ struct Word {
 pub(super) struct Wanted {
     /// A word of each; the last one's may stand in the sentence before or behind.
     lists: Vec<u128>,
+    /// All of them.
+    all: u128,
     /// A word of none.
     unless: u128,
 }
@@ -72,8 +74,10 @@ pub(super) struct Lists<'a>(Vec<&'a [String]>);
 impl<'a> Lists<'a> {
     /// Of each of those lists a word, of `unless` none.
     pub(super) fn wanted(&mut self, lists: &'a [List], unless: &'a List) -> Wanted {
+        let bits: Vec<u128> = lists.iter().map(|list| self.bit(&list.words)).collect();
         Wanted {
-            lists: lists.iter().map(|list| self.bit(&list.words)).collect(),
+            all: bits.iter().fold(0, |all, list| all | list),
+            lists: bits,
             unless: match lists.is_empty() || unless.is_empty() {
                 true => 0,
                 false => self.bit(&unless.words),
@@ -204,7 +208,7 @@ impl Wanted {
 
     fn is_in(&self, Sentences { each, all }: &Sentences) -> bool {
         // Most rules look for what stands nowhere.
-        if self.lists.iter().any(|list| all & list == 0) {
+        if all & self.all != self.all {
             return false;
         }
         let Some((last, others)) = self.lists.split_last() else {

@@ -213,10 +213,11 @@ impl Name {
     /// Clients that cannot put other scripts into a header percent-encode them. Two names that
     /// differ, as where a proxy adds its own to the client's, are none.
     fn of_header(headers: &HeaderMap, name: &HeaderName) -> Self {
-        let mut values = headers.get_all(name).iter();
-        let Some(value) = values.next() else {
+        // Most are not there, which this tells sooner.
+        let Some(value) = headers.get(name) else {
             return Self::Absent;
         };
+        let mut values = headers.get_all(name).iter();
         if values.any(|other| other != value) {
             return Self::Unfit;
         }

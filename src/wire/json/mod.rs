@@ -120,17 +120,39 @@ impl<'a> Literal<'a> {
         self.raw().len()
     }
 
-    /// Whether the text may hold `word`, which is found without decoding it where it stands as itself.
-    pub(crate) fn may_hold(&self, word: &str) -> bool {
-        may_hold(self.raw(), word)
+    /// Whether the text may hold one of these, which are found without decoding it where they stand as
+    /// themselves.
+    pub(crate) fn may_hold<'w>(&self, mut words: impl Iterator<Item = &'w str>) -> bool {
+        let raw = self.raw();
+        let is_plain = self.text.is_plain;
+        words.any(|word| {
+            !is_plain && is_escaped(word) || memmem::find(raw, word.as_bytes()).is_some()
+        }) || !is_plain && memmem::find(raw, ANY_LETTER).is_some()
     }
 
-    /// Whether it may end with `word`, but for white space.
-    pub(crate) fn may_end_with(&self, word: &str) -> bool {
+    /// Whether it may end with one of these, but for white space.
+    pub(crate) fn may_end_with(&self, words: &[String]) -> bool {
         // Escapes make it longer.
         const MOST: usize = 256;
         let raw = self.raw();
-        may_hold(&raw[raw.len().saturating_sub(MOST)..], word)
+        let mut tail = &raw[raw.len().saturating_sub(MOST)..];
+        while let [0x80..0xC0, rest @ ..] = tail {
+            tail = rest;
+        }
+        let Ok(mut end) = std::str::from_utf8(tail) else {
+            return true;
+        };
+        end = end.trim_end();
+        let is_plain = self.text.is_plain;
+        if !is_plain {
+            let blanks = [r"\n", r"\r", r"\t"];
+            while let Some(rest) = blanks.iter().find_map(|it| end.strip_suffix(it)) {
+                end = rest.trim_end();
+            }
+        }
+        let mut words = words.iter();
+        words.any(|word| !is_plain && is_escaped(word) || end.ends_with(word))
+            || !is_plain && memmem::find(tail, ANY_LETTER).is_some()
     }
 
     /// What the text begins with: about as much as `most` bytes of the literal hold.
@@ -176,13 +198,12 @@ impl<'a> Literal<'a> {
     }
 }
 
-/// Whether what is between a string's quotes may stand for a text with `word` in it.
-fn may_hold(raw: &[u8], word: &str) -> bool {
-    let is_escaped = word.contains(['"', '\\', '/']) || word.contains(char::is_control);
-    is_escaped
-        || memmem::find(raw, word.as_bytes()).is_some()
-        // Writers may escape any letter.
-        || memmem::find(raw, br"\u").is_some()
+/// How any letter may be written.
+const ANY_LETTER: &[u8] = br"\u";
+
+/// Whether a literal has to write, or may write, a character of it in two.
+fn is_escaped(word: &str) -> bool {
+    word.contains(['"', '\\', '/']) || word.contains(char::is_control)
 }
 
 /// An array or object, as what must be known to add to it.
