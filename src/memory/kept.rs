@@ -113,11 +113,10 @@ impl Turn {
         !text.is_empty() && words <= BRIEF.0 && text.len() <= BRIEF.1
     }
 
-    /// Both sides, as far as they are worth a record. `waiting` is what the assistant asked last, as
-    /// far as it is stored.
-    fn sides(&self, waiting: impl FnOnce() -> Option<String>) -> Vec<Side<'_>> {
+    /// Both sides, as far as they are worth a record; `answer` is what [`answer_words`] leaves of that.
+    /// `waiting` is what the assistant asked last, as far as it is stored.
+    fn sides(&self, answer: &str, waiting: impl FnOnce() -> Option<String>) -> Vec<Side<'_>> {
         let said = user_words(&self.user_text);
-        let answer = answer_words(&self.assistant_text);
         // A name must not pass for what it is not.
         let is_role = |name: &&str| OTHERS.iter().any(|it| it.eq_ignore_ascii_case(name));
         let role = self.user_name.as_deref().filter(|name| !is_role(name));
@@ -139,15 +138,15 @@ impl Turn {
         }
         match question_at_end(&said) {
             // “41” says nothing without “How old am I?”, and that asks in vain.
-            Some(asked) if is_short(&answer) && !answer.trim().is_empty() => {
+            Some(asked) if is_short(answer) && !answer.trim().is_empty() => {
                 sides.clear();
                 sides.push(side(
                     assistant,
                     &format!("{asked}{ANSWERED}{}", answer.trim()),
                 ));
             }
-            _ if is_short(&answer) => {}
-            _ => sides.push(side(assistant, &answer)),
+            _ if is_short(answer) => {}
+            _ => sides.push(side(assistant, answer)),
         }
         sides
     }
@@ -186,7 +185,8 @@ impl Writer {
         let conversation = turn.conversation.as_deref();
         self.go_back(turn, &entry, plan);
         let waiting = || entry.read().asked_last(conversation, turn.now - WAITS);
-        let sides = turn.sides(waiting);
+        let answer = answer_words(&turn.assistant_text);
+        let sides = turn.sides(&answer, waiting);
         let replaced = self
             .tries
             .replaced(&turn.scope, conversation, &turn.history);
@@ -214,7 +214,6 @@ impl Writer {
         }
         let made = kept.iter().filter(|kept| kept.is_made);
         let made: Vec<&Record> = made.map(|kept| &kept.record).collect();
-        let answer = answer_words(&turn.assistant_text);
         let answer = (!answer.trim().is_empty()).then(|| fingerprint(&answer));
         self.tries
             .note((&turn.scope, conversation), &turn.history, &made, answer);

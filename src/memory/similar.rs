@@ -1,6 +1,10 @@
 //! When two texts say the same.
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128_with_seed};
 
 use super::index::{is_ideographic, nfkc};
 
@@ -16,11 +20,32 @@ const WORDS_OF_BITS: usize = 4;
 /// Shingles of a text that are kept: the first.
 const MOST: usize = 512;
 
+/// Fingerprints that a thread remembers, by the text's hash: on its way into a store a text is asked for its
+/// own some five times, and to work it out costs as much as hashing it thirty times.
+const REMEMBERED: usize = 64;
+
+thread_local! {
+    static LATELY: [Cell<(u128, u64)>; REMEMBERED] = const { [const { Cell::new((0, 0)) }; REMEMBERED] };
+}
+
+/// Drawn at each start, so that nobody can choose texts that are taken for each other.
+static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
+
 /// Equal for texts that differ in case, white space and the punctuation of sentences alone.
 pub fn fingerprint(text: &str) -> u64 {
-    let mut normal = Vec::with_capacity(text.len());
-    normalise(text, &mut normal);
-    xxh3_64(&normal)
+    let hash = xxh3_128_with_seed(text.as_bytes(), *SEED);
+    LATELY.with(|lately| {
+        let place = &lately[hash as usize % REMEMBERED];
+        let (holder, print) = place.get();
+        if holder == hash {
+            return print;
+        }
+        let mut normal = Vec::with_capacity(text.len());
+        normalise(text, &mut normal);
+        let print = xxh3_64(&normal);
+        place.set((hash, print));
+        print
+    })
 }
 
 /// Appends the text in lower case, with one space where two words would meet and none elsewhere.
@@ -63,7 +88,7 @@ fn normalise(text: &str, normal: &mut Vec<u8>) {
 /// Appends a character beyond ASCII.
 fn other(c: char, normal: &mut Vec<u8>, (in_word, gap): (&mut bool, &mut bool)) {
     let mut bytes = [0; 4];
-    if c.is_alphanumeric() && !is_ideographic(c) {
+    if !is_ideographic(c) && c.is_alphanumeric() {
         if *in_word && *gap {
             normal.push(b' ');
         }

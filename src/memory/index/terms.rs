@@ -330,13 +330,55 @@ fn cjk_term(chars: &[char]) -> Term {
 
 /// A text in its compatibility form, which most texts are in.
 pub fn nfkc(text: &str) -> Cow<'_, str> {
-    if text.is_ascii() {
-        return Cow::Borrowed(text);
-    }
-    // What is ASCII is in it, and begins anew what may be composed.
-    let rest = text.chars().filter(|c| !c.is_ascii());
-    match is_nfkc_quick(rest) {
+    let mut rest = text;
+    let beyond = std::iter::from_fn(|| {
+        loop {
+            let at = rest.bytes().position(|byte| !byte.is_ascii())?;
+            let mut chars = rest[at..].chars();
+            let c = chars.next()?;
+            rest = chars.as_str();
+            if !is_composed(c) {
+                return Some(c);
+            }
+        }
+    });
+    match is_nfkc_quick(beyond) {
         IsNormalized::Yes => Cow::Borrowed(text),
         IsNormalized::No | IsNormalized::Maybe => Cow::Owned(text.nfkc().collect()),
+    }
+}
+
+/// Whether it is in that form whatever stands beside it, as what is ASCII is: Han, kana, hangul.
+fn is_composed(c: char) -> bool {
+    matches!(c, '\u{4e00}'..='\u{9fff}' | '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30fa}' | '\u{ac00}'..='\u{d7a3}')
+}
+
+#[cfg(test)]
+mod nfkc_tests {
+    use super::*;
+
+    #[test]
+    fn what_is_passed_over_is_in_its_compatibility_form_beside_any_other() {
+        let all = ('\u{80}'..=char::MAX).filter(|c| is_composed(*c));
+        for c in all {
+            for text in [format!("a{c}\u{301}b"), format!("{c}{c}"), format!("ﬁ{c}")] {
+                let whole: String = text.nfkc().collect();
+                assert_eq!(nfkc(&text), whole, "{text}");
+            }
+        }
+        for text in [
+            "",
+            "plain",
+            "ＡＢＣ",
+            "が",
+            "か\u{3099}",
+            "ㅎㅏㄴ",
+            "한\u{11ab}",
+            "하\u{11ab}",
+            "é",
+            "e\u{301}",
+        ] {
+            assert_eq!(nfkc(text), text.nfkc().collect::<String>(), "{text}");
+        }
     }
 }
