@@ -365,12 +365,114 @@ fn what_the_pages_name_exists() {
     assert_none(broken, "a page names what is not there");
 }
 
+/// The table of commands is what `--help` says, no less and no more: each command has its row, which names the
+/// commands, flags and values of its own that there are.
+#[test]
+fn the_table_of_commands_is_what_help_says() {
+    let page = fs::read_to_string(root().join("docs/configuration.md")).expect("a page");
+    let (_, table) = page
+        .split_once("## The command line")
+        .expect("the table of commands");
+    let rows: Vec<_> = table
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    let row_of = |call: &str| {
+        let wanted = format!("`{call}");
+        let found = rows.iter().find(|row| {
+            let cell = row.split('|').nth(1).unwrap_or_default();
+            after_quote(cell, &wanted)
+        });
+        found.copied().unwrap_or_default()
+    };
+    let mut broken = Vec::new();
+    let all = help(&[]);
+    let everywhere = ["help", "version", "config", "set"];
+    for flag in listed(&all, "Options:", "--") {
+        if !["help", "version"].contains(&flag.as_str()) && row_of(&format!("--{flag}")).is_empty()
+        {
+            broken.push(format!("--{flag} has no row"));
+        }
+    }
+    let commands = listed(&all, "Commands:", "  ");
+    assert!(commands.len() > 5, "the help lists no commands");
+    for command in commands.iter().filter(|name| *name != "help") {
+        let (help, row) = (help(&[command]), row_of(&format!("yychat {command}")));
+        let flags = listed(&help, "Options:", "--");
+        let own = listed(&help, "Commands:", "  ");
+        let flags = flags.iter().map(|flag| format!("--{flag}"));
+        let (flags, own): (BTreeSet<_>, BTreeSet<_>) = (flags.collect(), own.into_iter().collect());
+        let values = values(&help);
+        let wanted = flags.iter().chain(&own).chain(&values);
+        for word in wanted.filter(|word| !everywhere.contains(&word.trim_start_matches('-'))) {
+            if !after_quote(row, &format!("`{word}")) {
+                broken.push(format!("`{word}` of `yychat {command}` is not in its row"));
+            }
+        }
+        for flag in words_after(row, "`--")
+            .iter()
+            .map(|flag| format!("--{flag}"))
+        {
+            if !flags.contains(&flag) {
+                broken.push(format!("`yychat {command}` has no {flag}"));
+            }
+        }
+        // A row whose call goes on with `…` begins with the commands that it has.
+        if !own.is_empty() {
+            let named = row.split('|').nth(2).unwrap_or_default();
+            let named = named.split_once(':').map_or(named, |(named, _)| named);
+            let unknown = words_after(named, "`").into_iter();
+            let unknown = unknown.filter(|word| !word.is_empty() && !own.contains(word));
+            broken.extend(unknown.map(|word| format!("`yychat {command}` has no {word}")));
+        }
+    }
+    for row in rows {
+        for named in words_after(row.split('|').nth(1).unwrap_or_default(), "`yychat ") {
+            if !commands.contains(&named) {
+                broken.push(format!("there is no `yychat {named}`"));
+            }
+        }
+    }
+    assert_none(
+        broken,
+        "docs/configuration.md differs from what the program says of itself",
+    );
+}
+
+/// Whether a quoted piece of `text` begins with `start`, whole words of it.
+fn after_quote(text: &str, start: &str) -> bool {
+    text.match_indices(start).any(|(at, _)| {
+        let next = text[at + start.len()..].chars().next();
+        !next.is_some_and(|c| c.is_ascii_alphanumeric() || c == '-')
+    })
+}
+
+/// The names under a heading of a help: the word that follows `mark` on each line.
+fn listed(help: &str, heading: &str, mark: &str) -> Vec<String> {
+    let part = help.split_once(heading).map_or("", |(_, part)| part);
+    let lines = part.lines().skip(1).take_while(|line| !line.is_empty());
+    let named = lines.filter_map(|line| words_after(line, mark).into_iter().next());
+    named.filter(|name| !name.is_empty()).collect()
+}
+
+/// What flags and arguments take, where only some values will do.
+fn values(help: &str) -> Vec<String> {
+    let lists = after_all(help, "[possible values: ");
+    let lists = lists.filter_map(|rest| rest.split_once(']'));
+    lists
+        .flat_map(|(list, _)| list.split(", ").map(str::to_owned))
+        .collect()
+}
+
+/// What follows each place where `mark` stands.
+fn after_all<'a>(text: &'a str, mark: &'a str) -> impl Iterator<Item = &'a str> {
+    let places = text.match_indices(mark);
+    places.map(|(at, _)| &text[at + mark.len()..])
+}
+
 /// The words, dashes included, that follow each place where `mark` stands.
 fn words_after(text: &str, mark: &str) -> Vec<String> {
-    let rests = text
-        .match_indices(mark)
-        .map(|(at, _)| &text[at + mark.len()..]);
-    let words = rests.map(|rest| {
+    let words = after_all(text, mark).map(|rest| {
         let letters = rest.chars();
         let word = letters
             .take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-' || *c == '_');
