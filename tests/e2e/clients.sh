@@ -8,7 +8,7 @@
 #
 # Needs python3 (3.10 to 3.12, for aider) with venv, and node 20 with npm. Everything is installed into a folder
 # that is removed at the end; PREFIX names one that is kept and used again. OPEN_WEBUI=1 has Open WebUI too,
-# whose installation is large.
+# SILLYTAVERN=1 SillyTavern, whose installations are large.
 set -eu
 
 yychat=$(realpath "${1:-target/debug/yychat}")
@@ -23,7 +23,9 @@ if [ ! -e "$prefix/v" ]; then
     "$prefix/v/bin/pip" install --quiet 'openai[realtime]' anthropic openai-agents 'pydantic-ai-slim[openai]' langchain-openai \
         'smolagents[openai]' llm
     npm install --silent --no-audit --no-fund --prefix "$prefix" @openai/codex @anthropic-ai/claude-code opencode-ai \
-        @qwen-code/qwen-code cline @mariozechner/pi-coding-agent @continuedev/cli ai @ai-sdk/openai @ai-sdk/anthropic
+        @qwen-code/qwen-code cline @mariozechner/pi-coding-agent @continuedev/cli
+    # These belong together: later ones want node 22, and npm would take one of them and not the others.
+    npm install --silent --no-audit --no-fund --prefix "$prefix" ai@6 @ai-sdk/openai@3 @ai-sdk/anthropic@3
 fi
 # It pins what the others have newer.
 if [ ! -e "$prefix/aider" ]; then
@@ -38,6 +40,10 @@ if [ -n "${OPEN_WEBUI:-}" ] && [ ! -e "$prefix/webui" ]; then
         echo "$name; python_version < '3'"
     done >"$work/leave-out"
     VIRTUAL_ENV=$prefix/webui "$prefix/webui/bin/uv" pip install --quiet --override "$work/leave-out" open-webui
+fi
+
+if [ -n "${SILLYTAVERN:-}" ] && [ ! -e "$prefix/tavern" ]; then
+    npm install --silent --no-audit --no-fund --prefix "$prefix/tavern" sillytavern
 fi
 
 model=$(free_port)
@@ -87,5 +93,17 @@ python3 "$scripts/programs.py" "$prefix" "http://127.0.0.1:$model" "$address" "$
 if [ -n "${OPEN_WEBUI:-}" ]; then
     python3 "$scripts/open_webui.py" "$prefix/webui/bin/open-webui" "$address" "$OPEN_WEBUI_KEY" "$requests" \
         "$work/open-webui" "$(free_port)"
+fi
+if [ -n "${SILLYTAVERN:-}" ]; then
+    tavern=$(free_port)
+    (cd "$prefix/tavern/node_modules/sillytavern" && exec node server.js --port "$tavern" --listen false \
+        --dataRoot "$work/tavern" --configPath "$work/tavern.yaml" --browserLaunchEnabled false) >"$work/tavern.log" 2>&1 &
+    pids="$pids $!"
+    # It compiles its page first, the first time.
+    until curl -fsS -o "$work/page" "http://127.0.0.1:$tavern/" 2>"$work/curl"; do
+        kill -0 "$!" || fail "SillyTavern does not start"
+        sleep 1
+    done
+    python3 "$scripts/sillytavern.py" "http://127.0.0.1:$tavern" "$address" "$key" "$requests"
 fi
 echo "real clients work"

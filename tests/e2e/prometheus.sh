@@ -16,8 +16,8 @@ PATH=$PATH:$PWD/target/prometheus/usr/bin
 "$yychat" demo --set server.listen=127.0.0.1:0 --set server.admin_listen=127.0.0.1:0 >"$work/yychat.log" 2>&1 &
 pids="$pids $!"
 until_ok grep -q 'Ctrl-C ends it' "$work/yychat.log"
-admin=$(sed -n 's|^ *http://\([0-9.:]*\)/metrics.*|\1|p' "$work/yychat.log")
-[ -n "$admin" ] || fail "the demo does not say where /metrics is"
+admin=$(sed -n 's|^ *http://\([0-9.:]*\)/  *(the page.*|\1|p' "$work/yychat.log")
+[ -n "$admin" ] || fail "the demo does not say where its page is"
 
 curl -fsS "http://$admin/metrics" >"$work/metrics.txt"
 promtool check metrics <"$work/metrics.txt" >"$work/check.log" 2>&1 || fail "promtool check metrics"
