@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::mark::{has_call_of, is_marked};
 use super::names::{bare, may_begin_group};
 
 /// A call that the gateway runs.
@@ -67,16 +68,20 @@ pub enum Edit {
     Drop,
 }
 
-/// Whether something went by that could not be read, and may have been a call of the gateway's.
+/// Whether something went by that could not be read, …
 #[derive(Debug, Default)]
 pub struct Unread {
+    pub is_any: bool,
+    /// … and may have been a call of the gateway's.
     pub may_be_ours: bool,
 }
 
 impl Unread {
-    /// What becomes of a text that cannot be read, which `is_marked` as one that calls a tool.
-    pub fn judge(&mut self, raw: &[u8], is_marked: bool, owners: &Owners) -> Edit {
-        let may_be_ours = is_marked && owners.may_be_called_in(raw);
+    /// What becomes of a text that cannot be read: it is no JSON, or not of the API that was asked for.
+    pub fn judge(&mut self, raw: &[u8], owners: &Owners) -> Edit {
+        let may_be_ours =
+            is_marked(raw) && (owners.may_be_called_in(raw) || has_call_of(owners, raw));
+        self.is_any = true;
         self.may_be_ours |= may_be_ours;
         match may_be_ours {
             true => Edit::Drop,

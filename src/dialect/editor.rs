@@ -64,12 +64,29 @@ impl Editor {
         }
     }
 
+    /// What was held and goes on before the event that was judged last.
+    pub fn released(&mut self) -> Vec<Event> {
+        match self {
+            Self::Responses(editor) => editor.released(),
+            Self::Chat(_) | Self::Messages(_) => Vec::new(),
+        }
+    }
+
     /// Judges a leg that is not streamed, as it would be shown if it were the last.
     pub fn whole(&mut self, body: &Bytes) -> Edit {
         match self {
             Self::Chat(editor) => editor.whole(body),
             Self::Responses(editor) => editor.whole(body),
             Self::Messages(editor) => editor.whole(body),
+        }
+    }
+
+    /// Whether all could be read so far.
+    pub fn has_read(&self) -> bool {
+        match self {
+            Self::Chat(editor) => editor.has_read(),
+            Self::Responses(editor) => editor.has_read(),
+            Self::Messages(editor) => editor.has_read(),
         }
     }
 
@@ -100,7 +117,8 @@ impl Editor {
         }
     }
 
-    /// Stops looking: something went by that could not be read. All that follows passes.
+    /// Notes that an event went by that is too large to be read: where that stood within what is held, the
+    /// answer cannot go on.
     pub fn give_up(&mut self) {
         match self {
             Self::Chat(editor) => editor.give_up(),
@@ -124,7 +142,6 @@ impl Editor {
 pub struct SseEditor {
     editor: Editor,
     splitter: Splitter,
-    is_blind: bool,
 }
 
 impl SseEditor {
@@ -132,16 +149,12 @@ impl SseEditor {
         Self {
             editor,
             splitter: Splitter::default(),
-            is_blind: false,
         }
     }
 
     /// Takes the next bytes of a leg and gives what of them goes to the client: an event as soon as
     /// it is complete.
     pub fn feed(&mut self, chunk: &Bytes) -> Vec<Bytes> {
-        if self.is_blind {
-            return vec![chunk.clone()];
-        }
         // Nearly every chunk is whole events of which none is touched.
         let is_whole = self.splitter.is_between() && ends_frame(chunk);
         let passes = is_whole && self.editor.passes(chunk);
@@ -149,14 +162,11 @@ impl SseEditor {
         loop {
             match self.splitter.next(&mut rest) {
                 Next::Frame(frame) if passes => self.editor.read(&frame.data()),
-                Next::Frame(frame) => out.extend(self.frame(&frame)),
+                Next::Frame(frame) => self.frame(&frame, &mut out),
                 Next::More => break,
                 Next::TooLarge(raw) => {
-                    self.is_blind = true;
                     self.editor.give_up();
-                    out.extend([raw, rest]);
-                    out.retain(|piece| !piece.is_empty());
-                    break;
+                    out.push(raw);
                 }
             }
         }
@@ -169,10 +179,12 @@ impl SseEditor {
     /// Ends a leg: what was held of an unfinished event, which clients read too, and how the answer
     /// goes on.
     pub fn end_leg(&mut self) -> (Vec<Bytes>, Leg) {
-        let rest = self.splitter.rest();
-        let rest = rest.and_then(|frame| self.frame(&frame));
+        let mut out = Vec::new();
+        if let Some(frame) = self.splitter.rest() {
+            self.frame(&frame, &mut out);
+        }
         self.splitter = Splitter::default();
-        (rest.into_iter().collect(), self.editor.end_leg())
+        (out, self.editor.end_leg())
     }
 
     /// Ends the answer: what of its ending was held back.
@@ -190,19 +202,24 @@ impl SseEditor {
         self.editor.into_answer()
     }
 
-    fn frame(&mut self, frame: &Frame) -> Option<Bytes> {
+    /// Adds what of a frame goes on.
+    fn frame(&mut self, frame: &Frame, out: &mut Vec<Bytes>) {
         let data = frame.data();
         if data.is_empty() {
-            return Some(frame.raw().clone());
+            out.push(frame.raw().clone());
+            return;
         }
         if self.editor.passes(frame.raw()) {
             self.editor.read(&data);
-            return Some(frame.raw().clone());
+            out.push(frame.raw().clone());
+            return;
         }
-        match self.editor.event(&data) {
-            Edit::Pass => Some(frame.raw().clone()),
-            Edit::Replace(data) => Some(frame.with_data(&data)),
-            Edit::Drop => None,
+        let edit = self.editor.event(&data);
+        out.extend(self.editor.released().iter().map(framed));
+        match edit {
+            Edit::Pass => out.push(frame.raw().clone()),
+            Edit::Replace(data) => out.push(frame.with_data(&data)),
+            Edit::Drop => {}
         }
     }
 }

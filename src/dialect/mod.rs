@@ -28,6 +28,7 @@ mod chat;
 mod conversation;
 mod editor;
 mod injection;
+mod mark;
 mod messages;
 mod names;
 mod reader;

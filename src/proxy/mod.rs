@@ -25,7 +25,7 @@ mod upstream;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::Method;
+use http::{Method, StatusCode};
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora::connectors::ConnectorOptions;
 use pingora::protocols::http::ServerSession;
@@ -47,9 +47,11 @@ use self::route::origins::Origins;
 use self::socket::lines::Lines;
 use self::socket::talk;
 use self::upstream::dialer::Dialer;
+use self::upstream::error::root_cause;
 use self::upstream::health::Health;
 use self::upstream::refusals::Refusals;
 pub use self::upstream::trust::system_has_authorities;
+use crate::error::ApiError;
 use crate::memory::Memory;
 use crate::quota::Quota;
 use crate::shared::Notes;
@@ -139,10 +141,16 @@ impl Gateway {
             Ok(true) if session.req_header().method != Method::CONNECT => return true,
             Ok(false) => return false,
             // What follows a CONNECT is not HTTP, and nothing of ours.
-            Ok(true) => drop(session.respond_error(405).await),
+            Ok(true) => {
+                let refusal = "CONNECT is not served: this is a gateway to an API, not a forward proxy.";
+                let refusal = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, refusal);
+                respond::unread(session, &refusal).await;
+            }
             Err(error) => {
                 tracing::debug!(%error, "a request could not be read");
-                drop(session.respond_error(400).await);
+                let why = root_cause(&error);
+                let refusal = format!("The request is malformed, or did not come whole: {why}.");
+                respond::unread(session, &ApiError::bad_request(refusal)).await;
             }
         }
         session.shutdown().await;

@@ -55,6 +55,15 @@ pub enum Content {
 }
 
 impl Content {
+    /// Whether it says nothing.
+    fn is_nothing(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Text(text) => text.is_empty(),
+            Self::Parts { any, .. } => !any,
+        }
+    }
+
     /// The string literals that hold its text.
     pub fn texts(&self) -> &[Text] {
         match self {
@@ -70,11 +79,7 @@ impl Choice {
     pub fn says_something(&self) -> bool {
         self.has_tool_calls
             || self.thinks
-            || match &self.content {
-                Content::Nothing => false,
-                Content::Text(text) => !text.is_empty(),
-                Content::Parts { any, .. } => *any,
-            }
+            || !self.content.is_nothing()
     }
 }
 
@@ -106,6 +111,10 @@ impl Completion {
                 b"id" => completion.id = reader.string()?,
                 b"object" => completion.object = reader.string()?,
                 b"model" => completion.model = reader.string()?,
+                // Some write the only one without a list around it.
+                b"choices" if reader.scanner.peek()? == Kind::Object => {
+                    completion.choices = vec![reader.choice()?];
+                }
                 b"choices" => {
                     completion.choices.clear();
                     reader.list(|reader| {
@@ -227,17 +236,23 @@ impl Reader<'_> {
                 b"content" => {
                     reader.scanner.peek()?;
                     let start = reader.scanner.offset();
-                    choice.content = reader.content()?;
+                    let content = reader.content()?;
                     let end = reader.scanner.offset();
+                    // It may stand in `delta` and in `message`.
+                    if content.is_nothing() && !choice.content.is_nothing() {
+                        return Ok(());
+                    }
+                    choice.content = content;
                     if matches!(choice.content, Content::Parts { .. }) {
                         choice.rest.push((key, Span { start, end }));
                     }
                 }
                 // vLLM writes an empty list where there are none.
-                b"tool_calls" => reader.list(|reader| {
+                b"tool_calls" if reader.scanner.peek()? == Kind::Array => reader.list(|reader| {
                     choice.has_tool_calls = true;
                     reader.scanner.skip().map(drop)
                 })?,
+                b"tool_calls" => choice.has_tool_calls |= reader.something()?.is_some(),
                 b"function_call" => choice.has_tool_calls |= reader.something()?.is_some(),
                 b"refusal" => {
                     reader.scanner.peek()?;

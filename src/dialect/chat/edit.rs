@@ -1,7 +1,6 @@
 //! What of an answer the client sees: all of it but the calls of the gateway's own tools.
 
 use bytes::Bytes;
-use memchr::memmem::Finder;
 use serde_json::Value;
 
 use super::calls::{Calls, Fate};
@@ -12,29 +11,26 @@ use super::round;
 use super::shape::{Choice, Shape, present};
 use crate::dialect::answer::{Answer, Wanted};
 use crate::dialect::calls::{Edit, Leg, Owners, Seed, Unread, runs};
+use crate::dialect::mark::is_marked;
 use crate::dialect::usage;
 use crate::error::ApiError;
 use crate::wire::frame::Event;
 use crate::wire::json::Span;
 use crate::wire::object::{Member, cuts};
 
-/// What an event that begins or goes on with a call has in it.
-const MARKS: [&[u8]; 2] = [b"\"tool_calls\"", b"\"function_call\""];
-
 /// Stands between an upstream and the client, over all legs of an answer.
 #[derive(Debug)]
 pub struct Editor {
-    owners: Owners,
-    marks: [Finder<'static>; 2],
+    pub(super) owners: Owners,
     /// Reads what the client sees.
     reader: Reader,
-    calls: Calls,
-    ending: Ending,
+    pub(super) calls: Calls,
+    pub(super) ending: Ending,
     /// What the client knows by now; `None` in the first leg.
     view: Option<View>,
     /// What the legs before cost.
     spent: Option<Value>,
-    leg_usage: Option<Value>,
+    pub(super) leg_usage: Option<Value>,
     /// An event of which a call is held that may be the client's.
     template: Option<Bytes>,
     /// What ids begin with where the upstream gives none.
@@ -57,7 +53,6 @@ impl Editor {
     pub fn new(owners: Owners, wanted: Wanted, seed: String) -> Self {
         Self {
             owners,
-            marks: MARKS.map(Finder::new),
             reader: Reader::of_turns(wanted),
             calls: Calls::default(),
             ending: Ending::default(),
@@ -73,7 +68,7 @@ impl Editor {
 
     /// Whether these events go on as they came, whatever is in them.
     pub fn passes(&self, raw: &[u8]) -> bool {
-        self.is_blind || (self.view.is_none() && !self.calls.any_held() && !self.is_marked(raw))
+        self.view.is_none() && !self.calls.any_held() && !is_marked(raw)
     }
 
     /// Reads an event that goes on as it came.
@@ -94,12 +89,12 @@ impl Editor {
                 // An error is the upstream's to tell, and takes back what was called.
                 Some(shape) if shape.is_error(&json) => {
                     self.ending.has_failed = true;
-                    match self.is_marked(&json) {
+                    match is_marked(&json) {
                         true => self.judge(&json, &shape),
                         false => Edit::Pass,
                     }
                 }
-                Some(shape) => self.judge(&json, &shape),
+                Some(shape) => self.unpacked(&json, shape, Self::judge),
                 None => self.unread(&json),
             },
         };
@@ -113,12 +108,13 @@ impl Editor {
 
     /// Judges an answer that is not streamed.
     pub fn whole(&mut self, body: &Bytes) -> Edit {
-        if self.spent.is_none() && !self.is_marked(body) {
+        self.unread = Unread::default();
+        if self.spent.is_none() && !is_marked(body) {
             self.reader.whole(body);
             return Edit::Pass;
         }
         let edit = match Shape::read(body) {
-            Some(shape) => self.judge_whole(body, &shape),
+            Some(shape) => self.unpacked(body, shape, Self::judge_whole),
             None => self.unread(body),
         };
         let shown = match &edit {
@@ -178,10 +174,16 @@ impl Editor {
         Event::of(error.body())
     }
 
-    /// Stops looking: something went by that could not be read.
+    /// Notes that an event went by that is too large to be read.
     pub fn give_up(&mut self) {
-        self.is_blind = true;
+        self.is_blind |= self.calls.any_held();
+        self.unread.is_any = true;
         self.reader.give_up();
+    }
+
+    /// Whether all could be read so far.
+    pub fn has_read(&self) -> bool {
+        !self.unread.is_any && !self.reader.answer().unreadable
     }
 
     /// What the client has been told so far.
@@ -193,14 +195,31 @@ impl Editor {
         self.reader.finish()
     }
 
-    fn is_marked(&self, bytes: &[u8]) -> bool {
-        self.marks.iter().any(|mark| mark.find(bytes).is_some())
+    /// Judges an event, or a whole answer, in which calls may stand as JSON within a text.
+    fn unpacked(
+        &mut self,
+        json: &Bytes,
+        shape: Shape,
+        judge: fn(&mut Self, &Bytes, &Shape) -> Edit,
+    ) -> Edit {
+        if shape.members.get(json, "choices").is_none() {
+            return match is_marked(json) {
+                true => self.unread(json),
+                false => judge(self, json, &shape),
+            };
+        }
+        match shape.unpacked(json).as_ref() {
+            None => judge(self, json, &shape),
+            Some(plain) => match Shape::read(plain) {
+                Some(shape) => judge(self, plain, &shape),
+                None => self.unread(json),
+            },
+        }
     }
 
     /// Judges what cannot be read.
     fn unread(&mut self, raw: &[u8]) -> Edit {
-        let is_marked = self.is_marked(raw);
-        self.unread.judge(raw, is_marked, &self.owners)
+        self.unread.judge(raw, &self.owners)
     }
 
     fn next_leg(&mut self) {
@@ -266,6 +285,7 @@ impl Editor {
         gone.extend(role.filter(|_| is_told).map(|role| role.key.span));
         let is_gone = |member: &Member| gone.contains(&member.key.span);
         editing.cut(choice.said.cuts(is_gone));
+        self.cut_again(editing, choice);
         let mut left = choice.said.iter().filter(|member| !is_gone(member));
         editing.says |= left.any(|member| !is_empty(json, member));
         role.is_some() && !is_told
@@ -336,52 +356,24 @@ impl Editor {
         }
     }
 
+    /// Takes what is held out of the other place where a choice says its calls.
+    pub(super) fn cut_again(&self, editing: &mut Editing<'_>, choice: &Choice) {
+        let json = editing.json;
+        let names = ["tool_calls", "function_call"];
+        let calls = names.map(|name| choice.other.get(json, name).map(|it| it.key.span));
+        let is_cut = |it: &Member| self.calls.any_held() && calls.contains(&Some(it.key.span));
+        editing.cut(choice.other.cuts(is_cut));
+        let mut left = choice.other.iter().filter(|member| !is_cut(member));
+        editing.says |= left.any(|member| !is_empty(json, member));
+    }
+
     /// What all legs cost together, with the usage that stands there.
-    fn sum(&self, json: &Bytes, cost: Span) -> Option<String> {
+    pub(super) fn sum(&self, json: &Bytes, cost: Span) -> Option<String> {
         let spent = self.spent.as_ref()?;
         let mut sum: Value = serde_json::from_slice(&json[cost.range()]).ok()?;
         sum.is_object().then(|| {
             usage::add(&mut sum, spent);
             sum.to_string()
         })
-    }
-
-    fn judge_whole(&mut self, body: &Bytes, shape: &Shape) -> Edit {
-        let mut editing = Editing::new(body);
-        for choice in &shape.choices {
-            self.whole_choice(&mut editing, choice);
-        }
-        self.ending.has_failed |= shape.is_error(body);
-        if let Some(cost) = shape.get(body, "usage") {
-            self.leg_usage = serde_json::from_slice(&body[cost.value.range()]).ok();
-            if let Some(sum) = self.sum(body, cost.value) {
-                editing.replace(cost.value, sum);
-            }
-        }
-        editing.finish()
-    }
-
-    /// Takes the gateway's calls out of a choice.
-    fn whole_choice(&mut self, editing: &mut Editing<'_>, choice: &Choice) {
-        let body = editing.json;
-        let mut gone: Vec<&Member> = vec![];
-        let entries = choice.entries.iter();
-        let fates = entries.map(|entry| self.calls.whole_entry(&entry.of(body), &self.owners));
-        let held: Vec<_> = fates.map(|fate| fate == Fate::Held).collect();
-        if !held.contains(&false) {
-            let calls = choice.said.get(body, "tool_calls");
-            gone.extend(calls.filter(|_| !held.is_empty()));
-        } else {
-            editing.cut(cuts(&choice.entries, |at| held[at]));
-        }
-        let legacy = present(&choice.said, body, "function_call");
-        let is_held = |call: &&Member| {
-            let fate = self.calls.legacy(&call.value.of(body), &self.owners);
-            fate == Fate::Held
-        };
-        gone.extend(legacy.filter(is_held));
-        let keys: Vec<_> = gone.iter().map(|member| member.key.span).collect();
-        editing.cut(choice.said.cuts(|member| keys.contains(&member.key.span)));
-        self.ending.whole(body, choice);
     }
 }

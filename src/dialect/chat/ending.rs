@@ -60,10 +60,10 @@ impl Ending {
             replace(member.value, serde_json::Value::from(id).to_string().into());
         }
         for choice in shape.choices.iter().filter(|choice| finished(choice)) {
-            let said = choice.members.get(json, "delta");
-            let said = said.or_else(|| choice.members.get(json, "message"));
-            if let Some(said) = said {
-                replace(said.value, Bytes::from_static(b"{}"));
+            for said in ["delta", "message"] {
+                if let Some(said) = choice.members.get(json, said) {
+                    replace(said.value, Bytes::from_static(b"{}"));
+                }
             }
         }
         let spans: Vec<_> = shape.choices.iter().map(|choice| choice.span).collect();

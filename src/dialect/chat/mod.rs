@@ -20,6 +20,7 @@ mod said;
 mod shape;
 mod tool;
 mod usage;
+mod whole;
 
 pub use edit::Editor;
 pub use error::error;

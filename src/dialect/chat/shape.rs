@@ -1,7 +1,11 @@
 //! The places of a completion that an edit may touch.
 
+use bytes::Bytes;
+use serde::de::IgnoredAny;
+
 use crate::wire::json::{JsonError, Kind, Scanner, Span};
 use crate::wire::object::{MAX_DEPTH, Member, Members, elements};
+use crate::wire::splice::{Rope, Splice};
 
 /// One event, or a whole answer.
 pub struct Shape {
@@ -12,10 +16,22 @@ pub struct Shape {
 pub struct Choice {
     pub span: Span,
     pub members: Members,
-    /// `delta`, or `message`.
+    /// `delta`, or `message`; where both are there, the one with calls, else the first that says anything.
     pub said: Members,
+    /// The other one, which some servers say as well.
+    pub other: Members,
     /// The entries of `tool_calls`.
     pub entries: Vec<Span>,
+    /// Strings that stand in place of these, or of all of them.
+    strings: Vec<Span>,
+}
+
+/// `delta`, or `message`.
+#[derive(Default)]
+struct Said {
+    members: Members,
+    entries: Vec<Span>,
+    strings: Vec<Span>,
 }
 
 impl Shape {
@@ -25,6 +41,10 @@ impl Shape {
         let mut choices = Vec::new();
         let members = Members::read(json, &mut scanner, |scanner, key| {
             match key {
+                // Some write the only one without a list around it.
+                b"choices" if scanner.peek()? == Kind::Object => {
+                    choices = vec![Choice::read(json, scanner)?];
+                }
                 b"choices" => choices = elements(scanner, |scanner| Choice::read(json, scanner))?,
                 _ => drop(scanner.skip()?),
             }
@@ -34,6 +54,25 @@ impl Shape {
         scanner.finish().ok()?;
         members.iter().next()?;
         Some(Self { members, choices })
+    }
+
+    /// The same with the calls that stand there as JSON within a text; `None` where there are none.
+    pub fn unpacked(&self, json: &Bytes) -> Option<Bytes> {
+        let mut splice = Splice::<()>::new(json);
+        let mut is_any = false;
+        for span in self.choices.iter().flat_map(|choice| &choice.strings) {
+            let text: Option<String> = serde_json::from_slice(&json[span.range()]).ok();
+            let is_call = |text: &String| {
+                let text = text.trim_start();
+                text.starts_with(['[', '{']) && serde_json::from_str::<IgnoredAny>(text).is_ok()
+            };
+            if let Some(text) = text.filter(is_call) {
+                is_any = true;
+                splice.cut(span.range());
+                splice.insert(span.start, Rope::of((), text.into()));
+            }
+        }
+        is_any.then(|| splice.finish().to_bytes())
     }
 
     /// Whether it tells of an error: in a member of that name, or as one itself.
@@ -55,23 +94,14 @@ impl Choice {
     fn read<'a>(json: &'a [u8], scanner: &mut Scanner<'a>) -> Result<Self, JsonError> {
         scanner.peek()?;
         let start = scanner.offset();
-        let (mut said, mut entries) = (Members::default(), Vec::new());
+        let (mut said, mut other) = (Said::default(), Said::default());
         let members = Members::read(json, scanner, |scanner, key| {
             match key {
                 b"delta" | b"message" => {
-                    let found = Members::read(json, scanner, |scanner, key| {
-                        match key {
-                            // Some write the only one without a list around it.
-                            b"tool_calls" if scanner.peek()? == Kind::Object => {
-                                entries = vec![scanner.skip()?];
-                            }
-                            b"tool_calls" => entries = elements(scanner, Scanner::skip)?,
-                            _ => drop(scanner.skip()?),
-                        }
-                        Ok(())
-                    })?;
-                    if found.iter().next().is_some() {
-                        said = found;
+                    let found = Said::read(json, scanner)?;
+                    match found.is_more_than(&said) {
+                        true => other = std::mem::replace(&mut said, found),
+                        false => other = found,
                     }
                 }
                 _ => drop(scanner.skip()?),
@@ -82,8 +112,10 @@ impl Choice {
         Ok(Self {
             span: Span { start, end },
             members,
-            said,
-            entries,
+            said: said.members,
+            other: other.members,
+            entries: said.entries,
+            strings: said.strings,
         })
     }
 
@@ -97,6 +129,46 @@ impl Choice {
         let reason = self.members.get(json, "finish_reason")?;
         let text = &json[reason.value.range()];
         (!matches!(text, b"null" | b"\"\"")).then_some((reason, text))
+    }
+}
+
+impl Said {
+    fn read<'a>(json: &'a [u8], scanner: &mut Scanner<'a>) -> Result<Self, JsonError> {
+        let (mut entries, mut strings) = (Vec::new(), Vec::new());
+        let members = Members::read(json, scanner, |scanner, key| {
+            let kind = scanner.peek()?;
+            match key {
+                // Some write the only one without a list around it.
+                b"tool_calls" if kind == Kind::Object => entries = vec![scanner.skip()?],
+                b"tool_calls" if kind == Kind::String => strings.push(scanner.skip()?),
+                b"tool_calls" => {
+                    entries = elements(scanner, |scanner| {
+                        let is_string = scanner.peek()? == Kind::String;
+                        let span = scanner.skip()?;
+                        strings.extend(is_string.then_some(span));
+                        Ok(span)
+                    })?;
+                }
+                _ => drop(scanner.skip()?),
+            }
+            Ok(())
+        })?;
+        Ok(Self {
+            members,
+            entries,
+            strings,
+        })
+    }
+
+    /// Whether it says more than the one before it.
+    fn is_more_than(&self, before: &Self) -> bool {
+        let calls = |said: &Self| !said.entries.is_empty() || !said.strings.is_empty();
+        let says = |said: &Self| said.members.iter().next().is_some();
+        match (calls(before), calls(self)) {
+            (true, _) => false,
+            (false, true) => true,
+            (false, false) => !says(before) && says(self),
+        }
     }
 }
 

@@ -64,15 +64,21 @@ pub fn blocks(json: &[u8]) -> Vec<Block> {
     read.unwrap_or_default()
 }
 
-/// A call as it can go back: as it was said, but for an id that is another's or none, a name with more
-/// around it, and an `input` that is no object.
+/// A call as it can go back: as it was said, but for what another API calls it, an id that is another's or none,
+/// a name with more around it, and an `input` that is no object.
 pub fn mended(block: &Bytes, call: &Call, input: &str) -> Bytes {
     let Some(members) = Members::parse(block) else {
         return block.clone();
     };
     let (id, name) = (json!(call.id).to_string(), json!(call.name).to_string());
     let mut splice = Splice::<()>::new(block);
-    for (name, wanted) in [("id", id.as_str()), ("name", &name), ("input", input)] {
+    let wanted = [
+        ("type", r#""tool_use""#),
+        ("id", &id),
+        ("name", &name),
+        ("input", input),
+    ];
+    for (name, wanted) in wanted {
         match members.get(block, name).map(|member| member.value) {
             Some(value) if block[value.range()].trim_ascii() == wanted.as_bytes() => {}
             Some(value) => {
@@ -132,7 +138,7 @@ impl Growing {
 
     /// The JSON of a call's `input`, as the model wrote it.
     pub fn arguments(&self) -> String {
-        match (self.input.trim(), self.get("input")) {
+        match (self.input.trim(), self.get("input").or(self.get("arguments"))) {
             ("", Some(input)) => input.get().to_owned(),
             ("", None) => "{}".to_owned(),
             (input, _) => input.to_owned(),

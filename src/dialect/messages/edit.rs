@@ -2,7 +2,6 @@
 //! message, however many legs it takes.
 
 use bytes::Bytes;
-use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -11,22 +10,19 @@ use super::Reader;
 use super::block::blocks;
 use super::leg::{Fate, Leg, is_ours, of_content, replaced, shown_as};
 use crate::dialect::answer::{Answer, Wanted};
-use crate::dialect::calls::{self, Edit, Owner, Owners, Seed, Unread, runs};
+use crate::dialect::calls::{self, Edit, Owners, Seed, Unread, runs};
+use crate::dialect::mark::is_marked;
 use crate::dialect::usage;
 use crate::error::ApiError;
 use crate::wire::frame::Event;
-use crate::wire::json::Span;
+use crate::wire::json::{Kind, Span};
 use crate::wire::object::{Members, cuts};
 use crate::wire::splice::{Rope, Splice};
-
-/// What an event that begins a call has in it.
-const MARK: &[u8] = b"\"tool_use\"";
 
 /// Stands between an upstream and the client, over all legs of an answer.
 #[derive(Debug)]
 pub struct Editor {
     owners: Owners,
-    mark: Finder<'static>,
     /// Reads what the client sees.
     reader: Reader,
     leg: Leg,
@@ -73,7 +69,6 @@ impl Editor {
     pub fn new(owners: Owners, wanted: Wanted, seed: String) -> Self {
         Self {
             owners,
-            mark: Finder::new(MARK),
             reader: Reader::new(wanted),
             leg: Leg::default(),
             past: 0,
@@ -89,7 +84,7 @@ impl Editor {
 
     /// Whether these events go on as they came, whatever is in them.
     pub fn passes(&self, raw: &[u8]) -> bool {
-        self.is_blind || (self.past == 0 && !self.leg.has_held() && self.mark.find(raw).is_none())
+        self.past == 0 && !self.leg.has_held() && !is_marked(raw)
     }
 
     /// Reads an event that goes on as it came.
@@ -122,8 +117,9 @@ impl Editor {
 
     /// Judges an answer that is not streamed.
     pub fn whole(&mut self, body: &Bytes) -> Edit {
+        self.unread = Unread::default();
         self.leg = Leg::default();
-        if self.past == 0 && self.mark.find(body).is_none() {
+        if self.past == 0 && !is_marked(body) {
             self.reader.whole(body);
             return Edit::Pass;
         }
@@ -169,8 +165,7 @@ impl Editor {
 
     /// Judges what cannot be read.
     fn unread(&mut self, raw: &[u8]) -> Edit {
-        let is_marked = self.mark.find(raw).is_some();
-        self.unread.judge(raw, is_marked, &self.owners)
+        self.unread.judge(raw, &self.owners)
     }
 
     /// The ending that was held back, where the answer ends here.
@@ -187,10 +182,16 @@ impl Editor {
         Event::named("error", super::error(error, ""))
     }
 
-    /// Stops looking: something went by that could not be read.
+    /// Notes that an event went by that is too large to be read.
     pub fn give_up(&mut self) {
-        self.is_blind = true;
+        self.is_blind |= self.leg.has_held();
+        self.unread.is_any = true;
         self.reader.give_up();
+    }
+
+    /// Whether all could be read so far.
+    pub fn has_read(&self) -> bool {
+        !self.unread.is_any && !self.reader.answer().unreadable
     }
 
     /// What the client has been told so far.
@@ -249,6 +250,7 @@ impl Editor {
                 self.hold("message_stop", data.clone());
                 Edit::Drop
             }
+            _ if is_marked(data) => self.unread(data),
             _ => Edit::Pass,
         }
     }
@@ -259,14 +261,13 @@ impl Editor {
         };
         let start: Option<Start> = serde_json::from_str(block.get()).ok();
         let fate = match &start {
-            Some(Start { r#type, name })
-                if r#type == "tool_use" && self.owners.of(name, true) == Owner::Gateway =>
-            {
-                Fate::Held
-            }
+            Some(Start { r#type, name }) if is_ours(r#type, name, &self.owners) => Fate::Held,
             _ => {
-                self.shown += 1;
-                Fate::Shown(self.shown - 1)
+                // The upstream's own index for as long as nothing is held.
+                let own = seen.index.filter(|_| self.past == 0 && !self.leg.has_held());
+                let place = own.unwrap_or(self.shown);
+                self.shown = self.shown.max(place + 1);
+                Fate::Shown(place)
             }
         };
         self.leg.judge(seen.index, fate);
@@ -327,14 +328,20 @@ impl Editor {
 
     fn judge_whole(&mut self, body: &Bytes) -> Option<Edit> {
         let members = Members::parse(body)?;
-        let content = members.get(body, "content")?.value;
+        let content = members.get(body, "content")?;
+        if content.kind == Kind::Object {
+            // The only block, without a list around it.
+            let listed = [b"[", &body[content.value.range()], b"]"].concat();
+            return self.judge_whole(&replaced(body, content.value, listed));
+        }
+        let content = content.value;
         let all = blocks(&body[content.range()]);
         let reason = members
             .get(body, "stop_reason")
             .map(|it| &body[it.value.range()]);
         let reason: Option<String> = reason.and_then(|it| serde_json::from_slice(it).ok());
         let mut splice = Splice::<()>::new(body);
-        let gone = |at: usize| is_ours(&all[at], &self.owners);
+        let gone = |at: usize| is_ours(&all[at].kind, &all[at].name, &self.owners);
         let in_body = |span: Span| Span {
             start: content.start + span.start,
             end: content.start + span.end,
@@ -361,7 +368,7 @@ impl Editor {
                 splice.insert(usage.value.start, Rope::of((), sum.into()));
             }
         }
-        for _ in all.iter().filter(|block| is_ours(block, &self.owners)) {
+        for _ in left.len()..all.len() {
             self.leg.judge(None, Fate::Held);
         }
         if self.leg.has_held() {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::block::{Block, Growing, blocks, mended};
+use super::block::{Growing, blocks, mended};
 use super::round;
 use crate::dialect::calls::{Call, Edit, Owner, Owners, Round, Seed, number, object};
 use crate::dialect::usage;
@@ -119,10 +119,8 @@ impl Leg {
             Some(_) => Vec::new(),
             None => self.grown(),
         };
-        let mut calls = blocks.iter().filter(|block| {
-            block.text("type") == "tool_use"
-                && owners.of(&block.text("name"), true) == Owner::Gateway
-        });
+        let is_ours = |block: &&Growing| is_ours(&block.text("type"), &block.text("name"), owners);
+        let mut calls = blocks.iter().filter(is_ours);
         calls.all(|call| object(&call.arguments()).is_some())
     }
 
@@ -180,9 +178,11 @@ pub fn of_content(content: &Bytes, owners: &Owners, seed: &mut Seed) -> Round {
     of_blocks(said.collect(), owners, seed)
 }
 
-/// Whether a block of a whole answer is a call that the gateway runs.
-pub fn is_ours(block: &Block, owners: &Owners) -> bool {
-    block.kind == "tool_use" && owners.of(&block.name, true) == Owner::Gateway
+/// Whether a block of this `type` and `name` is a call that the gateway runs, in whichever words a server has
+/// for one. What the upstream runs itself (`server_tool_use`) nobody waits for.
+pub fn is_ours(kind: &str, name: &str, owners: &Owners) -> bool {
+    const KINDS: [&str; 3] = ["tool_use", "tool_call", "function_call"];
+    KINDS.contains(&kind) && owners.of(name, true) == Owner::Gateway
 }
 
 struct Said {
@@ -193,8 +193,8 @@ struct Said {
 }
 
 fn of_blocks(mut said: Vec<Said>, owners: &Owners, seed: &mut Seed) -> Round {
-    let is_call = |block: &Said| block.kind == "tool_use";
-    let is_ours = |block: &Said| owners.of(&block.call.name, true) == Owner::Gateway;
+    let is_ours = |block: &Said| is_ours(&block.kind, &block.call.name, owners);
+    let is_call = |block: &Said| block.kind == "tool_use" || is_ours(block);
     let clients = said
         .iter()
         .filter(|block| is_call(block) && !is_ours(block));
@@ -238,9 +238,12 @@ fn input(block: &[u8]) -> String {
     struct Call<'a> {
         #[serde(borrow)]
         input: Option<&'a RawValue>,
+        /// As other APIs call it.
+        #[serde(borrow)]
+        arguments: Option<&'a RawValue>,
     }
     let call = serde_json::from_slice::<Call<'_>>(block);
-    let input = call.ok().and_then(|call| call.input);
+    let input = call.ok().and_then(|call| call.input.or(call.arguments));
     input.map_or("{}", RawValue::get).to_owned()
 }
 
@@ -261,7 +264,7 @@ pub fn shown_as(data: &Bytes, index: Option<u64>, fate: Fate) -> Edit {
 }
 
 /// The text with this at a place.
-pub fn replaced(json: &Bytes, at: Span, with: String) -> Bytes {
+pub fn replaced(json: &Bytes, at: Span, with: impl Into<Bytes>) -> Bytes {
     let mut splice = Splice::<()>::new(json);
     splice.cut(at.range());
     splice.insert(at.start, Rope::of((), with.into()));

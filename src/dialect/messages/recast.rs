@@ -11,6 +11,7 @@ pub fn streamed(whole: &[u8]) -> Option<Vec<Event>> {
     let mut message: Map<String, Value> = serde_json::from_slice(whole).ok()?;
     let content = match message.remove("content") {
         Some(Value::Array(content)) => content,
+        Some(block @ Value::Object(_)) => vec![block],
         // As requests may have it, and some servers answer.
         Some(Value::String(text)) => vec![json!({ "type": "text", "text": text })],
         _ => {

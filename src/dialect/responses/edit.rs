@@ -2,7 +2,6 @@
 //! response, however many legs it takes.
 
 use bytes::Bytes;
-use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -11,23 +10,20 @@ use super::Reader;
 use super::ending::{is_end, put};
 use super::item::known;
 use super::leg::{Fate, Leg};
-use super::round::{is_ours, round};
+use super::round::round;
 use crate::dialect::answer::{Answer, Wanted};
 use crate::dialect::calls::{self, Edit, Owners, Seed, Unread};
+use crate::dialect::mark::is_marked;
 use crate::dialect::usage;
 use crate::error::ApiError;
 use crate::wire::frame::Event;
 use crate::wire::object::{Member, Members};
 use crate::wire::splice::Splice;
 
-/// What an event that begins a call has in it.
-const MARK: &[u8] = b"\"function_call\"";
-
 /// Stands between an upstream and the client, over all legs of an answer.
 #[derive(Debug)]
 pub struct Editor {
     pub(super) owners: Owners,
-    mark: Finder<'static>,
     /// Reads what the client sees.
     pub(super) reader: Reader,
     pub(super) leg: Leg,
@@ -41,6 +37,8 @@ pub struct Editor {
     pub(super) number: u64,
     /// What the legs before cost.
     pub(super) spent: Option<Value>,
+    /// Events that were held and are the client's.
+    pub(super) released: Vec<Event>,
     /// What ends the answer, held back while calls are to be run first.
     pub(super) ending: Option<Event>,
     /// The id of the last leg, where the client is told another.
@@ -59,11 +57,11 @@ pub(super) struct Seen<'a> {
     #[serde(default, deserialize_with = "calls::number")]
     sequence_number: Option<u64>,
     #[serde(default, deserialize_with = "calls::number")]
-    output_index: Option<u64>,
+    pub(super) output_index: Option<u64>,
     #[serde(borrow)]
     item_id: Option<&'a RawValue>,
     #[serde(borrow)]
-    item: Option<&'a RawValue>,
+    pub(super) item: Option<&'a RawValue>,
     /// A piece of a call's arguments, …
     #[serde(borrow)]
     delta: Option<&'a RawValue>,
@@ -85,7 +83,6 @@ impl Editor {
     pub fn new(owners: Owners, wanted: Wanted, seed: String) -> Self {
         Self {
             owners,
-            mark: Finder::new(MARK),
             reader: Reader::new(wanted),
             leg: Leg::default(),
             past: 0,
@@ -93,6 +90,7 @@ impl Editor {
             shown: Vec::new(),
             number: 0,
             spent: None,
+            released: Vec::new(),
             ending: None,
             upstream_id: None,
             seed: Seed::new(seed),
@@ -103,7 +101,7 @@ impl Editor {
 
     /// Whether these events go on as they came, whatever is in them.
     pub fn passes(&self, raw: &[u8]) -> bool {
-        self.is_blind || (self.past == 0 && !self.leg.has_held() && self.mark.find(raw).is_none())
+        self.past == 0 && !self.leg.has_held() && !is_marked(raw)
     }
 
     /// Reads an event that goes on as it came.
@@ -132,8 +130,9 @@ impl Editor {
 
     /// Judges an answer that is not streamed.
     pub fn whole(&mut self, body: &Bytes) -> Edit {
+        self.unread = Unread::default();
         self.leg = Leg::default();
-        if self.past == 0 && self.mark.find(body).is_none() {
+        if self.past == 0 && !is_marked(body) {
             self.reader.whole(body);
             return Edit::Pass;
         }
@@ -180,8 +179,7 @@ impl Editor {
 
     /// Judges what cannot be read.
     fn unread(&mut self, raw: &[u8]) -> Edit {
-        let is_marked = self.mark.find(raw).is_some();
-        self.unread.judge(raw, is_marked, &self.owners)
+        self.unread.judge(raw, &self.owners)
     }
 
     /// The ending that was held back, where the answer ends here.
@@ -215,10 +213,16 @@ impl Editor {
         Event::named("response.failed", data.to_string())
     }
 
-    /// Stops looking: something went by that could not be read.
+    /// Notes that an event went by that is too large to be read.
     pub fn give_up(&mut self) {
-        self.is_blind = true;
+        self.is_blind |= self.leg.has_held();
+        self.unread.is_any = true;
         self.reader.give_up();
+    }
+
+    /// Whether all could be read so far.
+    pub fn has_read(&self) -> bool {
+        !self.unread.is_any && !self.reader.answer().unreadable
     }
 
     /// What the client has been told so far.
@@ -290,6 +294,7 @@ impl Editor {
                 let known = self.leg.open_place(seen.output_index, &seen.id());
                 // Some servers say that an item is done and never that it began.
                 let place = known.unwrap_or_else(|| self.begin(seen));
+                self.decide(seen, place);
                 self.item_done(data, seen, place);
                 self.show(data, seen, place)
             }
@@ -298,6 +303,7 @@ impl Editor {
                 self.leg.is_completed = Some(false);
                 self.numbered(data, seen, None)
             }
+            kind if !kind.starts_with("response.") && is_marked(data) => self.unread(data),
             kind => {
                 let is_of_item = seen.output_index.is_some() || seen.item_id.is_some();
                 let place = self.leg.place(seen.output_index, &seen.id());
@@ -316,14 +322,7 @@ impl Editor {
 
     /// Begins an item, the gateway's or the client's. Gives its place.
     fn begin(&mut self, seen: &Seen<'_>) -> usize {
-        let mut item = seen.item.iter();
-        let fate = match item.any(|item| is_ours(item.get().as_bytes(), &self.owners)) {
-            true => Fate::Held,
-            false => {
-                self.begun += 1;
-                Fate::Shown(self.begun - 1)
-            }
-        };
+        let fate = self.fate(seen);
         self.leg.begin(seen.output_index, &seen.id(), fate)
     }
 
@@ -331,11 +330,18 @@ impl Editor {
     fn show(&mut self, data: &Bytes, seen: &Seen<'_>, place: usize) -> Edit {
         match self.leg.fate(place) {
             Fate::Held => Edit::Drop,
+            Fate::Undecided => {
+                self.leg.hold(place, data.clone());
+                Edit::Drop
+            }
             Fate::Shown(place) => self.numbered(data, seen, Some(place)),
         }
     }
 
     pub(super) fn numbered(&mut self, data: &Bytes, seen: &Seen<'_>, place: Option<u64>) -> Edit {
+        if let (0, false, Some(own)) = (self.past, self.leg.has_held(), seen.sequence_number) {
+            self.number = self.number.max(own);
+        }
         let number = self.number;
         let is_number = seen.sequence_number.is_none_or(|known| known == number);
         if seen.sequence_number.is_some() {

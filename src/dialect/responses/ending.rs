@@ -58,8 +58,10 @@ impl Editor {
         if is_cut || has_failed {
             self.leg.is_completed = Some(false);
         }
-        if let Some(output) = parts.get(&inner, "output") {
-            self.settle(&output.value.of(&inner));
+        let output = parts.get(&inner, "output").map(|it| it.value.of(&inner));
+        self.decide_rest(output.as_ref());
+        if let Some(output) = &output {
+            self.settle(output);
         }
         if let Some(cost) = parts.get(&inner, "usage") {
             self.leg.usage = serde_json::from_slice(&inner[cost.value.range()]).ok()?;
@@ -129,7 +131,7 @@ impl Editor {
     }
 }
 
-pub(super) fn put(splice: &mut Splice<'_, ()>, at: Option<Span>, with: String) {
+pub(super) fn put(splice: &mut Splice<'_, ()>, at: Option<Span>, with: impl Into<Bytes>) {
     if let Some(at) = at {
         splice.cut(at.range());
         splice.insert(at.start, Rope::of((), with.into()));

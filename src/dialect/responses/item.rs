@@ -54,6 +54,11 @@ impl Item {
         }
     }
 
+    /// Whether it is a message of the model's.
+    pub fn is_said(&self) -> bool {
+        self.side == Side::Model && !self.is_call && !matches!(self.body, Body::Absent)
+    }
+
     /// As a conversation tells it.
     pub fn content(&self) -> Content {
         match self.body {
@@ -193,15 +198,25 @@ pub struct Known {
 impl Known {
     /// Whether it is a call that the gateway runs.
     pub fn is_ours(&self, owners: &Owners) -> bool {
-        self.kind == "function_call"
-            && !self.has_namespace
-            && owners.of(&self.name, true) == Owner::Gateway
+        self.is_function() && owners.of(&self.name, true) == Owner::Gateway
+    }
+
+    /// Whether it is a call of a function, in whichever words a server has for one.
+    fn is_function(&self) -> bool {
+        const KINDS: [&str; 3] = ["function_call", "tool_call", "tool_use"];
+        KINDS.contains(&&*self.kind) && !self.has_namespace
+    }
+
+    /// Whether it may yet turn out to be a call of the gateway's: its name comes later.
+    pub fn is_nameless(&self) -> bool {
+        self.name.is_empty() && self.is_function()
     }
 
     /// Whether it is a call that somebody outside the upstream has to answer.
     pub fn awaits_answer(&self) -> bool {
         let is_call = self.kind.ends_with("_call");
-        is_call && (!self.call_id.is_empty() || self.kind == "function_call")
+        let is_known = !self.call_id.is_empty() || self.kind == "function_call";
+        (is_call && is_known) || self.is_function()
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Fate {
     Shown(u64),
     /// A call of the gateway's.
     Held,
+    /// A call whose name comes later: it is held for as long.
+    Undecided,
 }
 
 /// A leg so far.
@@ -45,6 +47,8 @@ struct Begun {
     item: Option<Bytes>,
     /// The arguments of a call, as events of their own say them.
     arguments: String,
+    /// Its events, while nobody knows whose it is.
+    events: Vec<Bytes>,
 }
 
 impl Leg {
@@ -57,6 +61,7 @@ impl Leg {
             is_done: false,
             item: None,
             arguments: String::new(),
+            events: Vec::new(),
         });
         self.begun.len() - 1
     }
@@ -79,6 +84,28 @@ impl Leg {
 
     pub fn fate(&self, place: usize) -> Fate {
         self.begun[place].fate
+    }
+
+    /// Holds an event of an item that nobody knows whose it is.
+    pub fn hold(&mut self, place: usize, event: Bytes) {
+        self.bytes += event.len();
+        if self.is_whole() {
+            self.begun[place].events.push(event);
+        }
+    }
+
+    /// Decides what becomes of an item. Gives its events so far, where they were held.
+    pub fn decide(&mut self, place: usize, fate: Fate) -> Vec<Bytes> {
+        let begun = &mut self.begun[place];
+        begun.fate = fate;
+        std::mem::take(&mut begun.events)
+    }
+
+    /// The items that nobody knows whose they are, each with its id.
+    pub fn undecided(&self) -> Vec<(usize, String)> {
+        let begun = self.begun.iter().enumerate();
+        let undecided = begun.filter(|(_, begun)| begun.fate == Fate::Undecided);
+        undecided.map(|(at, begun)| (at, begun.id.clone())).collect()
     }
 
     /// Adds to the arguments of a call, or says all of them.
@@ -135,9 +162,10 @@ impl Leg {
         self.bytes <= KEPT
     }
 
-    /// Whether a call of the gateway's is among its items.
+    /// Whether a call of the gateway's is among its items, or may be.
     pub fn has_held(&self) -> bool {
-        self.begun.iter().any(|begun| begun.fate == Fate::Held)
+        let is_held = |begun: &Begun| matches!(begun.fate, Fate::Held | Fate::Undecided);
+        self.begun.iter().any(is_held)
     }
 
     /// Whether such a call was cut off.

@@ -16,6 +16,7 @@ mod restore;
 mod round;
 pub mod socket;
 mod tool;
+mod undecided;
 mod whole;
 
 pub use edit::Editor;

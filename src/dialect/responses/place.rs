@@ -71,6 +71,10 @@ impl Placing<'_> {
         let head = injection.memory.as_ref();
         let head = head.filter(|memory| memory.placement == Placement::Head);
         let head = text(Source::Memory, head.map(|memory| &memory.text));
+        let head = match injection.strict_roles {
+            true => head.paragraph(text(Source::PostHistory, injection.post_history.as_ref())),
+            false => head,
+        };
         match self.places.instructions {
             Instructions::Text(known) if !replaces && !known.is_empty() => {
                 let (before, after) = match append {
@@ -173,7 +177,10 @@ impl Placing<'_> {
         let tail = injection.memory.as_ref();
         let tail = tail.filter(|memory| memory.placement == Placement::Tail);
         let tail = text(Source::Memory, tail.map(|memory| &memory.text));
-        let post_history = text(Source::PostHistory, injection.post_history.as_ref());
+        // Where roles are strict there are no instructions behind what was said.
+        let post_history = injection.post_history.as_ref();
+        let post_history = post_history.filter(|_| !injection.strict_roles);
+        let post_history = text(Source::PostHistory, post_history);
         let post_history = post_history.within(ITEM.0, ITEM.1);
         match self.places.input {
             Input::Text(text) => self.wrap(text, (tail, post_history), injection),
@@ -249,8 +256,11 @@ impl Placing<'_> {
                 self.splice.insert(at, Rope::of(Source::ToolTurn, bytes));
             }
         }
-        if !is_summary {
-            self.behind(list, post_history);
+        // One that the answer is to begin with stays the last.
+        match items.last().filter(|last| last.is_said()) {
+            Some(last) => self.splice.insert(last.span.start, post_history.before(b",")),
+            None if is_summary => {}
+            None => self.behind(list, post_history),
         }
         for item in &injection.follow_up {
             self.behind(list, Rope::of(Source::ToolTurn, item.clone()));

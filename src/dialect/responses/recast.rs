@@ -99,7 +99,11 @@ fn with(of: &Value, name: &str, value: Value) -> Value {
 
 /// The events of a whole response.
 pub fn streamed(whole: &[u8]) -> Option<Vec<Event>> {
-    let response: Value = serde_json::from_slice(whole).ok()?;
+    let mut response: Value = serde_json::from_slice(whole).ok()?;
+    if response["output"].is_object() {
+        // The only item, without a list around it.
+        response["output"] = json!([response["output"]]);
+    }
     let mut telling = Telling::default();
     let Some(output) = response["output"].as_array() else {
         let error = response.get("error").filter(|error| !error.is_null())?;

@@ -84,7 +84,7 @@ pub fn round<'a>(
     round
 }
 
-/// A call as it can go back: as it was said, but for an id that is another's or none, a name with more
+/// A call as it can go back: as it was said, but for what another API calls it, an id that is another's or none, a name with more
 /// around it, and arguments that are no object.
 fn mended(item: &Bytes, [id, name, arguments]: [&str; 3]) -> Bytes {
     let is = |member: &str, wanted: &str| {
@@ -97,7 +97,12 @@ fn mended(item: &Bytes, [id, name, arguments]: [&str; 3]) -> Bytes {
         let text = text.and_then(|text| serde_json::from_slice::<String>(text).ok());
         text.is_some_and(|text| text == wanted || (member == "arguments" && text.trim() == wanted))
     };
-    let wanted = [("call_id", id), ("name", name), ("arguments", arguments)];
+    let wanted = [
+        ("type", "function_call"),
+        ("call_id", id),
+        ("name", name),
+        ("arguments", arguments),
+    ];
     let wrong = wanted
         .into_iter()
         .filter(|(member, wanted)| !is(member, wanted));

@@ -8,14 +8,22 @@ use super::item::list;
 use super::leg::Fate;
 use super::round::is_ours;
 use crate::dialect::calls::Edit;
-use crate::wire::json::Span;
+use crate::wire::json::{Kind, Span};
 use crate::wire::object::{Members, cuts};
 use crate::wire::splice::{Rope, Splice};
 
 impl Editor {
     pub(super) fn judge_whole(&mut self, body: &Bytes) -> Option<Edit> {
         let members = Members::parse(body)?;
-        let output = members.get(body, "output")?.value;
+        let output = members.get(body, "output")?;
+        if output.kind == Kind::Object {
+            // The only item, without a list around it.
+            let listed = [b"[", &body[output.value.range()], b"]"].concat();
+            let mut splice = Splice::new(body);
+            put(&mut splice, Some(output.value), listed);
+            return self.judge_whole(&splice.finish().to_bytes());
+        }
+        let output = output.value;
         let in_body = |span: Span| Span {
             start: output.start + span.start,
             end: output.start + span.end,

@@ -7,6 +7,7 @@ mod golden;
 mod messages;
 mod odd_calls;
 mod odd_items;
+mod odd_shapes;
 mod recast;
 mod request;
 mod responses;

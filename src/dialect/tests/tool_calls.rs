@@ -454,13 +454,37 @@ fn an_error_in_the_stream_is_the_upstreams_to_tell() {
 }
 
 #[test]
-fn an_event_too_large_to_hold_passes_unread_and_all_after_it() {
-    let large = format!("data: {{\"tool_calls\":\"{}", "x".repeat(2 << 20));
+fn an_event_too_large_to_hold_passes_unread_and_what_follows_is_read() {
+    let large = format!("data: {{\"tool_calls\":\"{}", "x".repeat(17 << 20));
     let mut editor = SseEditor::new(editor());
     let mut feed = |bytes: &[u8]| editor.feed(&Bytes::copy_from_slice(bytes)).concat();
-    assert_eq!(feed(large.as_bytes()), large.as_bytes());
-    assert_eq!(feed(b"anything"), b"anything");
-    assert_eq!(editor.end_leg().1, Leg::Complete);
+    assert!(feed(large.as_bytes()) == large.as_bytes());
+    let rest = b"more of it\ndata: and more\n\n";
+    assert_eq!(feed(rest), rest);
+    let text = delta(json!({ "content": "hi" })).to_string();
+    let text = format!("data: {text}\n\n");
+    assert_eq!(feed(text.as_bytes()), text.as_bytes());
+    let call = json!({ "index": 0, "id": "c", "function": { "name": OURS, "arguments": "{}" } });
+    for event in [delta(json!({ "tool_calls": [call] })), end("tool_calls")] {
+        assert_eq!(feed(format!("data: {event}\n\n").as_bytes()), b"");
+    }
+    let (_, leg) = editor.end_leg();
+    let Leg::Calls(round) = leg else {
+        panic!("the call behind it is not found: {leg:?}");
+    };
+    assert_eq!(round.calls[0].name, OURS);
+}
+
+#[test]
+fn an_event_too_large_to_hold_within_a_call_is_an_error() {
+    let mut editor = SseEditor::new(editor());
+    let call = json!({ "index": 0, "id": "c", "function": { "name": OURS, "arguments": "{" } });
+    let call = delta(json!({ "tool_calls": [call] }));
+    editor.feed(&format!("data: {call}\n\n").into());
+    editor.feed(&format!("data: {}\n\n", "x".repeat(17 << 20)).into());
+    let last = format!("data: {}\n\ndata: [DONE]\n\n", end("tool_calls"));
+    assert!(editor.feed(&last.into()).is_empty());
+    assert_eq!(editor.end_leg().1, Leg::Unreadable);
 }
 
 #[test]

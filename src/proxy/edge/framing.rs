@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 
 use crate::config::model::Config;
@@ -110,6 +110,36 @@ fn inspect_request_line(line: &[u8]) -> Result<bool, ApiError> {
             "The HTTP version is not one of HTTP/1.0, HTTP/1.1 and HTTP/2.",
         )),
     }
+}
+
+/// Makes of a target that names scheme and host, as it is sent to forward proxies, the path that it is for a
+/// server (RFC 9112, section 3.2.2). Whose host is meant is nothing that the gateway goes by.
+pub fn take_host_off(section: &mut BytesMut) {
+    let Some((before, path)) = before_path(section) else {
+        return;
+    };
+    let slash: &[u8] = match section.get(path) {
+        Some(b'/') => b"",
+        _ => b"/",
+    };
+    let parts = [&section[..before], slash, &section[path..]].concat();
+    *section = BytesMut::from(&parts[..]);
+}
+
+/// Where scheme and host begin, and where they end.
+fn before_path(section: &[u8]) -> Option<(usize, usize)> {
+    let begins = memchr::memchr(b' ', section)? + 1;
+    let target = section[begins..].split(|&byte| byte == b' ').next()?;
+    let is = |scheme: &&&[u8]| {
+        let start = target.get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    let schemes: [&[u8]; 2] = [b"http://", b"https://"];
+    let scheme = schemes.iter().find(is)?.len();
+    let host = &target[scheme..];
+    let host = host.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    let end = host.map_or(target.len(), |host| scheme + host);
+    Some((begins, begins + end))
 }
 
 /// The fields that decide where a request ends and whom it is for.
@@ -288,6 +318,21 @@ mod tests {
                 "{cut}"
             );
             assert_eq!(header_end(section, &mut searched), Ok(Some(27)), "{cut}");
+        }
+    }
+    #[test]
+    fn a_target_with_scheme_and_host_is_the_path_that_it_names() {
+        for (target, wanted) in [
+            ("http://a/v1/models", "/v1/models"),
+            ("https://a:443/v1/models?x=http://b/", "/v1/models?x=http://b/"),
+            ("HTTPS://b", "/"),
+            ("http://a?x", "/?x"),
+            ("/v1/http://a/", "/v1/http://a/"),
+            ("*", "*"),
+        ] {
+            let mut section = BytesMut::from(&*format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            take_host_off(&mut section);
+            assert_eq!(section, format!("GET {wanted} HTTP/1.1\r\nHost: a\r\n\r\n"));
         }
     }
 }

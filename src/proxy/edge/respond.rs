@@ -53,6 +53,21 @@ pub async fn error(
     whole(session, context, header, body).await
 }
 
+/// Tells a client whose request could not be read, and with whom it cannot go on.
+pub async fn unread(session: &mut Session, error: &ApiError) {
+    let body = error.body();
+    let header = || -> pingora::Result<ResponseHeader> {
+        let mut header = ResponseHeader::build(error.status, Some(2))?;
+        header.insert_header(header::CONTENT_TYPE, "application/json")?;
+        header.insert_header(header::CONTENT_LENGTH, body.len())?;
+        Ok(header)
+    };
+    // It may be gone by now.
+    if let Ok(header) = header() {
+        drop(session.write_error_response(header, body.clone()).await);
+    }
+}
+
 /// The API whose errors whoever asks here reads.
 fn shape(session: &Session) -> Option<Dialect> {
     let request = session.req_header();

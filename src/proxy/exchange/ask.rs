@@ -115,6 +115,9 @@ async fn told(
     };
     let status = first.connection.session.response_header();
     let status = status.map_or(StatusCode::OK, |header| header.status);
+    if is_refusal(status) && (context.hides_usage || !chat.turn.offer().is_empty()) {
+        first.connection.undo_coding();
+    }
     if !context.hides_usage || !is_refusal(status) || !first.connection.is_readable() {
         return Ok((first, None));
     }

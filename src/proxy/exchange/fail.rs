@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use pingora::{Error, ErrorType};
+use pingora_timeout::timeout;
 
 use crate::error::ApiError;
 use crate::proxy::context::Context;
@@ -45,12 +46,12 @@ pub async fn rescue(
 ) -> pingora::Result<()> {
     let refusal = match failure {
         Failure::Refused(refusal) if session.response_written().is_none() => refusal,
-        Failure::Refused(refusal) => return abandon(context, refusal.to_string()),
+        Failure::Refused(refusal) => return cut(session, context, refusal.to_string()).await,
         // Nothing has gone to the client yet: it can be told.
         Failure::Truncated(why) if session.response_written().is_none() => {
             ApiError::bad_gateway(why).code("upstream_error")
         }
-        Failure::Truncated(why) => return abandon(context, why),
+        Failure::Truncated(why) => return cut(session, context, why).await,
         Failure::ClientGone(why) => {
             // What the log shows for a client that left before its answer, as nginx has it.
             context.status = 499;
@@ -70,6 +71,17 @@ pub async fn rescue(
         body::drain(session).await;
     }
     Ok(())
+}
+
+/// Ends an answer that has begun and comes to no end: what there is of it goes out before the connection is
+/// given up, since pingora keeps what it wrote of one of known length until all of it is there.
+async fn cut(session: &mut Session, context: &mut Context, why: String) -> pingora::Result<()> {
+    // HTTP/2 resets the stream behind what was sent of it.
+    if session.as_http1().is_some() {
+        let within = context.snapshot.config.timeouts.write;
+        let _ = timeout(within, session.shutdown()).await;
+    }
+    abandon(context, why)
 }
 
 fn abandon(context: &mut Context, why: String) -> pingora::Result<()> {

@@ -201,7 +201,10 @@ async fn attempt(
             }
         };
         match answered {
-            Ok(()) => return Ok(Ok(connection)),
+            Ok(()) => {
+                connection.note_length();
+                return Ok(Ok(connection));
+            }
             Err(error) if is_at_hand && never_read(&connection, acknowledged, &error) => {
                 tracing::debug!(request_id = %context.request_id, "kept connection was closed, dialling again");
             }

@@ -51,7 +51,11 @@ pub async fn run(
     let gateway = exchange.gateway;
     let timeouts = &exchange.snapshot.config.timeouts;
     context.ledger.enter(Phase::Stream);
-    let may_hide = context.hides_usage && connection.is_success() && connection.is_readable();
+    let may_hide = context.hides_usage && connection.is_success();
+    if may_hide && read.is_empty() {
+        connection.undo_coding();
+    }
+    let may_hide = may_hide && connection.is_readable();
     let hides = may_hide && streams(gateway, session, context, &mut connection, &mut read).await?;
     let mut ahead = match read.is_empty() {
         true => at_hand(&mut connection),
@@ -110,10 +114,9 @@ pub async fn run(
         };
         cork(session, false);
         context.ledger.mark_first_chunk();
-        match decoder.as_mut().map(|decoder| decoder.decode(&piece)) {
+        match &mut decoder {
             None => tee.feed(&piece),
-            Some(Ok(piece)) => tee.feed(&piece),
-            Some(Err(_)) => tee = Tee::Blind,
+            Some(decoder) => tee.feed_coded(decoder, piece),
         }
         match tee.form() {
             Some(Form::Stream) if !context.streamed => context.begin_stream(),
@@ -171,7 +174,13 @@ pub type Ahead = Option<pingora::Result<Option<Bytes>>>;
 
 /// Giving up a read of the body loses nothing: pingora keeps what it read.
 fn at_hand(connection: &mut Connection) -> Ahead {
-    read_body(&mut connection.session, &mut connection.decoder).now_or_never()
+    let Connection {
+        session,
+        decoder,
+        left,
+        ..
+    } = connection;
+    read_body(session, decoder, left).now_or_never()
 }
 
 /// As [`next_chunk`], small chunks that have come together as one. What was read beyond them is
@@ -223,6 +232,7 @@ pub async fn next_chunk(
             session: upstream,
             upload,
             decoder,
+            left,
             ..
         } = &mut *connection;
         let gone = async {
@@ -236,7 +246,7 @@ pub async fn next_chunk(
         };
         tokio::select! {
             biased;
-            chunk = read_body(upstream, decoder) => break chunk,
+            chunk = read_body(upstream, decoder, left) => break chunk,
             gone = gone => match gone {
                 Ok(()) => {}
                 // It may answer to its end all the same.

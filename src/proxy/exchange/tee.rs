@@ -4,10 +4,11 @@ use bytes::Bytes;
 
 use super::form::ENOUGH;
 use crate::dialect::{Answer, Dialect, Odd, Reader, SseReader, Wanted};
+use crate::proxy::upstream::coding::Decoder;
 use crate::wire::frame::form::{Form, Look, Looking, without_mark};
 
 /// A whole answer larger than this is passed on unread.
-pub const WHOLE_LIMIT: usize = 4 * 1024 * 1024;
+pub const WHOLE_LIMIT: usize = 16 * 1024 * 1024;
 
 /// Gathers what an answer says, whatever its form. It never fails: what it cannot read it leaves.
 pub enum Tee {
@@ -82,6 +83,30 @@ impl Tee {
                 chunks.push(chunk.clone());
             }
             Self::Blind => {}
+        }
+    }
+
+    /// Sees a chunk in a coding, which is undone for as long as it is read.
+    pub fn feed_coded(&mut self, decoder: &mut Decoder, chunk: Bytes) {
+        if self.is_blind() {
+            return;
+        }
+        decoder.feed(chunk);
+        while !self.is_blind() {
+            match decoder.piece() {
+                Ok(Some(piece)) => self.feed(&piece),
+                Ok(None) => return,
+                Err(_) => *self = Self::Blind,
+            }
+        }
+    }
+
+    /// Whether nothing more is read.
+    fn is_blind(&self) -> bool {
+        match self {
+            Self::Stream(reader) => reader.is_blind(),
+            Self::Looking { .. } | Self::Whole { .. } => false,
+            Self::Blind => true,
         }
     }
 

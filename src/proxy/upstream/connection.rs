@@ -43,6 +43,8 @@ pub struct Connection {
     pub upload: Option<Upload>,
     /// Undoes the coding of the answer.
     pub decoder: Option<Box<Decoder>>,
+    /// Bytes that are left of the answer's body, where pingora does not know.
+    pub left: Option<usize>,
     /// The other direction, where `session` was given the reading one alone.
     pub(super) writing: Option<WriteHalf<Stream>>,
     socket: Option<Arc<SocketDigest>>,
@@ -60,6 +62,7 @@ impl Connection {
             spent: false,
             upload: None,
             decoder: None,
+            left: None,
             writing: None,
         }
     }
@@ -152,6 +155,27 @@ impl Connection {
         self.decoder = header.and_then(Decoder::new).map(Box::new);
     }
 
+    /// Notes the length that an answer has beside `Transfer-Encoding: identity`, which is no coding: pingora
+    /// takes it for one and would wait for the connection to close.
+    pub fn note_length(&mut self) {
+        let HttpSession::H1(http1) = &self.session else {
+            return;
+        };
+        let header = http1.resp_header();
+        let coding = header.and_then(|it| it.headers.get(header::TRANSFER_ENCODING));
+        if !coding.is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            return;
+        }
+        let raw = http1.get_headers_raw_bytes();
+        let mut fields = raw.split(|&byte| byte == b'\n').filter_map(|line| {
+            let colon = memchr::memchr(b':', line)?;
+            Some((&line[..colon], line[colon + 1..].trim_ascii()))
+        });
+        let length = fields.find(|(name, _)| name.eq_ignore_ascii_case(b"content-length"));
+        self.left = length.and_then(|(_, length)| str::from_utf8(length).ok()?.parse().ok());
+        self.spent |= self.left.is_some();
+    }
+
     /// The form that the answer's header tells.
     pub fn told_form(&self) -> Form {
         let header = self.session.response_header();
@@ -187,23 +211,47 @@ impl Connection {
 pub async fn read_body(
     session: &mut HttpSession,
     decoder: &mut Option<Box<Decoder>>,
+    left: &mut Option<usize>,
 ) -> pingora::Result<Option<Bytes>> {
+    let Some(decoder) = decoder else {
+        return read_coded(session, left).await;
+    };
     loop {
-        let read = session.read_response_body().await?;
-        let (Some(coded), Some(decoder)) = (&read, &mut *decoder) else {
-            return Ok(read);
-        };
-        let decoded = decoder.decode(coded).map_err(|error| {
-            Error::because(
-                ErrorType::ReadError,
-                "undoing the coding of the answer",
-                error,
-            )
+        let piece = decoder.piece().map_err(|error| {
+            let what = "undoing the coding of the answer";
+            Error::because(ErrorType::ReadError, what, error)
         })?;
-        if !decoded.is_empty() {
-            return Ok(Some(decoded));
+        if piece.is_some() {
+            return Ok(piece);
+        }
+        match read_coded(session, left).await? {
+            Some(coded) => decoder.feed(coded),
+            None => return Ok(None),
         }
     }
+}
+
+/// The next bytes as they come.
+async fn read_coded(
+    session: &mut HttpSession,
+    left: &mut Option<usize>,
+) -> pingora::Result<Option<Bytes>> {
+    if *left == Some(0) {
+        return Ok(None);
+    }
+    let mut read = session.read_response_body().await?;
+    match (&mut read, left) {
+        (Some(read), Some(left)) => {
+            read.truncate(*left);
+            *left -= read.len();
+        }
+        (None, Some(_)) => {
+            let what = "the connection closed before its length was reached";
+            return Error::e_explain(ErrorType::ConnectionClosed, what);
+        }
+        _ => {}
+    }
+    Ok(read)
 }
 
 async fn write(stream: &mut Stream, wire: &[Bytes], within: Duration) -> pingora::Result<()> {

@@ -8,8 +8,8 @@ use serde::de::IgnoredAny;
 
 use super::Event;
 
-/// Bytes of one event at most.
-pub const EVENT_LIMIT: usize = 1024 * 1024;
+/// Bytes of one event at most: some bring pictures, or repeat all that was asked.
+pub const EVENT_LIMIT: usize = 16 * 1024 * 1024;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -32,6 +32,10 @@ pub struct Splitter {
     frame_past: bool,
     /// Bytes of one frame at most.
     limit: usize,
+    /// Up to where `held` is known to hold no frame that lacks its blank line.
+    searched: usize,
+    /// A frame that is too large goes by.
+    skips: bool,
 }
 
 impl Default for Splitter {
@@ -46,7 +50,7 @@ pub enum Next {
     Frame(Frame),
     /// Nothing before the next chunk.
     More,
-    /// A frame larger than the limit, as far as it is there. What follows cannot be read.
+    /// A frame larger than the limit, or a part of one. The next one can be read again.
     TooLarge(Bytes),
 }
 
@@ -69,6 +73,8 @@ impl Splitter {
             line_past: false,
             frame_past: false,
             limit,
+            searched: 0,
+            skips: false,
         }
     }
 
@@ -82,10 +88,13 @@ impl Splitter {
     /// Some servers write no blank lines between events: one also ends behind a line of data that is an
     /// object by itself, where the next line begins another.
     pub fn next(&mut self, chunk: &mut Bytes) -> Next {
+        if self.skips {
+            return self.skip(chunk);
+        }
         let raw = match self.frame_end(chunk) {
             Some(end) => {
                 let raw = self.take(chunk, end);
-                match unparted(&raw) {
+                match unparted(&raw, &mut self.searched) {
                     None => raw,
                     Some(end) => {
                         *chunk = [&raw[end..], &chunk[..]].concat().into();
@@ -97,22 +106,61 @@ impl Splitter {
                 let all = self.held.len() + chunk.len();
                 self.held.extend_from_slice(chunk);
                 chunk.clear();
-                match unparted(&self.held).filter(|_| !self.awaits_feed) {
+                let end = match self.awaits_feed {
+                    true => None,
+                    false => unparted(&self.held, &mut self.searched),
+                };
+                match end {
                     Some(end) => {
                         let raw = self.held.split_to(end).freeze();
                         *chunk = self.held.split().freeze();
                         raw
                     }
-                    None if all > self.limit => return Next::TooLarge(self.held.split().freeze()),
+                    None if all > self.limit => {
+                        self.skips = true;
+                        let raw = self.held.split().freeze();
+                        self.within(&raw);
+                        return Next::TooLarge(raw);
+                    }
                     None => return Next::More,
                 }
             }
         };
         let is_first = !std::mem::replace(&mut self.frame_past, true);
         self.line = 0;
+        self.searched = 0;
         match raw.len() > self.limit {
             true => Next::TooLarge(raw),
             false => Next::Frame(Frame { raw, is_first }),
+        }
+    }
+
+    /// Takes what is left of a frame that is too large.
+    fn skip(&mut self, chunk: &mut Bytes) -> Next {
+        if chunk.is_empty() {
+            return Next::More;
+        }
+        let end = self.frame_end(chunk);
+        let raw = chunk.split_to(end.unwrap_or(chunk.len()));
+        match end {
+            Some(_) => {
+                self.skips = false;
+                self.frame_past = true;
+                self.held.clear();
+                self.line = 0;
+                self.searched = 0;
+            }
+            None => self.within(&raw),
+        }
+        Next::TooLarge(raw)
+    }
+
+    /// Keeps of what went by whether a line has begun.
+    fn within(&mut self, raw: &[u8]) {
+        self.held.clear();
+        self.line = 0;
+        if let Some(last) = raw.last().filter(|last| !matches!(last, b'\n' | b'\r')) {
+            self.held.extend_from_slice(&[*last]);
         }
     }
 
@@ -121,6 +169,10 @@ impl Splitter {
         let is_first = !std::mem::replace(&mut self.frame_past, true);
         let raw = self.held.split().freeze();
         self.line = 0;
+        self.searched = 0;
+        if std::mem::take(&mut self.skips) {
+            return None;
+        }
         (!raw.is_empty()).then_some(Frame { raw, is_first })
     }
 
@@ -262,9 +314,11 @@ impl Frame {
     }
 }
 
-/// Where a frame ends that no blank line ends.
-fn unparted(raw: &[u8]) -> Option<usize> {
-    let mut from = 0;
+/// Where a frame ends that no blank line ends. Up to `searched` there is known to be none; what may tell of the
+/// line behind it is looked at again.
+fn unparted(raw: &[u8], searched: &mut usize) -> Option<usize> {
+    const LONGEST: usize = b"event:".len();
+    let mut from = *searched;
     loop {
         let newline = from + memchr2(b'\n', b'\r', &raw[from..])?;
         let is_pair = raw[newline..].starts_with(b"\r\n");
@@ -273,6 +327,9 @@ fn unparted(raw: &[u8]) -> Option<usize> {
         let line = &raw[from..newline];
         if matches!(line.last(), Some(b'}' | b']')) && begins() && is_alone(line) {
             return Some(next);
+        }
+        if raw.len() >= next + LONGEST {
+            *searched = next;
         }
         from = next;
     }

@@ -92,22 +92,45 @@ fn an_event_is_there_as_soon_as_its_blank_line_is() {
 
 #[test]
 fn what_is_too_large_comes_back_as_it_came() {
-    let large = format!("data: {}\n\n", "x".repeat(2 << 20));
-    for size in [large.len(), 1 << 16] {
-        let mut splitter = Splitter::default();
-        let mut given = 0;
-        for chunk in large.as_bytes().chunks(size) {
-            given += chunk.len();
-            match splitter.next(&mut Bytes::copy_from_slice(chunk)) {
-                Next::More => assert!(given <= 1 << 20),
-                Next::TooLarge(raw) => {
-                    assert_eq!(raw, large.as_bytes()[..given]);
-                    break;
+    const LIMIT: usize = 1 << 12;
+    let large = format!("event: x\ndata: {}\ndata: x", "x".repeat(2 * LIMIT));
+    for end in ["\n\n", "\r\n\r\n", "\r\r"] {
+        let stream = format!("data: a\n\n{large}{end}data: b\n\ndata: c\n\n");
+        for size in [stream.len(), LIMIT, 7, 1] {
+            let mut splitter = Splitter::with_limit(LIMIT);
+            let (mut all, mut small) = (Vec::new(), Vec::new());
+            for chunk in stream.as_bytes().chunks(size) {
+                let mut chunk = Bytes::copy_from_slice(chunk);
+                loop {
+                    match splitter.next(&mut chunk) {
+                        Next::More => break,
+                        Next::TooLarge(raw) => all.extend_from_slice(&raw),
+                        Next::Frame(frame) => {
+                            all.extend_from_slice(frame.raw());
+                            small.extend(Some(frame.data()).filter(|data| !data.is_empty()));
+                        }
+                    }
                 }
-                Next::Frame(_) => panic!("it is too large"),
             }
+            assert!(all == stream.as_bytes(), "{end:?} by {size}");
+            assert_eq!(small, ["a", "b", "c"], "{end:?} by {size}");
+            assert_eq!(splitter.rest(), None);
         }
     }
+}
+
+#[test]
+fn a_large_event_is_not_searched_anew_with_each_chunk() {
+    let (mut splitter, mut events) = (Splitter::default(), Vec::new());
+    let line = format!("data: {}\n", "x".repeat(100));
+    let stream = format!("{}\ndata: {{}}\ndata: {{}}\n\n", line.repeat(50_000));
+    for chunk in stream.as_bytes().chunks(64) {
+        let mut chunk = Bytes::copy_from_slice(chunk);
+        while let Next::Frame(frame) = splitter.next(&mut chunk) {
+            events.push(frame.raw().len());
+        }
+    }
+    assert_eq!(events, [line.len() * 50_000 + 1, "data: {}\n".len(), "data: {}\n\n".len()]);
 }
 
 #[test]

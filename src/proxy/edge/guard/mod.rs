@@ -24,7 +24,7 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::{Peek, Shutdown, Stream};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::framing::{self, HeaderLimits};
@@ -226,6 +226,7 @@ impl Guarded {
     fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.judge() {
             Some(Ok(())) => {
+                framing::take_host_off(&mut self.pending);
                 self.state = State::Open;
                 self.deadline = None;
                 return Poll::Ready(Ok(()));
@@ -385,7 +386,8 @@ impl Peek for Guarded {
 #[async_trait]
 impl Shutdown for Guarded {
     async fn shutdown(&mut self) {
-        self.inner.shutdown().await;
+        // What waits for a flush goes out first.
+        let _ = AsyncWriteExt::shutdown(self).await;
     }
 }
 

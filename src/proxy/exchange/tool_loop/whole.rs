@@ -33,33 +33,36 @@ impl Answering<'_> {
                     return self.as_it_comes(session, context, arrival).await;
                 }
             };
-            let odd = Odd::of(&body).filter(|_| arrival.form == Form::Whole);
-            match odd.filter(|odd| self.odd_asks_for_tools(context, odd)) {
-                Some(Odd::One(one)) => body = one,
-                Some(Odd::Events(events)) => {
-                    body = events;
-                    arrival.form = Form::Stream;
+            let recasts = std::mem::take(&mut may_recast);
+            let mut edit = Edit::Pass;
+            if arrival.form == Form::Whole {
+                edit = editor.whole(&without_mark(&body));
+                // Parsed once more only where that could not be.
+                match (!editor.has_read()).then(|| Odd::of(&body)).flatten() {
+                    Some(Odd::One(one)) => edit = editor.whole(&one),
+                    Some(Odd::Events(events)) if self.asks_for_tools(context, &events) => {
+                        body = events;
+                        arrival.form = Form::Stream;
+                    }
+                    Some(Odd::Events(_)) | None => {}
                 }
-                None => {}
             }
             let is_stream = arrival.form == Form::Stream;
-            let recasts = std::mem::take(&mut may_recast);
-            if recasts && (is_stream || self.asks_for_tools(context, &body)) {
-                let told = match is_stream {
-                    true => Some(arrival.told_as(body)),
-                    false => self.recast(arrival, &body),
-                };
-                return match told {
-                    Some(arrival) => Box::pin(self.stream(session, context, arrival)).await,
-                    None => Err(self.no_answer(context).into()),
-                };
+            if recasts && is_stream {
+                return Box::pin(self.stream(session, context, arrival.told_as(body))).await;
             }
             if is_stream {
                 let gathered = self.chat.turn.dialect().gathered(&body);
                 body = gathered.ok_or_else(|| Failure::from(self.no_answer(context)))?;
+                edit = editor.whole(&body);
             }
-            let edit = editor.whole(&without_mark(&body));
             let leg = editor.end_leg();
+            if recasts && matches!(leg, Leg::Calls(_)) {
+                return match self.recast(arrival, &body) {
+                    Some(arrival) => Box::pin(self.stream(session, context, arrival)).await,
+                    None => Err(self.no_answer(context).into()),
+                };
+            }
             match self.after(session, context, leg).await? {
                 Next::Ask => {
                     self.release(context, arrival.connection).await;
@@ -83,19 +86,8 @@ impl Answering<'_> {
         }
     }
 
-    /// Whether a whole answer has a call of the gateway's in it that is to be run.
-    fn asks_for_tools(&self, context: &Context, body: &Bytes) -> bool {
-        let mut editor = self.chat.turn.editor(context.wanted(), String::new());
-        editor.whole(&without_mark(body));
-        matches!(editor.end_leg(), Leg::Calls(_))
-    }
-
-    /// The same of one that is no single object.
-    fn odd_asks_for_tools(&self, context: &Context, odd: &Odd) -> bool {
-        let events = match odd {
-            Odd::One(one) => return self.asks_for_tools(context, one),
-            Odd::Events(events) => events,
-        };
+    /// Whether events have a call of the gateway's in them that is to be run.
+    fn asks_for_tools(&self, context: &Context, events: &Bytes) -> bool {
         let editor = self.chat.turn.editor(context.wanted(), String::new());
         let mut editor = SseEditor::new(editor);
         editor.feed(events);
