@@ -1,13 +1,14 @@
 //! What of an answer the client sees, where tools of the gateway's are on offer.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::answer::{Answer, Wanted};
 use super::calls::{Edit, Leg, Owners};
 use super::{Dialect, chat, messages, responses};
 use crate::error::ApiError;
 use crate::wire::frame::Event;
-use crate::wire::frame::sse::{Frame, Next, Splitter, ends_frame, framed};
+use crate::wire::frame::form::without_mark;
+use crate::wire::frame::sse::{EVENT_LIMIT, Frame, Next, Splitter, ends_frame, framed};
 
 /// Stands between an upstream and the client, one an answer, over all its legs: the gateway's calls
 /// are held back, all else goes on.
@@ -137,30 +138,64 @@ impl Editor {
     }
 }
 
-/// An editor over server-sent events, cut into chunks anywhere.
+/// An editor over a stream, cut into chunks anywhere.
 #[derive(Debug)]
 pub struct SseEditor {
     editor: Editor,
-    splitter: Splitter,
+    cutter: Cutter,
+    /// Whether the client gets lines of JSON: its first leg was of such.
+    tells_lines: bool,
+}
+
+/// Cuts a leg into events.
+#[derive(Debug)]
+enum Cutter {
+    Events(Splitter),
+    /// Lines, each an object, with what there is of the next one.
+    Lines(BytesMut),
 }
 
 impl SseEditor {
     pub fn new(editor: Editor) -> Self {
         Self {
             editor,
-            splitter: Splitter::default(),
+            cutter: Cutter::Events(Splitter::default()),
+            tells_lines: false,
         }
+    }
+
+    /// One whose client gets lines.
+    pub fn of_lines(editor: Editor) -> Self {
+        Self {
+            tells_lines: true,
+            ..Self::new(editor)
+        }
+    }
+
+    /// Begins a leg of server-sent events, or of lines.
+    pub fn begin_leg(&mut self, is_of_lines: bool) {
+        self.cutter = match is_of_lines {
+            true => Cutter::Lines(BytesMut::new()),
+            false => Cutter::Events(Splitter::default()),
+        };
     }
 
     /// Takes the next bytes of a leg and gives what of them goes to the client: an event as soon as
     /// it is complete.
     pub fn feed(&mut self, chunk: &Bytes) -> Vec<Bytes> {
+        let splitter = match &mut self.cutter {
+            Cutter::Events(splitter) => splitter,
+            Cutter::Lines(held) => {
+                held.extend_from_slice(chunk);
+                return self.feed_lines();
+            }
+        };
         // Nearly every chunk is whole events of which none is touched.
-        let is_whole = self.splitter.is_between() && ends_frame(chunk);
-        let passes = is_whole && self.editor.passes(chunk);
+        let is_whole = splitter.is_between() && ends_frame(chunk);
+        let passes = is_whole && !self.tells_lines && self.editor.passes(chunk);
         let (mut rest, mut out) = (chunk.clone(), Vec::new());
-        loop {
-            match self.splitter.next(&mut rest) {
+        while let Cutter::Events(splitter) = &mut self.cutter {
+            match splitter.next(&mut rest) {
                 Next::Frame(frame) if passes => self.editor.read(&frame.data()),
                 Next::Frame(frame) => self.frame(&frame, &mut out),
                 Next::More => break,
@@ -176,25 +211,51 @@ impl SseEditor {
         }
     }
 
+    fn feed_lines(&mut self) -> Vec<Bytes> {
+        let mut out = Vec::new();
+        while let Cutter::Lines(held) = &mut self.cutter {
+            let Some(end) = memchr::memchr(b'\n', held) else {
+                if held.len() > EVENT_LIMIT {
+                    out.push(held.split().freeze());
+                    self.editor.give_up();
+                }
+                break;
+            };
+            let line = held.split_to(end + 1).freeze();
+            self.line(line, &mut out);
+        }
+        out
+    }
+
     /// Ends a leg: what was held of an unfinished event, which clients read too, and how the answer
     /// goes on.
     pub fn end_leg(&mut self) -> (Vec<Bytes>, Leg) {
         let mut out = Vec::new();
-        if let Some(frame) = self.splitter.rest() {
-            self.frame(&frame, &mut out);
+        match &mut self.cutter {
+            Cutter::Events(splitter) => {
+                if let Some(frame) = splitter.rest() {
+                    self.frame(&frame, &mut out);
+                }
+            }
+            Cutter::Lines(held) => {
+                let line = held.split().freeze();
+                self.line(line, &mut out);
+            }
         }
-        self.splitter = Splitter::default();
+        self.begin_leg(false);
         (out, self.editor.end_leg())
     }
 
     /// Ends the answer: what of its ending was held back.
     pub fn finish(&mut self) -> Vec<Bytes> {
-        self.editor.finish().iter().map(framed).collect()
+        let events = self.editor.finish();
+        let events = events.iter().filter(|event| !self.is_end_mark(&event.data));
+        events.map(|event| self.told(event)).collect()
     }
 
     /// Ends the answer with an error instead.
     pub fn error_event(&self, error: &ApiError) -> Bytes {
-        framed(&self.editor.error_event(error))
+        self.told(&self.editor.error_event(error))
     }
 
     /// What the client was told.
@@ -205,21 +266,81 @@ impl SseEditor {
     /// Adds what of a frame goes on.
     fn frame(&mut self, frame: &Frame, out: &mut Vec<Bytes>) {
         let data = frame.data();
+        let tells_lines = self.tells_lines;
+        let told = |data: &Bytes, is_same: bool| match (tells_lines, is_same) {
+            (true, _) => line(data),
+            (false, true) => frame.raw().clone(),
+            (false, false) => frame.with_data(data),
+        };
         if data.is_empty() {
-            out.push(frame.raw().clone());
+            // A comment is none where there are lines.
+            out.extend((!tells_lines).then(|| frame.raw().clone()));
+        } else {
+            self.judge(frame.raw(), &data, told, out);
+        }
+    }
+
+    /// Adds what of a line goes on.
+    fn line(&mut self, raw: Bytes, out: &mut Vec<Bytes>) {
+        let data = raw.slice_ref(without_mark(&raw).trim_ascii());
+        let tells_lines = self.tells_lines;
+        let told = |data: &Bytes, is_same: bool| match (tells_lines, is_same) {
+            (true, true) => raw.clone(),
+            (true, false) => line(data),
+            (false, _) => framed(&Event::of(data.clone())),
+        };
+        if data.is_empty() {
+            out.extend((tells_lines && !raw.is_empty()).then(|| raw.clone()));
+        } else {
+            self.judge(&raw, &data, told, out);
+        }
+    }
+
+    /// Adds what of an event goes on, as it is `told`: whether it is as it came.
+    fn judge(
+        &mut self,
+        raw: &Bytes,
+        data: &Bytes,
+        told: impl Fn(&Bytes, bool) -> Bytes,
+        out: &mut Vec<Bytes>,
+    ) {
+        if self.editor.passes(raw) {
+            self.editor.read(data);
+            out.extend((!self.is_end_mark(data)).then(|| told(data, true)));
             return;
         }
-        if self.editor.passes(frame.raw()) {
-            self.editor.read(&data);
-            out.push(frame.raw().clone());
-            return;
-        }
-        let edit = self.editor.event(&data);
-        out.extend(self.editor.released().iter().map(framed));
+        let edit = self.editor.event(data);
+        let released = self.editor.released();
+        out.extend(released.iter().map(|event| self.told(event)));
         match edit {
-            Edit::Pass => out.push(frame.raw().clone()),
-            Edit::Replace(data) => out.push(frame.with_data(&data)),
+            Edit::Pass if self.is_end_mark(data) => {}
+            Edit::Pass => out.push(told(data, true)),
+            Edit::Replace(data) => out.push(told(&data, false)),
             Edit::Drop => {}
         }
     }
+
+    /// Whether it is what ends a stream of server-sent events, and no line.
+    fn is_end_mark(&self, data: &[u8]) -> bool {
+        self.tells_lines && data.trim_ascii() == b"[DONE]"
+    }
+
+    fn told(&self, event: &Event) -> Bytes {
+        match self.tells_lines {
+            true => line(&event.data),
+            false => framed(event),
+        }
+    }
+}
+
+/// A line of data, which has no line ends in it but as white space.
+fn line(data: &[u8]) -> Bytes {
+    let mut line = data.to_vec();
+    for byte in &mut line {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    line.push(b'\n');
+    line.into()
 }

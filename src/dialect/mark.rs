@@ -71,23 +71,58 @@ mod tests {
             client: vec!["screenshot".into()],
         };
         for (text, wanted) in [
-            (r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"NAME"}}]}}]}"#, true),
-            (r#"{"choices":[{"message":{"function_call":{"name":"NAME"}}}]}"#, true),
-            (r#"{"choices":{"message":{"tool_calls":{"name":"NAME"}}}}"#, true),
-            (r#"{"type":"x","item":{"type":"function_call","name":"NAME"}}"#, true),
-            (r#"{"output":[{"type":"message"},{"type":"function_call","name":"NAME"}]}"#, true),
-            (r#"{"response":{"output":[{"type":"function_call","name":"NAME"}]}}"#, true),
-            (r#"{"content_block":{"type":"tool_use","name":"NAME"}}"#, true),
+            (
+                r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"NAME"}}]}}]}"#,
+                true,
+            ),
+            (
+                r#"{"choices":[{"message":{"function_call":{"name":"NAME"}}}]}"#,
+                true,
+            ),
+            (
+                r#"{"choices":{"message":{"tool_calls":{"name":"NAME"}}}}"#,
+                true,
+            ),
+            (
+                r#"{"type":"x","item":{"type":"function_call","name":"NAME"}}"#,
+                true,
+            ),
+            (
+                r#"{"output":[{"type":"message"},{"type":"function_call","name":"NAME"}]}"#,
+                true,
+            ),
+            (
+                r#"{"response":{"output":[{"type":"function_call","name":"NAME"}]}}"#,
+                true,
+            ),
+            (
+                r#"{"content_block":{"type":"tool_use","name":"NAME"}}"#,
+                true,
+            ),
             (r#"{"content":[{"type":"tool_use","name":"NAME"}]}"#, true),
-            (r#"{"choices":[],"debug":{"tool_calls":[],"tools":[{"name":"NAME"}]}}"#, false),
-            (r#"{"response":{"tools":[{"type":"function","name":"NAME"}],"x":"tool_use"}}"#, false),
+            (
+                r#"{"choices":[],"debug":{"tool_calls":[],"tools":[{"name":"NAME"}]}}"#,
+                false,
+            ),
+            (
+                r#"{"response":{"tools":[{"type":"function","name":"NAME"}],"x":"tool_use"}}"#,
+                false,
+            ),
             (r#"["tool_calls","NAME"]"#, false),
             (r#""tool_calls""#, false),
         ] {
-            for (name, is_ours) in [("calculator", true), ("screenshot", false), ("other", false)] {
+            for (name, is_ours) in [
+                ("calculator", true),
+                ("screenshot", false),
+                ("other", false),
+            ] {
                 let text = text.replace("NAME", name);
                 assert!(is_marked(text.as_bytes()) || !wanted, "{text}");
-                assert_eq!(has_call_of(&owners, text.as_bytes()), wanted && is_ours, "{text}");
+                assert_eq!(
+                    has_call_of(&owners, text.as_bytes()),
+                    wanted && is_ours,
+                    "{text}"
+                );
             }
         }
     }

@@ -142,7 +142,8 @@ impl Gateway {
             Ok(false) => return false,
             // What follows a CONNECT is not HTTP, and nothing of ours.
             Ok(true) => {
-                let refusal = "CONNECT is not served: this is a gateway to an API, not a forward proxy.";
+                let refusal =
+                    "CONNECT is not served: this is a gateway to an API, not a forward proxy.";
                 let refusal = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, refusal);
                 respond::unread(session, &refusal).await;
             }

@@ -409,3 +409,20 @@ fn of_two_upstreams_the_one_that_answered_is_named() {
     assert_eq!(head.get("x-yychat-upstream"), Some("u1"));
     assert_eq!((first.connections(), second.connections()), (0, 1));
 }
+
+#[test]
+fn an_answer_that_says_that_it_is_in_no_coding_ends_where_its_length_does() {
+    let upstream = Upstream::start(|visit| {
+        while visit.request().is_some() {
+            let head =
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 5\r\n\r\n";
+            visit.send(format!("{head}whole"));
+            visit.wait_for_close();
+        }
+    });
+    let proxy = Proxy::before(&upstream);
+    for request in [chat(&[], CHAT), get("/v1/files/f/content", &[])] {
+        let answer = proxy.exchange(request);
+        assert_eq!((&*answer.text(), answer.whole), ("whole", true));
+    }
+}

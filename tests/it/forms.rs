@@ -297,6 +297,11 @@ fn coded(coding: &str, body: &str) -> Vec<u8> {
     let read = match coding {
         "deflate" => ZlibEncoder::new(body.as_bytes(), level).read_to_end(&mut bytes),
         "raw" => DeflateEncoder::new(body.as_bytes(), level).read_to_end(&mut bytes),
+        "br" => {
+            let parameters = brotli::enc::BrotliEncoderParams::default();
+            brotli::BrotliCompress(&mut body.as_bytes(), &mut bytes, &parameters)
+        }
+        "zstd" => zstd::stream::copy_encode(body.as_bytes(), &mut bytes, 3).map(|()| 0),
         _ => GzEncoder::new(body.as_bytes(), level).read_to_end(&mut bytes),
     };
     read.expect("it is in memory");
@@ -310,7 +315,7 @@ fn coded(coding: &str, body: &str) -> Vec<u8> {
 
 #[test]
 fn a_call_in_a_coding_that_nobody_asked_for_is_run() {
-    for (at, coding) in ["gzip", "x-gzip", "deflate", "raw", "GZIP"]
+    for (at, coding) in ["gzip", "x-gzip", "deflate", "raw", "GZIP", "br", "zstd"]
         .iter()
         .enumerate()
     {
@@ -335,6 +340,65 @@ fn a_call_in_a_coding_that_nobody_asked_for_is_run() {
         let upstream = upstream(legs.into());
         let told = ask(&gateway(&upstream), CHAT, false);
         assert_eq!(says(CHAT, false, &told.text()), "42.", "{coding}");
+    }
+}
+
+#[test]
+fn a_call_in_an_answer_of_megabytes_is_run() {
+    let long = "x".repeat(3 << 20);
+    for path in ALL {
+        for is_stream in [true, false] {
+            let first = match is_stream {
+                true => streamed(path, Call),
+                false => whole(path, Call),
+            };
+            // An event of its own, or a member of the whole.
+            let first = match (path, is_stream) {
+                (_, false) => first.replacen('{', &format!("{{\"x\":\"{long}{long}\","), 1),
+                (MESSAGES, true) => {
+                    format!("data: {{\"type\":\"ping\",\"x\":\"{long}\"}}\n\n{first}")
+                }
+                (RESPONSES, true) => first.replacen(
+                    "\"response\":{",
+                    &format!("\"response\":{{\"x\":\"{long}\","),
+                    1,
+                ),
+                _ => format!("data: {{\"choices\":[],\"x\":\"{long}\"}}\n\n{first}"),
+            };
+            assert!(first.len() > long.len());
+            let last = whole(path, Says("42."));
+            let legs = [
+                (&first, if is_stream { EVENTS } else { JSON }),
+                (&last, JSON),
+            ];
+            let legs = legs.map(|(body, label)| answer("200 OK", &[label], body));
+            let upstream = upstream(legs.into());
+            let text = ask(&gateway(&upstream), path, is_stream).text();
+            assert_eq!(upstream.requests().len(), 2, "{path} {is_stream}");
+            assert!(!text.contains("calculator"), "{path} {is_stream}");
+        }
+    }
+}
+
+#[test]
+fn a_call_in_another_apis_words_is_an_error_and_shown_to_nobody() {
+    for path in ALL {
+        for other in ALL.into_iter().filter(|other| *other != path) {
+            for (body, is_stream) in [(streamed(other, Call), true), (whole(other, Call), false)] {
+                let upstream = upstream(vec![answer("200 OK", &[JSON], &body)]);
+                let text = ask(&gateway(&upstream), path, is_stream).text();
+                assert!(!text.contains("calculator"), "{path} {other}: {text}");
+                assert!(text.contains("cannot be read"), "{path} {other}: {text}");
+                // Without one it is the upstream's to the byte.
+                let body = match is_stream {
+                    true => streamed(other, Says("42.")),
+                    false => whole(other, Says("42.")),
+                };
+                let upstream = self::upstream(vec![answer("200 OK", &[JSON], &body)]);
+                let text = ask(&gateway(&upstream), path, is_stream).text();
+                assert_eq!(text, body, "{path} {other}");
+            }
+        }
     }
 }
 
@@ -548,5 +612,74 @@ fn a_refusal_to_go_on_keeps_its_type_its_code_and_when_to_ask_again() {
             assert!(text.contains("Slower. Try again in 7 s."), "{text}");
             assert!(kind.iter().all(|kind| text.contains(kind)), "{text}");
         }
+    }
+}
+
+#[test]
+fn lines_of_json_go_on_as_they_come_and_stay_lines() {
+    let lines = |leg| {
+        let events = streamed(CHAT, leg);
+        let data = events
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: "));
+        let objects = data.filter(|data| data.starts_with('{'));
+        objects.map(|data| format!("{data}\n")).collect::<Vec<_>>()
+    };
+    // Each line is there before the next one is.
+    let (opener, gate) = gate();
+    let sent = lines(Says("42."));
+    let expected = sent.concat();
+    let upstream = Upstream::start(move |visit| {
+        while visit.request().is_some() {
+            visit.send("HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n");
+            visit.chunk(format!("{}{{", sent[0]));
+            gate.pass();
+            visit.chunk(&sent[1][1..]);
+            visit.last_chunk();
+        }
+    });
+    let proxy = gateway(&upstream);
+    let mut client = proxy.client();
+    client.send(post(CHAT, &[JSON], asked(CHAT, "6*7?", true)));
+    assert_eq!(
+        client.head().get("content-type"),
+        Some("application/x-ndjson")
+    );
+    let first = expected.find('\n').expect("a line") + 1;
+    assert_eq!(client.chunks(first), expected[..first].as_bytes());
+    opener.open();
+    assert_eq!(
+        client.chunks(expected.len() - first),
+        expected[first..].as_bytes()
+    );
+    assert_eq!(client.chunk(), None);
+    // With a call the answer is of lines too, whatever the next leg is of.
+    let says = lines(Says("42."));
+    for last in [
+        says.concat(),
+        streamed(CHAT, Says("42.")),
+        whole(CHAT, Says("42.")),
+    ] {
+        let first = format!(
+            "{}\n{}",
+            says[0].replace("42.", "Hm: "),
+            lines(Call).concat()
+        );
+        let legs = [first, last].map(|body| answer("200 OK", &[JSON], &body));
+        let upstream = self::upstream(legs.into());
+        let text = ask(&gateway(&upstream), CHAT, true).text();
+        let events = text.lines().filter(|line| !line.is_empty());
+        let events: Vec<Value> = events
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        let deltas = events
+            .iter()
+            .map(|event| &event["choices"][0]["delta"]["content"]);
+        assert_eq!(
+            deltas.filter_map(Value::as_str).collect::<String>(),
+            "Hm: 42.",
+            "{text}"
+        );
+        assert!(!text.contains("calculator"), "{text}");
     }
 }

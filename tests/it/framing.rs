@@ -97,16 +97,22 @@ fn a_target_in_absolute_form_is_no_way_to_another_host() {
     let upstream = Upstream::ok();
     let proxy = Proxy::before(&upstream);
     let address = other.address();
-    let answer = proxy.exchange(format!(
-        "GET http://{address}/v1/models HTTP/1.1\r\nHost: {address}\r\n\r\n"
-    ));
-    assert_eq!(other.connections(), 0);
-    if answer.status() == 200 {
+    for (at, target) in [
+        format!("http://{address}/v1/models"),
+        format!("https://{address}/v1/models"),
+        "HTTPS://api.openai.com:443/v1/models".to_owned(),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let answer = proxy.exchange(format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n\r\n"));
+        assert_eq!(answer.status(), 200, "{target}");
         assert_eq!(
-            upstream.request().head.first_line,
+            upstream.requests()[at].head.first_line,
             "GET /v1/models HTTP/1.1"
         );
     }
+    assert_eq!(other.connections(), 0);
 }
 
 /// Each is a chunked body in a form that lenient and strict readers take differently, with a

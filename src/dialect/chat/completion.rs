@@ -77,9 +77,7 @@ impl Content {
 impl Choice {
     /// Whether there is anything but a refusal.
     pub fn says_something(&self) -> bool {
-        self.has_tool_calls
-            || self.thinks
-            || !self.content.is_nothing()
+        self.has_tool_calls || self.thinks || !self.content.is_nothing()
     }
 }
 
@@ -248,10 +246,12 @@ impl Reader<'_> {
                     }
                 }
                 // vLLM writes an empty list where there are none.
-                b"tool_calls" if reader.scanner.peek()? == Kind::Array => reader.list(|reader| {
-                    choice.has_tool_calls = true;
-                    reader.scanner.skip().map(drop)
-                })?,
+                b"tool_calls" if reader.scanner.peek()? == Kind::Array => {
+                    reader.list(|reader| {
+                        choice.has_tool_calls = true;
+                        reader.scanner.skip().map(drop)
+                    })?
+                }
                 b"tool_calls" => choice.has_tool_calls |= reader.something()?.is_some(),
                 b"function_call" => choice.has_tool_calls |= reader.something()?.is_some(),
                 b"refusal" => {

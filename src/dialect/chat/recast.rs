@@ -8,17 +8,21 @@ use serde_json::{Map, Value, json};
 
 use super::calls::Calls;
 use super::said::Said;
+use super::shape::plain;
 use crate::dialect::calls::Owners;
 use crate::wire::frame::Event;
 
 /// The chunks of a whole completion: what each choice says at once, then how all of them end.
 pub fn streamed(whole: &[u8]) -> Option<Vec<Event>> {
-    let mut envelope: Map<String, Value> = serde_json::from_slice(whole).ok()?;
+    let whole = plain(&Bytes::copy_from_slice(whole));
+    let mut envelope: Map<String, Value> = serde_json::from_slice(&whole).ok()?;
     if let Some(error) = envelope.get("error").filter(|error| !error.is_null()) {
         return Some(vec![Event::of(json!({ "error": error }).to_string())]);
     }
-    let Some(Value::Array(choices)) = envelope.remove("choices") else {
-        return None;
+    let choices = match envelope.remove("choices")? {
+        Value::Array(choices) => choices,
+        // Some write the only one without a list around it.
+        choice => vec![choice],
     };
     let usage = envelope.remove("usage");
     envelope.insert("object".into(), "chat.completion.chunk".into());
@@ -36,7 +40,9 @@ pub fn streamed(whole: &[u8]) -> Option<Vec<Event>> {
         let index = index.unwrap_or_else(|| at.into());
         let reason = choice.remove("finish_reason").unwrap_or_default();
         ends.push(json!({ "index": index, "delta": {}, "finish_reason": reason }));
-        let message = choice.remove("message").unwrap_or_default();
+        let said = ["message", "delta"].map(|name| choice.remove(name));
+        let message = said.into_iter().flatten().find(Value::is_object);
+        let message = message.unwrap_or_default();
         choice.insert("index".into(), index);
         choice.insert("delta".into(), delta(message));
         choice.insert("finish_reason".into(), Value::Null);
@@ -88,6 +94,7 @@ pub fn gathered(events: &[Bytes]) -> Option<Bytes> {
             has_ended = true;
             continue;
         }
+        let data = &plain(data);
         let members: Raw<'_> = serde_json::from_slice(data).ok()?;
         if members.get("error").is_some_and(|it| it.get() != "null") {
             return Some(data.clone());
@@ -146,7 +153,8 @@ impl Choice {
                 self.message.add(&name, value);
                 continue;
             }
-            let entries: Vec<&RawValue> = serde_json::from_str(value.get()).unwrap_or_default();
+            let entries = serde_json::from_str::<Vec<&RawValue>>(value.get());
+            let entries = entries.unwrap_or_else(|_| vec![value]);
             for entry in entries {
                 let entry = Bytes::copy_from_slice(entry.get().as_bytes());
                 self.calls.entry(&entry, &Owners::default());

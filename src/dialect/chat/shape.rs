@@ -172,6 +172,12 @@ impl Said {
     }
 }
 
+/// An event, or a whole answer, with its calls in no text.
+pub fn plain(json: &Bytes) -> Bytes {
+    let unpacked = Shape::read(json).and_then(|shape| shape.unpacked(json));
+    unpacked.unwrap_or_else(|| json.clone())
+}
+
 /// The member of that name, unless it is null.
 pub fn present<'a>(members: &'a Members, json: &[u8], name: &str) -> Option<&'a Member> {
     let member = members.get(json, name)?;

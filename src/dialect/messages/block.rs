@@ -138,7 +138,10 @@ impl Growing {
 
     /// The JSON of a call's `input`, as the model wrote it.
     pub fn arguments(&self) -> String {
-        match (self.input.trim(), self.get("input").or(self.get("arguments"))) {
+        match (
+            self.input.trim(),
+            self.get("input").or(self.get("arguments")),
+        ) {
             ("", Some(input)) => input.get().to_owned(),
             ("", None) => "{}".to_owned(),
             (input, _) => input.to_owned(),

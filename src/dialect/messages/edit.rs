@@ -264,7 +264,9 @@ impl Editor {
             Some(Start { r#type, name }) if is_ours(r#type, name, &self.owners) => Fate::Held,
             _ => {
                 // The upstream's own index for as long as nothing is held.
-                let own = seen.index.filter(|_| self.past == 0 && !self.leg.has_held());
+                let own = seen
+                    .index
+                    .filter(|_| self.past == 0 && !self.leg.has_held());
                 let place = own.unwrap_or(self.shown);
                 self.shown = self.shown.max(place + 1);
                 Fate::Shown(place)

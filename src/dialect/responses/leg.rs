@@ -105,7 +105,9 @@ impl Leg {
     pub fn undecided(&self) -> Vec<(usize, String)> {
         let begun = self.begun.iter().enumerate();
         let undecided = begun.filter(|(_, begun)| begun.fate == Fate::Undecided);
-        undecided.map(|(at, begun)| (at, begun.id.clone())).collect()
+        undecided
+            .map(|(at, begun)| (at, begun.id.clone()))
+            .collect()
     }
 
     /// Adds to the arguments of a call, or says all of them.

@@ -258,7 +258,9 @@ impl Placing<'_> {
         }
         // One that the answer is to begin with stays the last.
         match items.last().filter(|last| last.is_said()) {
-            Some(last) => self.splice.insert(last.span.start, post_history.before(b",")),
+            Some(last) => self
+                .splice
+                .insert(last.span.start, post_history.before(b",")),
             None if is_summary => {}
             None => self.behind(list, post_history),
         }

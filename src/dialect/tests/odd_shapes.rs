@@ -96,7 +96,11 @@ fn calls_in_odd_places_of_a_chat_are_run_and_the_clients_pass() {
 #[test]
 fn keys_that_are_written_as_escapes_are_the_same_keys() {
     let cases = [
-        (Dialect::Chat, chunk(&json!({ "delta": { "tool_calls": [entry("calc")] } })), end("tool_calls")),
+        (
+            Dialect::Chat,
+            chunk(&json!({ "delta": { "tool_calls": [entry("calc")] } })),
+            end("tool_calls"),
+        ),
         (
             Dialect::Messages,
             json!({ "type": "content_block_start", "index": 0,
@@ -111,10 +115,18 @@ fn keys_that_are_written_as_escapes_are_the_same_keys() {
         ),
     ];
     for (dialect, call, end) in cases {
-        for (plain, escaped) in [("l_c", "l\\u005fc"), ("n_c", "n\\u005Fc"), ("tool_", "\\u0074ool_")] {
+        for (plain, escaped) in [
+            ("l_c", "l\\u005fc"),
+            ("n_c", "n\\u005Fc"),
+            ("tool_", "\\u0074ool_"),
+        ] {
             let call = call.to_string().replace(plain, escaped);
             let (shown, leg) = streamed(dialect, &[call, end.to_string()]);
-            assert_eq!(found(&round(leg)), ["calc({\"a\":1})"], "{dialect:?} {escaped}");
+            assert_eq!(
+                found(&round(leg)),
+                ["calc({\"a\":1})"],
+                "{dialect:?} {escaped}"
+            );
             assert!(!shown.contains("calc"), "{shown}");
         }
     }
@@ -144,7 +156,12 @@ fn an_item_whose_name_comes_late_is_held_until_it_is_there() {
     for begun in [call("", ""), nameless, Value::Null] {
         for name in ["calc", "look"] {
             let whole = call(name, "{\"a\":1}");
-            let events = [added(&begun), delta.clone(), done(&whole), completed(&[whole.clone()])];
+            let events = [
+                added(&begun),
+                delta.clone(),
+                done(&whole),
+                completed(&[whole.clone()]),
+            ];
             let (shown, leg) = streamed(Dialect::Responses, &events);
             match name {
                 "calc" => {
@@ -217,7 +234,9 @@ fn the_only_block_or_item_may_stand_without_a_list() {
         let (shown, leg) = whole(dialect, &answer);
         assert_eq!(found(&round(leg)), ["calc({\"a\":1})"], "{dialect:?}");
         assert!(!shown.contains("calc"), "{shown}");
-        let events = dialect.streamed(&answer.to_string().into()).expect("events");
+        let events = dialect
+            .streamed(&answer.to_string().into())
+            .expect("events");
         let mut editor = SseEditor::new(editor(dialect));
         editor.feed(&events);
         assert_eq!(found(&round(editor.end_leg().1)), ["calc({\"a\":1})"]);
@@ -281,7 +300,10 @@ fn calls_of_the_clients_keep_the_numbers_that_their_upstream_gave_them() {
     let events = events.map(|event| event.to_string().replace('`', "\\u0060"));
     let as_sent = events.iter().map(|event| format!("data: {event}\n\n"));
     let as_sent: String = as_sent.collect();
-    assert_eq!(streamed(Dialect::Responses, &events), (as_sent, Leg::Complete));
+    assert_eq!(
+        streamed(Dialect::Responses, &events),
+        (as_sent, Leg::Complete)
+    );
     let block = json!({ "type": "tool_use", "id": "c", "name": "look", "input": {} });
     let events = [
         json!({ "type": "content_block_start", "index": 5, "content_block": block }),
@@ -290,5 +312,8 @@ fn calls_of_the_clients_keep_the_numbers_that_their_upstream_gave_them() {
     ];
     let as_sent = events.iter().map(|event| format!("data: {event}\n\n"));
     let as_sent: String = as_sent.collect();
-    assert_eq!(streamed(Dialect::Messages, &events), (as_sent, Leg::Complete));
+    assert_eq!(
+        streamed(Dialect::Messages, &events),
+        (as_sent, Leg::Complete)
+    );
 }

@@ -137,7 +137,9 @@ fn before_path(section: &[u8]) -> Option<(usize, usize)> {
     let schemes: [&[u8]; 2] = [b"http://", b"https://"];
     let scheme = schemes.iter().find(is)?.len();
     let host = &target[scheme..];
-    let host = host.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    let host = host
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?' | b'#'));
     let end = host.map_or(target.len(), |host| scheme + host);
     Some((begins, begins + end))
 }
@@ -324,7 +326,10 @@ mod tests {
     fn a_target_with_scheme_and_host_is_the_path_that_it_names() {
         for (target, wanted) in [
             ("http://a/v1/models", "/v1/models"),
-            ("https://a:443/v1/models?x=http://b/", "/v1/models?x=http://b/"),
+            (
+                "https://a:443/v1/models?x=http://b/",
+                "/v1/models?x=http://b/",
+            ),
             ("HTTPS://b", "/"),
             ("http://a?x", "/?x"),
             ("/v1/http://a/", "/v1/http://a/"),

@@ -231,7 +231,9 @@ mod tests {
 
     #[test]
     fn what_was_coded_comes_back_however_it_is_cut() {
-        let text: String = (0..5000).map(|n| format!("data: {{\"n\":{n}}}\n\n")).collect();
+        let text: String = (0..5000)
+            .map(|n| format!("data: {{\"n\":{n}}}\n\n"))
+            .collect();
         for coding in CODINGS {
             let coded = coded(coding, text.as_bytes());
             for cut in [1, 7, 1000, usize::MAX] {

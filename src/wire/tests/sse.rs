@@ -130,7 +130,14 @@ fn a_large_event_is_not_searched_anew_with_each_chunk() {
             events.push(frame.raw().len());
         }
     }
-    assert_eq!(events, [line.len() * 50_000 + 1, "data: {}\n".len(), "data: {}\n\n".len()]);
+    assert_eq!(
+        events,
+        [
+            line.len() * 50_000 + 1,
+            "data: {}\n".len(),
+            "data: {}\n\n".len()
+        ]
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A leg whose answer has begun: its form, and what was read to tell that.
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 
 use super::Answering;
 use crate::error::ApiError;
@@ -12,7 +13,10 @@ use crate::proxy::exchange::relay::{joined, learn, next_chunk};
 use crate::proxy::exchange::tee::WHOLE_LIMIT;
 use crate::proxy::upstream::connection::Connection;
 use crate::telemetry::Phase;
-use crate::wire::frame::form::Form;
+use crate::wire::frame::form::{Form, without_mark};
+
+/// Bytes that may say nothing before an answer is taken for no lines.
+const ENOUGH: usize = 16 * 1024;
 
 pub(super) struct Arrival {
     pub connection: Box<Connection>,
@@ -21,6 +25,8 @@ pub(super) struct Arrival {
     pub form: Form,
     /// Whether it was told as the other form.
     pub is_recast: bool,
+    /// Whether it is a stream of lines, each an object.
+    pub is_of_lines: bool,
 }
 
 /// A whole answer, or what was read of one that is too large.
@@ -49,7 +55,36 @@ impl Answering<'_> {
             read,
             form,
             is_recast: false,
+            is_of_lines: false,
         })
+    }
+
+    /// Finds out whether an answer that is no stream of events is one of lines, each an object, which are to go
+    /// on as they come.
+    pub(super) async fn look_for_lines(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        leg: &mut Arrival,
+    ) -> Result<(), Failure> {
+        let mut read = leg.begin(context);
+        leg.is_of_lines = loop {
+            let begun = without_mark(&joined(read.clone()));
+            match is_of_lines(&begun) {
+                Some(is_of_lines) => break is_of_lines,
+                None if begun.len() > ENOUGH => break false,
+                None => {}
+            }
+            let connection = &mut leg.connection;
+            match next_chunk(self.chat.gateway, session, context, connection).await {
+                Ok(Some(chunk)) => read.push(chunk),
+                Ok(None) => break false,
+                Err(Failure::Truncated(why)) => return Err(untold(why)),
+                Err(failure) => return Err(failure),
+            }
+        };
+        leg.read = read;
+        Ok(())
     }
 
     /// Reads all of a leg, up to a limit.
@@ -72,10 +107,7 @@ impl Answering<'_> {
                     read.push(chunk);
                 }
                 Ok(None) => break,
-                // Nothing of this leg has gone to the client yet: it can be told, in a stream too.
-                Err(Failure::Truncated(why)) => {
-                    return Err(ApiError::bad_gateway(why).code("upstream_error").into());
-                }
+                Err(Failure::Truncated(why)) => return Err(untold(why)),
                 Err(failure) => return Err(failure),
             }
         }
@@ -102,6 +134,24 @@ impl Answering<'_> {
         let events = self.chat.turn.dialect().streamed(body)?;
         Some(leg.told_as(events))
     }
+}
+
+/// A leg that broke off before anything of it was shown: the client can be told, in a stream too.
+fn untold(why: String) -> Failure {
+    ApiError::bad_gateway(why).code("upstream_error").into()
+}
+
+/// Whether what an answer begins with is an object on a line of its own, and another one behind it; `None` where
+/// more must come to tell.
+fn is_of_lines(begun: &[u8]) -> Option<bool> {
+    let begun = begun.trim_ascii_start();
+    let end = memchr::memchr(b'\n', begun)?;
+    let is_object = || serde_json::from_slice::<IgnoredAny>(&begun[..end]).is_ok();
+    if !begun.starts_with(b"{") || !is_object() {
+        return Some(false);
+    }
+    let next = begun[end..].trim_ascii_start().first()?;
+    Some(*next == b'{')
 }
 
 impl Arrival {

@@ -22,7 +22,8 @@ impl Answering<'_> {
         leg: Arrival,
     ) -> Result<(), Failure> {
         context.ledger.enter(Phase::Stream);
-        self.is_stream = true;
+        // A comment is no line.
+        self.is_stream = !leg.is_of_lines;
         context.begin_stream();
         let length = match leg.is_recast {
             true => Length::Events,
@@ -30,7 +31,11 @@ impl Answering<'_> {
         };
         relay::head(session, context, &leg.connection, length).await?;
         let seed = context.request_id.simple().to_string();
-        let mut editor = SseEditor::new(self.chat.turn.editor(context.wanted(), seed));
+        let editor = self.chat.turn.editor(context.wanted(), seed);
+        let mut editor = match leg.is_of_lines {
+            true => SseEditor::of_lines(editor),
+            false => SseEditor::new(editor),
+        };
         let ended = self.legs(session, context, leg, &mut editor).await;
         let is_whole = matches!(ended, Ok(true));
         let last = if is_whole {
@@ -100,11 +105,14 @@ impl Answering<'_> {
     ) -> Result<Arrival, Failure> {
         context.ledger.enter(Phase::Stream);
         let connection = self.next_leg(session, context).await?;
-        let leg = self.arrive(session, context, connection).await?;
+        let mut leg = self.arrive(session, context, connection).await?;
         if !leg.connection.is_success() || !leg.connection.is_readable() {
             return Err(self.refusal(session, context, leg).await?.into());
         }
-        if leg.form == Form::Stream {
+        if leg.form == Form::Whole {
+            self.look_for_lines(session, context, &mut leg).await?;
+        }
+        if leg.form == Form::Stream || leg.is_of_lines {
             return Ok(leg);
         }
         let told = self.as_stream(session, context, leg).await?;
@@ -119,6 +127,7 @@ impl Answering<'_> {
         leg: &mut Arrival,
         editor: &mut SseEditor,
     ) -> Result<Leg, Failure> {
+        editor.begin_leg(leg.is_of_lines);
         let mut read = leg.begin(context).into_iter();
         let connection = &mut leg.connection;
         let (gateway, mut ahead) = (self.chat.gateway, None);

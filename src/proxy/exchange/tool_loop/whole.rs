@@ -26,6 +26,12 @@ impl Answering<'_> {
             if !arrival.connection.is_success() || !arrival.connection.is_readable() {
                 return self.as_it_comes(session, context, arrival).await;
             }
+            if may_recast && arrival.form == Form::Whole {
+                self.look_for_lines(session, context, &mut arrival).await?;
+                if arrival.is_of_lines {
+                    return Box::pin(self.stream(session, context, arrival)).await;
+                }
+            }
             let mut body = match self.read(session, context, &mut arrival).await? {
                 Read::Whole(body) => body,
                 Read::TooLarge(read) => {
@@ -129,6 +135,16 @@ impl Answering<'_> {
         let Arrival {
             connection, read, ..
         } = arrival;
+        if connection.is_success() {
+            let why = match connection.is_readable() {
+                true => "it is too large",
+                false => "it is in a coding that is not undone here",
+            };
+            tracing::warn!(
+                request_id = %context.request_id, upstream = context.upstream, why,
+                "an answer passes unread; calls of the gateway's tools in it are not run"
+            );
+        }
         relay::run(self.chat.exchange(), session, context, connection, read).await
     }
 }
