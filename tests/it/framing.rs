@@ -98,9 +98,9 @@ fn a_target_in_absolute_form_is_no_way_to_another_host() {
     let proxy = Proxy::before(&upstream);
     let address = other.address();
     for (at, target) in [
-        format!("http://{address}/v1/models"),
-        format!("https://{address}/v1/models"),
-        "HTTPS://api.openai.com:443/v1/models".to_owned(),
+        format!("http://{address}/v1/files"),
+        format!("https://{address}/v1/files"),
+        "HTTPS://api.openai.com:443/v1/files".to_owned(),
     ]
     .iter()
     .enumerate()
@@ -109,7 +109,7 @@ fn a_target_in_absolute_form_is_no_way_to_another_host() {
         assert_eq!(answer.status(), 200, "{target}");
         assert_eq!(
             upstream.requests()[at].head.first_line,
-            "GET /v1/models HTTP/1.1"
+            "GET /v1/files HTTP/1.1"
         );
     }
     assert_eq!(other.connections(), 0);
