@@ -33,9 +33,15 @@ const CODINGS: [&str; 10] = [
 /// Undoes a coding, as the bytes come: [`Decoder::feed`], then [`Decoder::piece`] until there is none.
 ///
 /// However much a few bytes hold, one piece of it is there at a time.
-pub struct Decoder(Kind);
+pub struct Decoder {
+    kind: Kind,
+    /// Its first byte has come.
+    has_begun: bool,
+}
 
 enum Kind {
+    /// What is said to be coded and is not.
+    Plain(Bytes),
     Gzip(Writing<MultiGzDecoder<Vec<u8>>>),
     /// Its first byte tells which of the two it is that servers mean by `deflate`.
     Deflate,
@@ -83,19 +89,35 @@ impl Decoder {
             }
             _ => return None,
         };
-        Some(Self(kind))
+        let has_begun = false;
+        Some(Self { kind, has_begun })
+    }
+
+    /// Goes by the first byte where that tells what the name of the coding does not.
+    fn begin(&mut self, first: u8) {
+        const DEFLATED: u8 = 8;
+        self.kind = match &self.kind {
+            Kind::Gzip(_) if first != 0x1f => Kind::Plain(Bytes::new()),
+            // A frame, or one to be skipped.
+            Kind::Zstd(_) if !matches!(first, 0x28 | 0x50..=0x5f) => Kind::Plain(Bytes::new()),
+            // No stream of brotli begins so.
+            Kind::Brotli(_) if first == b'{' => Kind::Plain(Bytes::new()),
+            Kind::Deflate if first & 0x0f == DEFLATED => {
+                Kind::Zlib(Writing::new(ZlibDecoder::new(Vec::new())))
+            }
+            Kind::Deflate => Kind::Raw(Writing::new(DeflateDecoder::new(Vec::new()))),
+            _ => return,
+        };
     }
 
     /// Takes the next bytes, once there is no further piece of those before.
     pub fn feed(&mut self, bytes: Bytes) {
-        const DEFLATED: u8 = 8;
-        if let (Kind::Deflate, Some(first)) = (&self.0, bytes.first()) {
-            self.0 = match first & 0x0f {
-                DEFLATED => Kind::Zlib(Writing::new(ZlibDecoder::new(Vec::new()))),
-                _ => Kind::Raw(Writing::new(DeflateDecoder::new(Vec::new()))),
-            };
+        if let Some(first) = bytes.first().filter(|_| !self.has_begun) {
+            self.has_begun = true;
+            self.begin(*first);
         }
-        match &mut self.0 {
+        match &mut self.kind {
+            Kind::Plain(plain) => *plain = bytes,
             Kind::Gzip(decoder) => decoder.arriving = bytes,
             Kind::Zlib(decoder) => decoder.arriving = bytes,
             Kind::Raw(decoder) => decoder.arriving = bytes,
@@ -107,7 +129,8 @@ impl Decoder {
 
     /// The next piece of what the bytes so far hold; `None` where more of them must come first.
     pub fn piece(&mut self) -> io::Result<Option<Bytes>> {
-        match &mut self.0 {
+        match &mut self.kind {
+            Kind::Plain(plain) => Ok(Some(std::mem::take(plain)).filter(|it| !it.is_empty())),
             Kind::Gzip(decoder) => decoder.piece(MultiGzDecoder::get_mut),
             Kind::Zlib(decoder) => decoder.piece(ZlibDecoder::get_mut),
             Kind::Raw(decoder) => decoder.piece(DeflateDecoder::get_mut),
@@ -284,7 +307,13 @@ mod tests {
     fn what_is_not_of_the_coding_is_an_error_and_what_stands_behind_it_is_none() {
         for coding in CODINGS {
             let mut decoder = decoder(coding);
-            decoder.feed(Bytes::from_static(&[0xff; 64]));
+            let first = match coding {
+                "gzip" => 0x1f,
+                "zstd" => 0x28,
+                _ => 0xff,
+            };
+            let bytes = [&[first][..], &[0xff; 64]].concat();
+            decoder.feed(bytes.into());
             assert!(decoder.piece().is_err(), "{coding}");
         }
         for coding in ["deflate", "raw"] {
@@ -292,6 +321,18 @@ mod tests {
             decoder.feed([&coded(coding, b"{}")[..], b"\n\0\0"].concat().into());
             assert_eq!(decoder.piece().unwrap().unwrap(), "{}", "{coding}");
             assert_eq!(decoder.piece().unwrap(), None, "{coding}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_to_be_coded_and_is_not_is_read_as_it_is() {
+        for coding in ["gzip", "br", "zstd"] {
+            let mut decoder = decoder(coding);
+            for part in ["{\"a\":", "(1)}"] {
+                decoder.feed(Bytes::from_static(part.as_bytes()));
+                assert_eq!(decoder.piece().unwrap().unwrap(), part, "{coding}");
+                assert_eq!(decoder.piece().unwrap(), None, "{coding}");
+            }
         }
     }
 
