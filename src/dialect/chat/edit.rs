@@ -80,11 +80,11 @@ impl Editor {
     pub fn event(&mut self, data: &Bytes) -> Edit {
         let json = data.slice_ref(data.trim_ascii());
         let edit = match &json[..] {
-            b"[DONE]" if self.calls.any_held() => {
+            b"[DONE]" | b"\"[DONE]\"" if self.calls.any_held() => {
                 self.ending.done = Some(json);
                 return Edit::Drop;
             }
-            b"" | b"[DONE]" => Edit::Pass,
+            b"" | b"[DONE]" | b"\"[DONE]\"" => Edit::Pass,
             _ => match Shape::read(&json) {
                 // An error is the upstream's to tell, and takes back what was called.
                 Some(shape) if shape.is_error(&json) => {

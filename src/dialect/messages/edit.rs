@@ -105,6 +105,8 @@ impl Editor {
     pub fn event(&mut self, data: &Bytes) -> Edit {
         let edit = match serde_json::from_slice::<Seen<'_>>(data) {
             Ok(seen) => self.judge(data, &seen),
+            // Some end everything as Chat Completions do: of a leg that goes on it is no end.
+            Err(_) if data.trim_ascii() == b"[DONE]" && self.leg.has_held() => Edit::Drop,
             Err(_) => self.unread(data),
         };
         match &edit {

@@ -317,3 +317,29 @@ fn calls_of_the_clients_keep_the_numbers_that_their_upstream_gave_them() {
         (as_sent, Leg::Complete)
     );
 }
+
+#[test]
+fn the_mark_that_ends_a_stream_of_chat_ends_no_leg_that_goes_on() {
+    let block = json!({ "type": "tool_use", "id": "c", "name": "calc", "input": { "a": 1 } });
+    let messages = [
+        json!({ "type": "content_block_start", "index": 0, "content_block": block }).to_string(),
+        json!({ "type": "message_delta", "delta": { "stop_reason": "tool_use" } }).to_string(),
+    ];
+    let whole = call("calc", "{\"a\":1}");
+    let responses = [done(&whole).to_string(), completed(&[]).to_string()];
+    let said = chunk(&json!({ "delta": { "tool_calls": [entry("calc")] } }));
+    let chat = [said.to_string(), end("tool_calls").to_string()];
+    let cases = [
+        (Dialect::Messages, messages),
+        (Dialect::Responses, responses),
+        (Dialect::Chat, chat),
+    ];
+    for (dialect, [call, end]) in cases {
+        for mark in ["[DONE]", " [DONE] "] {
+            let events = [call.clone(), end.clone(), mark.to_owned()];
+            let (shown, leg) = streamed(dialect, &events);
+            assert_eq!(found(&round(leg)), ["calc({\"a\":1})"], "{dialect:?}");
+            assert_eq!(shown, "", "{dialect:?}");
+        }
+    }
+}

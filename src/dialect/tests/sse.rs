@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use crate::dialect::{Answer, Dialect, Reader, SseReader, Wanted};
+use crate::wire::frame::sse::EVENT_LIMIT;
 
 const STREAM: &str = concat!(
     "\u{feff}: ping\n\n",
@@ -100,9 +101,10 @@ fn what_cannot_be_read_blinds_it_and_keeps_what_came_before() {
     let good = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
     let end =
         "data: {\"choices\":[{\"delta\":{\"content\":\"b\"},\"finish_reason\":\"stop\"}]}\n\n";
-    let long_line = format!("data: {}\n\n", "x".repeat(1024 * 1024));
-    let long_event = format!("data: {}\n", "x".repeat(1024)).repeat(1025);
-    let never_ends = "x".repeat(1024 * 1024 + 1);
+    let long_line = format!("data: {}\n\n", "x".repeat(EVENT_LIMIT));
+    let line = format!("data: {}\n", "x".repeat(1024));
+    let long_event = line.repeat(EVENT_LIMIT / 1024 + 1);
+    let never_ends = "x".repeat(EVENT_LIMIT + 1);
     for bad in [
         "data: {\n\n",
         "data: \u{1}\n\n",

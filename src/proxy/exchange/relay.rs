@@ -321,6 +321,8 @@ pub async fn head(
     match length {
         Length::Same => {}
         Length::Unknown | Length::Events => drop(header.remove_header(&header::CONTENT_LENGTH)),
+        // RFC 9110, section 8.6: there is no body to be of that length.
+        _ if header.status == StatusCode::NO_CONTENT => {}
         Length::Exactly(length) | Length::Json(length) => {
             let _ = header.insert_header(header::CONTENT_LENGTH, length);
         }

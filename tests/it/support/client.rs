@@ -129,15 +129,6 @@ impl Client {
         head.expect("an answer, not a closed connection")
     }
 
-    /// The header section of the next response; `None` where the gateway closes instead.
-    pub fn try_head(&mut self) -> Option<Head> {
-        match self.reader.head() {
-            Ok(head) => head,
-            Err(error) if super::wire::is_cut(&error) => None,
-            Err(error) => panic!("{error}"),
-        }
-    }
-
     /// One chunk of a chunked answer; `None` is its end.
     pub fn chunk(&mut self) -> Option<Vec<u8>> {
         self.reader.chunk().expect("a chunk")
