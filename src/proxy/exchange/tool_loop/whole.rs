@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::arrival::{Arrival, Read};
 use super::{Answering, Next};
-use crate::dialect::{Edit, Leg, Odd, SseEditor};
+use crate::dialect::{Edit, Editor, Leg, Odd, SseEditor};
 use crate::proxy::Session;
 use crate::proxy::context::Context;
 use crate::proxy::exchange::fail::Failure;
@@ -40,19 +40,7 @@ impl Answering<'_> {
                 }
             };
             let recasts = std::mem::take(&mut may_recast);
-            let mut edit = Edit::Pass;
-            if arrival.form == Form::Whole {
-                edit = editor.whole(&without_mark(&body));
-                // Parsed once more only where that could not be.
-                match (!editor.has_read()).then(|| Odd::of(&body)).flatten() {
-                    Some(Odd::One(one)) => edit = editor.whole(&one),
-                    Some(Odd::Events(events)) if self.asks_for_tools(context, &events) => {
-                        body = events;
-                        arrival.form = Form::Stream;
-                    }
-                    Some(Odd::Events(_)) | None => {}
-                }
-            }
+            let mut edit = self.judge(context, &mut editor, &mut arrival, &mut body);
             let is_stream = arrival.form == Form::Stream;
             if recasts && is_stream {
                 return Box::pin(self.stream(session, context, arrival.told_as(body))).await;
@@ -90,6 +78,35 @@ impl Answering<'_> {
             self.release(context, arrival.connection).await;
             return Ok(());
         }
+    }
+
+    /// What of a whole answer the client would see. What is no single object and asks for tools is a stream from
+    /// here on.
+    fn judge(
+        &self,
+        context: &Context,
+        editor: &mut Editor,
+        leg: &mut Arrival,
+        body: &mut Bytes,
+    ) -> Edit {
+        if leg.form == Form::Stream {
+            return Edit::Pass;
+        }
+        let edit = editor.whole(&without_mark(body));
+        // Parsed once more only where that could not be.
+        let odd = match editor.has_read() {
+            true => None,
+            false => Odd::of(body),
+        };
+        match odd {
+            Some(Odd::One(one)) => return editor.whole(&one),
+            Some(Odd::Events(events)) if self.asks_for_tools(context, &events) => {
+                *body = events;
+                leg.form = Form::Stream;
+            }
+            Some(Odd::Events(_)) | None => {}
+        }
+        edit
     }
 
     /// Whether events have a call of the gateway's in them that is to be run.
