@@ -646,11 +646,11 @@ fn lines_of_json_go_on_as_they_come_and_stay_lines() {
         Some("application/x-ndjson")
     );
     let first = expected.find('\n').expect("a line") + 1;
-    assert_eq!(client.chunks(first), expected[..first].as_bytes());
+    assert_eq!(client.chunks(first), &expected.as_bytes()[..first]);
     opener.open();
     assert_eq!(
         client.chunks(expected.len() - first),
-        expected[first..].as_bytes()
+        &expected.as_bytes()[first..]
     );
     assert_eq!(client.chunk(), None);
     // With a call the answer is of lines too, whatever the next leg is of.

@@ -160,7 +160,7 @@ fn an_item_whose_name_comes_late_is_held_until_it_is_there() {
                 added(&begun),
                 delta.clone(),
                 done(&whole),
-                completed(&[whole.clone()]),
+                completed(std::slice::from_ref(&whole)),
             ];
             let (shown, leg) = streamed(Dialect::Responses, &events);
             match name {
@@ -176,7 +176,11 @@ fn an_item_whose_name_comes_late_is_held_until_it_is_there() {
                 }
             }
             // It is never done: the whole response tells.
-            let events = [added(&begun), delta.clone(), completed(&[whole.clone()])];
+            let events = [
+                added(&begun),
+                delta.clone(),
+                completed(std::slice::from_ref(&whole)),
+            ];
             let (shown, leg) = streamed(Dialect::Responses, &events);
             match (name, begun.is_null()) {
                 ("calc", false) => assert_eq!(found(&round(leg)), ["calc({\"a\":1})"]),
