@@ -157,7 +157,14 @@ fn show(explained: &Value, colour: bool) -> String {
         text += &format!("- cut at {}: {}\n", cut["start"], cut["text"]);
     }
     let memory = &explained["memory"];
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     text += &format!("memory: {}\n", memory["outcome"]);
+    if let Some(reason) = memory["reason"].as_str() {
+        text += &format!(
+            "  because: {reason} {}\n",
+            word(&explained["identity"]["unfit"])
+        );
+    }
     for record in memory["records"].as_array().into_iter().flatten() {
         let mark = if record["injected"] == true { "+" } else { " " };
         text += &format!(

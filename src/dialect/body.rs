@@ -171,6 +171,10 @@ impl<'a> BodyReader<'a> {
     }
 
     fn memory(&mut self) -> Result<Option<MemoryUse>> {
+        if let Kind::Bool(on) = self.scanner.peek()? {
+            self.scanner.skip()?;
+            return Ok(Some(MemoryUse::switched(on)));
+        }
         let Some(text) = self.string(format_args!("memory"))? else {
             return Ok(None);
         };
@@ -178,7 +182,8 @@ impl<'a> BodyReader<'a> {
         match MemoryUse::parse(&name) {
             Some(memory) => Ok(Some(memory)),
             None => {
-                let message = "`memory` must be \"full\", \"readonly\" or \"off\"";
+                let message =
+                    "`memory` must be \"full\" (or true), \"readonly\" or \"off\" (or false)";
                 Err(bad_request(message, "memory"))
             }
         }

@@ -127,12 +127,17 @@ pub enum MemoryUse {
 impl MemoryUse {
     /// From its spelling in a request; `None` for any other.
     pub fn parse(text: &str) -> Option<Self> {
-        match text.to_ascii_lowercase().as_str() {
-            "full" => Some(Self::Full),
-            "readonly" => Some(Self::Readonly),
-            "off" => Some(Self::Off),
+        match text.trim().to_ascii_lowercase().as_str() {
+            "full" | "on" | "true" => Some(Self::Full),
+            "readonly" | "read-only" | "read_only" => Some(Self::Readonly),
+            "off" | "false" => Some(Self::Off),
             _ => None,
         }
+    }
+
+    /// Where it is switched on or off.
+    pub fn switched(on: bool) -> Self {
+        if on { Self::Full } else { Self::Off }
     }
 }
 

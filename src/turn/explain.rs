@@ -55,6 +55,11 @@ impl Prepared {
             "model": self.model(),
             "purpose": self.purpose.header(),
             "personality": self.personality_id(),
+            "identity": {
+                "user": self.whose.user,
+                "conversation": self.whose.conversation,
+                "unfit": self.unfit,
+            },
             "body": String::from_utf8_lossy(&body),
             "length": body.len(),
             "sha256": format!("{:x}", Sha256::digest(&body)),

@@ -76,6 +76,10 @@ pub struct Prepared {
     remembered: Remembered,
     offer: Offer,
     whose: Whose,
+    /// When it had been read, in Unix microseconds.
+    began: i64,
+    /// Why it names nobody, where it tries to.
+    unfit: Option<String>,
     /// A budget needs what the stream costs, and the client does not ask for it.
     wants_usage: bool,
 }
@@ -102,6 +106,7 @@ pub async fn prepare(
     ledger: &mut Ledger,
 ) -> Result<Prepared, ApiError> {
     let snapshot = asked.snapshot;
+    let began = Timestamp::now().as_microsecond();
     ledger.enter(Phase::Compose);
     let request = asked
         .dialect
@@ -122,6 +127,9 @@ pub async fn prepare(
     };
     if let Some(persona) = &persona {
         apply(&mut injection, persona, snapshot, (&request, &options.zone));
+    }
+    if let Some(unfit) = &options.identity.unfit {
+        tracing::debug!(%unfit, "a name is nobody's");
     }
     ledger.enter(Phase::Memory);
     let config = &snapshot.config.memory;
@@ -153,6 +161,8 @@ pub async fn prepare(
         wants_usage: is_budgeted && request.leaves_usage_out(),
         model: options.model,
         purpose: options.purpose,
+        began,
+        unfit: options.identity.unfit,
         request,
         injection,
         persona,
@@ -224,6 +234,11 @@ impl Prepared {
     /// Where it stands for whoever names the answer by its id.
     pub fn hidden_within(&self, response: &str) -> HiddenPlace {
         HiddenPlace::within(response, self.whose.clone())
+    }
+
+    /// When it had been read, in Unix microseconds.
+    pub fn began(&self) -> i64 {
+        self.began
     }
 
     /// Whether the upstream is to be asked what the stream costs, and the client not to see it.

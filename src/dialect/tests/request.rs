@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::dialect::{Content, Dialect, MemoryUse, Request, Role, Withheld};
+use crate::dialect::{Content, Dialect, Injection, MemoryUse, Request, Role, Withheld, compose};
 use crate::error::ApiError;
 
 fn parse(json: &str) -> Result<Request, ApiError> {
@@ -206,12 +206,12 @@ fn refuses_what_it_cannot_act_upon_and_names_it() {
         (
             r#"{"messages":[],"memory":"none"}"#,
             Some("memory"),
-            "\"full\", \"readonly\" or \"off\"",
+            "\"full\" (or true), \"readonly\" or \"off\" (or false)",
         ),
         (
-            r#"{"messages":[],"memory":true}"#,
+            r#"{"messages":[],"memory":{"mode":"off"}}"#,
             Some("memory"),
-            "must be a string, but is a boolean",
+            "must be a string, but is an object",
         ),
         (
             r#"{"messages":[],"messages":[]}"#,
@@ -368,5 +368,24 @@ fn a_tool_choice_is_read_alike_in_each_api() {
                 .expect("a request");
             assert_eq!(request.options().withheld, wanted, "{dialect:?} {choice}");
         }
+    }
+}
+
+#[test]
+fn memory_is_switched_by_a_word_or_by_true_and_false() {
+    for (memory, wanted) in [
+        ("false", Some(MemoryUse::Off)),
+        ("true", Some(MemoryUse::Full)),
+        ("null", None),
+        (r#""off""#, Some(MemoryUse::Off)),
+        (r#""false""#, Some(MemoryUse::Off)),
+        (r#""Read-Only""#, Some(MemoryUse::Readonly)),
+        (r#""on""#, Some(MemoryUse::Full)),
+    ] {
+        let body = format!(r#"{{"messages":[],"memory":{memory}}}"#);
+        let request = Dialect::Chat.read(body.into(), 64).expect("a request");
+        assert_eq!(request.memory(), wanted, "{memory}");
+        let sent = compose(&request, &Injection::default()).to_bytes();
+        assert_eq!(&sent[..], br#"{"messages":[]}"#, "{memory}");
     }
 }

@@ -14,9 +14,12 @@
 //! more.
 
 mod token;
+mod unfilled;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unfilled_tests;
 
 use std::borrow::Cow;
 
@@ -57,8 +60,8 @@ pub struct Identity {
     is_own_conversation: bool,
     /// Whether it is by the weakest of its names, which many apps give to all alike.
     is_cache_key: bool,
-    /// Whether a name was given that can be none, and no other that can.
-    pub is_unfit: bool,
+    /// Where a name was given that can be none, and no other that can: what it was and why.
+    pub unfit: Option<String>,
     /// Whether nothing may be kept of the conversation.
     pub is_temporary: bool,
 }
@@ -114,18 +117,28 @@ impl Identity {
     fn find_user(&mut self, sources: Sources<'_>, trust: Trust<'_>) {
         let Sources { headers, member } = sources;
         let account = |raw| Name::of_json(raw).and_then(account);
-        let names: [&dyn Fn() -> Name; 7] = [
-            &|| Name::of_header(headers, &OWN_USER),
-            &|| account(member("user")),
-            &|| signed(headers, trust),
-            &|| Name::of_header(headers, &OPEN_WEBUI_USER),
-            &|| Name::of_headers(headers, &USERS),
-            &|| account(member("safety_identifier")),
-            &|| account(inner(member("metadata"), "user_id")),
+        let names: [Source<'_>; 7] = [
+            ("X-YYChat-User-Id", &|| {
+                Name::of_header(headers, &OWN_USER).of_somebody()
+            }),
+            ("user", &|| account(member("user")).of_somebody()),
+            ("X-OpenWebUI-User-Jwt", &|| signed(headers, trust)),
+            ("X-OpenWebUI-User-Id", &|| {
+                Name::of_header(headers, &OPEN_WEBUI_USER).of_somebody()
+            }),
+            ("x-sm-user-id or x-resource-id", &|| {
+                Name::of_headers(headers, &USERS).of_somebody()
+            }),
+            ("safety_identifier", &|| {
+                account(member("safety_identifier")).of_somebody()
+            }),
+            ("metadata.user_id", &|| {
+                account(inner(member("metadata"), "user_id")).of_somebody()
+            }),
         ];
         self.user = self.first(names);
         // Whoever was meant by a name that is none, it was not the key's own user.
-        if self.user.is_none() && !self.is_unfit {
+        if self.user.is_none() && self.unfit.is_none() {
             self.user = trust.user.map(str::to_owned);
         }
     }
@@ -133,50 +146,77 @@ impl Identity {
     fn find_conversation(&mut self, sources: Sources<'_>) {
         let Sources { headers, member } = sources;
         let chat = Name::of_header(headers, &OPEN_WEBUI_CHAT);
-        let own: [&dyn Fn() -> Name; 2] =
-            [&|| Name::of_header(headers, &OWN_CONVERSATION), &|| {
+        let own: [Source<'_>; 2] = [
+            ("X-YYChat-Conversation-Id", &|| {
+                Name::of_header(headers, &OWN_CONVERSATION)
+            }),
+            ("conversation_id", &|| {
                 Name::of_json(member("conversation_id"))
-            }];
-        self.is_temporary = is_temporary(&chat) || is_temporary(&own[0]());
+            }),
+        ];
+        self.is_temporary = is_temporary(&chat) || is_temporary(&own[0].1());
         self.conversation = self.first(own);
-        self.is_own_conversation = self.conversation.is_some();
-        if self.is_own_conversation {
+        if let Some(conversation) = &self.conversation {
+            // It groups the turns of somebody, and is nobody's memory.
+            let is_anybodys = unfilled::is_anybody(conversation);
+            if is_anybodys && self.user.is_none() && self.unfit.is_none() {
+                self.unfit = Some(why("conversation_id", conversation, ANYBODYS));
+            }
+            self.is_own_conversation = !is_anybodys;
             return;
         }
-        let names: [&dyn Fn() -> Name; 5] = [
-            &|| chat.clone(),
-            &|| Name::of_headers(headers, &CONVERSATIONS),
-            &|| session(member("metadata")),
-            &|| conversation(member("conversation")),
-            &|| {
+        let names: [Source<'_>; 5] = [
+            ("", &|| chat.clone()),
+            ("", &|| Name::of_headers(headers, &CONVERSATIONS)),
+            ("", &|| session(member("metadata"))),
+            ("", &|| conversation(member("conversation"))),
+            ("", &|| {
                 let metadata = member("client_metadata");
                 let thread = Name::of_json(inner(metadata, "thread_id"));
                 thread.or(|| Name::of_json(inner(metadata, "session_id")))
-            },
+            }),
         ];
-        let is_unfit = self.is_unfit;
+        let unfit = self.unfit.take();
         self.conversation = self.first(names);
         if self.conversation.is_none() {
-            let names: [&dyn Fn() -> Name; 1] = [&|| Name::of_json(member("prompt_cache_key"))];
-            self.conversation = self.first(names);
+            self.conversation = self.first([("", &|| Name::of_json(member("prompt_cache_key")))]);
             self.is_cache_key = self.conversation.is_some();
         }
         // That there is no group is no reason for anything.
-        self.is_unfit = is_unfit;
+        self.unfit = unfit;
     }
 
     /// The first name that fits; notes where there is none but one that does not.
-    fn first<const N: usize>(&mut self, names: [&dyn Fn() -> Name; N]) -> Option<String> {
-        let mut is_unfit = false;
-        for name in names {
+    fn first<const N: usize>(&mut self, names: [Source<'_>; N]) -> Option<String> {
+        let mut unfit = None;
+        for (from, name) in names {
             match name() {
                 Name::Absent => {}
                 Name::Fit(name) => return Some(name),
-                Name::Unfit => is_unfit = true,
+                Name::Unfit(name, wrong) => unfit = unfit.or_else(|| Some(why(from, &name, wrong))),
             }
         }
-        self.is_unfit |= is_unfit;
+        self.unfit = self.unfit.take().or(unfit);
         None
+    }
+}
+
+/// Where a name may stand, and what does.
+type Source<'a> = (&'a str, &'a dyn Fn() -> Name);
+
+const UNFILLED: &str = "stands where none was filled in";
+const ANYBODYS: &str = "is what programs call everybody whom they do not know";
+const NO_TEXT: &str = "is no text";
+const NO_ID: &str = "is longer than 512 bytes or holds a control character";
+const DIFFERS: &str = "is one of several that differ";
+const UNSIGNED: &str = "cannot be verified";
+
+/// What is wrong with a name, for who looks into it: the name is cut, and its control characters are shown.
+fn why(from: &str, name: &str, wrong: &str) -> String {
+    let shown: String = name.chars().take(64).collect();
+    match shown.is_empty() {
+        true => format!("{from} {wrong}"),
+        false => format!("{from} {shown:?} {wrong}"),
     }
 }
 
@@ -186,8 +226,8 @@ enum Name {
     /// None is given, or an empty one.
     Absent,
     Fit(String),
-    /// One is given that is no text, too long, holds control characters or was never filled in.
-    Unfit,
+    /// One is given that can be none, and what is wrong with it.
+    Unfit(String, &'static str),
 }
 
 impl Name {
@@ -196,16 +236,31 @@ impl Name {
             return Self::Absent;
         }
         match valid_id("id", text.as_bytes()) {
-            Ok(_) if !is_unfilled(&text) => Self::Fit(text.into_owned()),
-            _ => Self::Unfit,
+            Err(_) => Self::Unfit(text.into_owned(), NO_ID),
+            Ok(_) if unfilled::is_unfilled(&text) => Self::Unfit(text.into_owned(), UNFILLED),
+            Ok(_) => Self::Fit(text.into_owned()),
         }
+    }
+
+    /// One that is not everybody's whom a program does not know.
+    fn of_somebody(self) -> Self {
+        match self {
+            Self::Fit(name) if unfilled::is_anybody(&name) => Self::Unfit(name, ANYBODYS),
+            other => other,
+        }
+    }
+
+    /// One that is no text.
+    fn no_text() -> Self {
+        Self::Unfit(String::new(), NO_TEXT)
     }
 
     fn of_json(raw: Option<&[u8]>) -> Self {
         match raw {
             None | Some(b"null") => Self::Absent,
             Some(raw) => {
-                serde_json::from_slice(raw).map_or(Self::Unfit, |Text(text)| Self::of(text))
+                let text = serde_json::from_slice(raw);
+                text.map_or_else(|_| Self::no_text(), |Text(text)| Self::of(text))
             }
         }
     }
@@ -219,10 +274,11 @@ impl Name {
         };
         let mut values = headers.get_all(name).iter();
         if values.any(|other| other != value) {
-            return Self::Unfit;
+            return Self::Unfit(String::new(), DIFFERS);
         }
         let decoded = percent_encoding::percent_decode(value.as_bytes().trim_ascii());
-        decoded.decode_utf8().map_or(Self::Unfit, Self::of)
+        let text = decoded.decode_utf8();
+        text.map_or_else(|_| Self::no_text(), Self::of)
     }
 
     fn of_headers(headers: &HeaderMap, names: &[HeaderName]) -> Self {
@@ -250,29 +306,6 @@ impl Name {
             _ => other(),
         }
     }
-}
-
-/// Whether it is what stands where nobody filled in a name: a front end's template as it was written,
-/// or what programs print of no value. All who send it would be one person.
-fn is_unfilled(text: &str) -> bool {
-    const NOTHING: [&str; 8] = [
-        "undefined",
-        "null",
-        "None",
-        "nil",
-        "<nil>",
-        "NaN",
-        "[object Object]",
-        "00000000-0000-0000-0000-000000000000",
-    ];
-    let opened_and_closed = |(opens, closes): (&str, &str)| {
-        let inside = text.split_once(opens);
-        inside.is_some_and(|(_, rest)| rest.contains(closes))
-    };
-    NOTHING.contains(&text.trim())
-        || [("{{", "}}"), ("${", "}")]
-            .into_iter()
-            .any(opened_and_closed)
 }
 
 #[derive(Deserialize)]
@@ -312,7 +345,7 @@ impl ClaudeCode {
         match value {
             Value::String(name) => Name::of(name.into()),
             Value::Null => Name::Absent,
-            _ => Name::Unfit,
+            _ => Name::no_text(),
         }
     }
 }
@@ -346,7 +379,8 @@ fn signed(headers: &HeaderMap, trust: Trust<'_>) -> Name {
     Name::of_header(headers, &OPEN_WEBUI_TOKEN).and_then(|token| {
         let secret = trust.secret;
         let user = secret.and_then(|secret| token::verify(&token, secret, trust.now));
-        user.map_or(Name::Unfit, |user| Name::of(user.into()))
+        let unsigned = || Name::Unfit(String::new(), UNSIGNED);
+        user.map_or_else(unsigned, |user| Name::of(user.into()).of_somebody())
     })
 }
 

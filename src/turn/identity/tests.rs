@@ -8,7 +8,7 @@ use super::*;
 const NOW: i64 = 1_800_000_000;
 
 /// Reads `body` with `lines` of `Name: value` as its header.
-fn read(lines: &[&str], body: &str, trust: Trust<'_>) -> Identity {
+pub(super) fn read(lines: &[&str], body: &str, trust: Trust<'_>) -> Identity {
     let mut headers = HeaderMap::new();
     for line in lines {
         let (name, value) = line.split_once(": ").expect("a field");
@@ -35,7 +35,7 @@ fn read(lines: &[&str], body: &str, trust: Trust<'_>) -> Identity {
 }
 
 /// User, conversation, and whose memory it is.
-fn told(identity: &Identity) -> (Option<&str>, Option<&str>, &'static str) {
+pub(super) fn told(identity: &Identity) -> (Option<&str>, Option<&str>, &'static str) {
     let scope = match identity.scope("t") {
         None => "nobody",
         Some(scope) if scope.user().is_some() => "user",
@@ -129,7 +129,7 @@ fn each_name_is_what_it_is() {
         let identity = read(lines, body, Trust::default());
         assert_eq!(told(&identity), *wanted, "{lines:?} {body}");
         assert!(
-            !identity.is_unfit && !identity.is_temporary,
+            identity.unfit.is_none() && !identity.is_temporary,
             "{lines:?} {body}"
         );
     }
@@ -169,7 +169,7 @@ fn the_first_that_fits_is_believed() {
     ] {
         let identity = read(lines, body, trust);
         assert_eq!(identity.user.as_deref(), Some(wanted), "{lines:?} {body}");
-        assert!(!identity.is_unfit, "{lines:?} {body}");
+        assert!(identity.unfit.is_none(), "{lines:?} {body}");
     }
 }
 
@@ -208,7 +208,7 @@ fn a_name_that_can_be_none_is_none_and_is_not_the_keys_own() {
     ] {
         let identity = read(lines, body, trust);
         assert_eq!(told(&identity), (None, None, "nobody"), "{lines:?} {body}");
-        assert!(identity.is_unfit, "{lines:?} {body}");
+        assert!(identity.unfit.is_some(), "{lines:?} {body}");
     }
     for body in [
         r#"{"conversation_id":42}"#,
@@ -216,16 +216,15 @@ fn a_name_that_can_be_none_is_none_and_is_not_the_keys_own() {
     ] {
         let identity = read(&[], body, Trust::default());
         assert_eq!(told(&identity), (None, None, "nobody"), "{body}");
-        assert!(identity.is_unfit, "{body}");
+        assert!(identity.unfit.is_some(), "{body}");
     }
     // Names that only look like it.
     for name in [
         "Nil",
         "nonesuch",
-        "{ada}",
         "$ada",
         "a{{b",
-        "}}{{",
+        "a}}{{b",
         "undefined@example.com",
     ] {
         let body = format!(r#"{{"user":"{name}"}}"#);
@@ -268,7 +267,7 @@ fn open_webuis_signed_user_is_believed_where_its_secret_is_known() {
     ] {
         let identity = read(&[line, "X-OpenWebUI-Chat-Id: c"], "{}", trust);
         assert_eq!(identity.user.as_deref(), user, "{line}");
-        assert_eq!(identity.is_unfit, user.is_none(), "{line}");
+        assert_eq!(identity.unfit.is_some(), user.is_none(), "{line}");
         assert_eq!(identity.conversation.as_deref(), Some("c"));
     }
     // Who is signed for wins over who is only named.
