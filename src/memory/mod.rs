@@ -95,7 +95,7 @@ pub use postgres::Postgres;
 pub use question::Question;
 pub use recall::{Outcome, Recall, RecallQuery, Recalled};
 pub use record::{Record, Source};
-pub use said::{answer_words, user_words};
+pub use said::{answer_words, is_progress, user_words};
 pub use scope::{Scope, valid_id};
 pub use standing::Place;
 pub use stats::{Embedding, Extracted, Fact, Stats};

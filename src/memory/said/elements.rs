@@ -87,7 +87,13 @@ const DOCUMENT: [&str; 31] = [
     "transcript",
 ];
 /// Words that say enough in a name of several.
-const CLIENT_OF_SEVERAL: [&str; 26] = [
+const CLIENT_OF_SEVERAL: [&str; 32] = [
+    "information",
+    "metadata",
+    "state",
+    "layout",
+    "steering",
+    "todo",
     "command",
     "editor",
     "cursor",

@@ -2,8 +2,13 @@
 //! put around it. Pure, and general: names and labels are known by the words in them, in the
 //! languages that templates are written in.
 
+mod calls;
+mod channels;
+#[cfg(test)]
+mod client_tests;
 mod elements;
 mod labels;
+mod sections;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -13,12 +18,25 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
+pub use calls::is_progress;
 pub use thinking::answer_words;
 
 use elements::{Element, Owner};
 
 /// What begins a message that a client wrote all of, in the user's place.
-const SET_UP: [&str; 13] = [
+const SET_UP: [&str; 25] = [
+    "[ERROR] You did not use a tool in your previous response",
+    "[NO TOOL USED]",
+    "[TASK RESUMPTION]",
+    "[ERROR] Invalid ",
+    "I am not sharing any files that you can edit yet",
+    "I added these URLs to the chat",
+    "The following tool was executed by the user",
+    "You did not use a tool",
+    "# AGENTS.md instructions",
+    "The user interrupted the previous turn",
+    "Tool result:\n",
+    "[Tool result",
     "This is the Qwen Code.",
     "This is the Gemini CLI.",
     "My setup is complete.",
@@ -33,6 +51,14 @@ const SET_UP: [&str; 13] = [
     "OBSERVATION:\n",
     "Call id: ",
     "EXECUTION RESULT of [",
+];
+
+/// Where what a client adds behind the user's words begins, on a line of its own.
+const BEHIND: [&str; 4] = [
+    "# *SEARCH/REPLACE block* Rules:",
+    "# File editing rules:",
+    "--- Content from referenced files ---",
+    "# Reminder: Instructions for Tool Use",
 ];
 
 /// What an agent puts on a line of its own before the user's words.
@@ -52,6 +78,7 @@ pub fn user_words(text: &str) -> Cow<'_, str> {
         return Cow::Owned(user_words(&text.replace('\r', "")).into_owned());
     }
     let text = text.strip_prefix(HEAD).unwrap_or(text);
+    let text = before_additions(text);
     let begins = |begin: &&str| text.trim_start().starts_with(*begin);
     if SET_UP.iter().any(begins) || is_result(text) {
         return Cow::Borrowed("");
@@ -82,6 +109,17 @@ pub fn user_words(text: &str) -> Cow<'_, str> {
         true => Cow::Borrowed(text),
         false => Cow::Borrowed(""),
     }
+}
+
+/// The text up to what its client added.
+fn before_additions(text: &str) -> &str {
+    let begins = |mark: &&str| {
+        let mut found = text.match_indices(*mark);
+        found.find(|(at, _)| *at > 0 && text[..*at].ends_with('\n'))
+    };
+    let ends = BEHIND.iter().filter_map(begins);
+    let end = ends.map(|(at, _)| at).min();
+    end.map_or(text, |end| text[..end].trim_end())
 }
 
 /// Whether it begins as `[read_file for 'notes.txt'] Result:`, by which agents without the API's own

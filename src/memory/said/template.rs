@@ -72,12 +72,63 @@ fn speaks_of_self(section: &[(&str, Option<(Label, &str)>)]) -> bool {
         .chain(rest.map(|(line, _)| *line))
         .collect();
     let own = own.join("\n").to_lowercase();
+    if own.lines().skip(1).chain([first]).any(is_numbered) {
+        return false;
+    }
+    let own = unquoted(&own);
     let mut words = own.split_whitespace();
     let is_first_person = |word: &str| {
         let word = word.trim_matches(|c: char| !c.is_alphanumeric());
         FIRST_PERSON.contains(&word)
     };
     own.len() <= LONGEST_OWN && (words.any(is_first_person) || own.contains(['我', '私', '僕']))
+}
+
+/// Whether a line begins as those of documents that were found do: `[1] …`, `Document 2: …`, `Source: …`.
+fn is_numbered(line: &str) -> bool {
+    let line = line.trim_start().to_lowercase();
+    let number = line.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    let named = [
+        "document ",
+        "source",
+        "chunk ",
+        "passage ",
+        "excerpt ",
+        "user:",
+        "assistant:",
+        "文档",
+        "来源",
+    ];
+    number.is_some_and(|(number, _)| is_number(number))
+        || named.iter().any(|it| line.starts_with(it))
+}
+
+/// A text without what stands in quotation marks, which others said.
+fn unquoted(text: &str) -> String {
+    const MARKS: [(char, char); 7] = [
+        ('"', '"'),
+        ('“', '”'),
+        ('„', '“'),
+        ('«', '»'),
+        ('「', '」'),
+        ('『', '』'),
+        ('‘', '’'),
+    ];
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|c| MARKS.iter().any(|(opens, _)| *opens == c)) {
+        let opens = rest[at..].chars().next().unwrap_or('"');
+        let behind = at + opens.len_utf8();
+        let closes = MARKS
+            .iter()
+            .find(|(it, _)| *it == opens)
+            .map_or('"', |it| it.1);
+        kept.push_str(&rest[..at]);
+        let end = rest[behind..].find(closes);
+        rest = &rest[end.map_or(behind, |end| behind + end + closes.len_utf8())..];
+    }
+    kept + rest
 }
 
 /// The label that a line begins with, and what follows it: `Question: …`, `## 问题`, `[Context]`,

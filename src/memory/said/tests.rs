@@ -208,6 +208,32 @@ fn thinking_is_no_part_of_an_answer() {
         "<details type=\"reasoning\" done=\"true\" duration=\"5\">\n<summary>Thought for 5 seconds</summary>\n> Two?\n</details>\n",
         "<details>\n<summary>💭 Thinking</summary>\nTwo?\n</details>\n\n",
         ":::thinking\nTwo?\n:::\n",
+        "```think\nTwo? Three?\n```\n",
+        "```thinking\nLook:\n```python\ncats()\n```\nTwo.\n```\n\n",
+        "~~~reasoning\nx\n~~~\n",
+        "&lt;think&gt;\nTwo?\n&lt;/think&gt;\n",
+        "\\u003cthink\\u003ex\\u003c/think\\u003e",
+        "<internal>\nTwo?\n</internal>\n",
+        "<internal_monologue>x</internal_monologue>",
+        "<inner-thoughts>x</inner-thoughts>",
+        "<scratchpad>x</scratchpad>",
+        "<reflection>\nIs it two?\n</reflection>\n",
+        "<analysis>\nx\n</analysis>\n",
+        "<planning>\nx\n</planning>\n",
+        "<Think >x</ think>",
+        "<|think|>x<|/think|>",
+        "<thought_process>x</thought_process>",
+        "<思考>两只？</思考>",
+        "【思考】两只？【/思考】",
+        "[thinking]two[/thinking]",
+        "<start_of_thought>x<end_of_thought>",
+        "<think_never_used_51bce0c785>x</think_never_used_51bce0c785>",
+        "<!-- thinking: two? -->\n",
+        "<details class=\"thinking\"><summary>More</summary>x</details>\n",
+        "Thought: I know this.\nFinal Answer: ",
+        "## Thinking\n\nTwo? Three?\n\n## Answer\n\n",
+        "**Thinking:** two.\n\n**Response:** ",
+        "思考：两只？\n回答：",
         // The template of the model has put the opening tag into the prompt.
         "The user asks. ```\n</think>\n\n",
     ] {
@@ -234,6 +260,17 @@ fn thinking_is_no_part_of_an_answer() {
         "analysis of the text",
         "1 < 2",
         "<rethink>x</rethink>",
+        "The tags <think> and </think> stand around it.",
+        "Close it with </think> and go on.",
+        "Your config holds <internal>true</internal> and <planning>x</planning>.",
+        "The channel `<|channel|>analysis` is for thinking.",
+        "```\n<|channel|>analysis<|message|>x\n```\nis Harmony.",
+        "```rust\nthink();\n```\ncalls it.",
+        "[Thinking] has two meanings.\nThe first …",
+        "Thinking of you: a card",
+        "Answer: two.",
+        "Use &lt;think&gt; for it.",
+        "I think &amp; so do you",
     ] {
         assert_eq!(answer_words(own), own);
     }
@@ -243,7 +280,7 @@ proptest::proptest! {
     #[test]
     fn no_text_breaks_the_reading(
         parts in proptest::collection::vec(
-            "[<>/`\n:【◁▷: ]{1,3}|(<|</|◁|\\[)(think|context|user_query|system-reminder)|details|\
+            "[<>/`\n:【】◁▷&: ]{1,3}|(<|</|◁|\\[|【|&lt;|&lt;/)(think|思考|internal|context|user_query|system-reminder)|details|\
              <\\|channel\\|>|<!--|Context: |Question: |```\n|文|é",
             0..24,
         ),

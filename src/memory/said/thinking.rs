@@ -4,28 +4,63 @@ use std::borrow::Cow;
 
 use memchr::{memchr2, memmem};
 
+use super::channels::final_channel;
 use super::elements::{Fence, MOST_OPEN};
+use super::{calls, sections};
 
-/// Names of the elements that models think in, in lower case: `<think>`, `[THINK]`, `◁think▷`.
-const NAMES: [&str; 14] = [
+/// Names of the elements that models think in, in lower case, without what parts their words: `<think>`,
+/// `[THINK]`, `◁think▷`, `<inner-monologue>`.
+const NAMES: [&str; 31] = [
     "think",
     "thinking",
     "thought",
     "thoughts",
+    "scratchpad",
+    "antthinking",
     "reasoning",
+    "reasoningcontent",
+    "reasoningprocess",
+    "innermonologue",
+    "innerthought",
+    "innerthoughts",
+    "innervoice",
+    "internalmonologue",
+    "internalthought",
+    "internalthoughts",
+    "internalreasoning",
+    "internalthinking",
+    "hiddenthoughts",
+    "thoughtprocess",
+    "thinkingprocess",
+    "selfreflection",
+    "chainofthought",
+    "chainofthoughts",
+    "cot",
+    "思考",
+    "思考过程",
+    "思考過程",
+    "推理",
+    "推理过程",
+    "内心独白",
+];
+/// Those that are elements of much else too: these think where they stand on a line of their own, and are
+/// closed.
+const AMBIGUOUS: [&str; 8] = [
     "reason",
     "reflection",
     "analysis",
-    "scratchpad",
-    "antthinking",
-    "reasoning_content",
-    "inner_monologue",
-    "chain_of_thought",
-    "cot",
+    "internal",
+    "monologue",
+    "deliberation",
+    "planning",
+    "hidden",
 ];
 /// Tags that come in pairs of other names.
-const PAIRS: [(&str, &str); 7] = [
-    ("<|thinking|>", "<|/thinking|>"),
+const PAIRS: [(&str, &str); 10] = [
+    ("<start_of_thought>", "<end_of_thought>"),
+    ("<thinking_start>", "<thinking_end>"),
+    ("<start_think>", "<end_think>"),
+    ("<|startofthink|>", "<|endofthink|>"),
     ("<unused94>thought", "<unused95>"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
@@ -48,7 +83,17 @@ const AROUND: [&str; 9] = [
 /// Bytes of a tag at most.
 const LONGEST_TAG: usize = 256;
 /// Brackets that a tag stands in.
-const BRACKETS: [(char, char); 4] = [('<', '>'), ('[', ']'), ('◁', '▷'), ('＜', '＞')];
+const BRACKETS: [(&str, &str); 7] = [
+    ("<", ">"),
+    ("[", "]"),
+    ("◁", "▷"),
+    ("＜", "＞"),
+    ("【", "】"),
+    ("&lt;", "&gt;"),
+    ("\\u003c", "\\u003e"),
+];
+/// What they begin with.
+const BEGIN: [char; 7] = ['<', '[', '◁', '＜', '【', '&', '\\'];
 
 /// The words of a model's answer without its thinking: `<think>…</think>` and its kin, closed or
 /// not, with the opening tag left to the prompt's template, as channels (`<|channel|>analysis`),
@@ -57,13 +102,36 @@ const BRACKETS: [(char, char); 4] = [('<', '>'), ('[', ']'), ('◁', '▷'), ('�
 pub fn answer_words(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let holds = |what: &str| memmem::find(bytes, what.as_bytes()).is_some();
-    let may = memchr2(b'<', b'[', bytes).is_some() || text.contains(['◁', '＜']);
-    if !may && !holds("assistantfinal") && !holds(":::thinking") {
+    let may = memchr2(b'<', b'[', bytes).is_some() || text.contains(&BEGIN[2..]);
+    let hints = [
+        "assistantfinal",
+        ":::thinking",
+        "```",
+        "~~~",
+        "Action Input:",
+    ];
+    if !may && !hints.into_iter().any(holds) && !sections::may_think(text) {
         return Cow::Borrowed(text);
     }
-    if let Some(answer) = final_channel(text) {
+    if let Some(answer) = final_channel(text).or_else(|| sections::answer(text)) {
         return Cow::Owned(answer);
     }
+    // What calls a tool is no answer, thinking or not.
+    if let Some(said) = calls::beside(text) {
+        return Cow::Owned(said);
+    }
+    let unfenced = sections::without_fenced(text);
+    let text = unfenced.as_ref();
+    let answer = without_elements(text);
+    match (answer, unfenced) {
+        (Some(answer), _) => Cow::Owned(answer),
+        (None, Cow::Owned(unfenced)) => Cow::Owned(unfenced.trim().to_owned()),
+        (None, unfenced) => unfenced,
+    }
+}
+
+/// The answer without elements that hold thinking; `None` where there are none.
+fn without_elements(text: &str) -> Option<String> {
     let rest = behind_orphan(text);
     let mut kept = String::new();
     let mut fence = Fence::default();
@@ -73,10 +141,10 @@ pub fn answer_words(text: &str) -> Cow<'_, str> {
         at = end;
     }
     if at == 0 && rest.len() == text.len() {
-        return Cow::Borrowed(text);
+        return None;
     }
     kept.push_str(&rest[at..]);
-    Cow::Owned(without_wrapping(kept.trim()).trim().to_owned())
+    Some(without_wrapping(kept.trim()).trim().to_owned())
 }
 
 /// Where thinking begins at or behind `at`, and where the answer goes on.
@@ -97,7 +165,8 @@ fn thinking(text: &str, at: usize, fence: &mut Fence) -> Option<(usize, usize)> 
 fn tag_after(text: &str, at: usize, fence: &mut Fence) -> Option<usize> {
     let mut read = at;
     loop {
-        let open = read + text[read..].find(['<', '[', '◁', '＜', ':'])?;
+        let next = |c: char| c == ':' || BEGIN.contains(&c);
+        let open = read + text[read..].find(next)?;
         fence.read(&text[read..open]);
         let length = text[open..].chars().next().map_or(1, char::len_utf8);
         read = open + length;
@@ -109,7 +178,8 @@ fn tag_after(text: &str, at: usize, fence: &mut Fence) -> Option<usize> {
 
 fn may_think(rest: &str) -> bool {
     let is_pair = PAIRS.iter().any(|(opening, _)| rest.starts_with(opening));
-    is_pair || rest.starts_with("<details") || Tag::read(rest).is_some_and(|tag| !tag.is_closing)
+    let is_else = ["<details", "<!--"].iter().any(|it| rest.starts_with(it));
+    is_pair || is_else || Tag::read(rest).is_some_and(|tag| !tag.is_closing)
 }
 
 fn end_of_thinking(text: &str, open: usize) -> Option<usize> {
@@ -121,14 +191,24 @@ fn end_of_thinking(text: &str, open: usize) -> Option<usize> {
     if rest.starts_with("<details") {
         return folded(rest).map(|end| open + end);
     }
+    if let Some(comment) = rest.strip_prefix("<!--") {
+        let begin: String = comment.trim_start().chars().take(16).collect();
+        let begin = begin.to_lowercase();
+        let end = comment.find("-->").map(|end| open + 4 + end + 3);
+        let thinks = ["think", "thought", "reasoning", "scratchpad", "internal"];
+        return end.filter(|_| thinks.iter().any(|it| begin.starts_with(it)));
+    }
     let tag = Tag::read(rest)?;
     if tag.is_closing {
         return None;
     }
+    let begins = starts_line(text, open);
     match tag.close(rest) {
-        Some(end) => Some(open + end),
+        // “<think> and </think> mark it” speaks of them.
+        Some(end) if !begins && tag.holds_nothing(&rest[..end]) => None,
+        Some(end) => (begins || !tag.is_ambiguous).then_some(open + end),
         // A tag that nothing closes begins what was cut off, unless a sentence speaks of it.
-        None => starts_line(text, open).then_some(text.len()),
+        None => (begins && !tag.is_ambiguous && !tag.may_head()).then_some(text.len()),
     }
 }
 
@@ -139,42 +219,63 @@ fn starts_line(text: &str, at: usize) -> bool {
 
 /// Whether it is one of [`NAMES`], or one that a model's makers put their own name before, as in
 /// `seed:think` and `longcat_think`.
-fn is_thinking(name: &str) -> bool {
+pub(super) fn is_thinking(name: &str) -> bool {
+    let plain = plain(name);
     let last = name.rsplit([':', '_']).next().unwrap_or(name);
-    let is = |known: &str| name.eq_ignore_ascii_case(known);
     let ends = |known: &str| last.eq_ignore_ascii_case(known);
-    NAMES.iter().any(|known| is(known)) || NAMES[..2].iter().any(|known| ends(known))
+    NAMES.contains(&&*plain)
+        || NAMES[..2].iter().any(|known| ends(known))
+        || plain.starts_with("thinkneverused")
+}
+
+/// A name in small letters, without what parts its words.
+pub(super) fn plain(name: &str) -> String {
+    let letters = name.chars().filter(|c| !matches!(c, '_' | '-' | ' '));
+    letters.flat_map(char::to_lowercase).collect()
 }
 
 /// A tag of an element that models think in.
 struct Tag<'a> {
     name: &'a str,
-    brackets: (char, char),
+    brackets: (&'static str, &'static str),
     is_closing: bool,
+    /// Whether much else is called so.
+    is_ambiguous: bool,
     length: usize,
 }
 
 impl<'a> Tag<'a> {
     fn read(rest: &'a str) -> Option<Self> {
-        let open = rest.chars().next()?;
-        let brackets = *BRACKETS.iter().find(|(it, _)| *it == open)?;
-        let inner = &rest[open.len_utf8()..];
+        let mut known = BRACKETS.iter();
+        let brackets = *known.find(|(open, _)| rest.starts_with(open))?;
+        let inner = &rest[brackets.0.len()..];
         let end = inner[..inner.floor_char_boundary(LONGEST_TAG)].find(brackets.1)?;
-        let body = &inner[..end];
+        let body = inner[..end].trim().trim_matches('|');
         let (is_closing, body) = match body.strip_prefix('/') {
-            Some(body) => (true, body),
+            Some(body) => (true, body.trim()),
             None => (false, body),
         };
         let name = body.split([' ', '\t', '\n']).next()?;
-        let is_known = is_thinking(name);
-        // “[Analysis]” is a heading; Mistral's models write it in capitals.
-        let is_known = is_known && (open != '[' || name == "THINK");
-        is_known.then_some(Self {
+        let is_ambiguous = AMBIGUOUS.contains(&&*plain(name));
+        (is_ambiguous || is_thinking(name)).then_some(Self {
             name,
             brackets,
             is_closing,
-            length: open.len_utf8() + end + brackets.1.len_utf8(),
+            is_ambiguous,
+            length: brackets.0.len() + end + brackets.1.len(),
         })
+    }
+
+    /// “[Thinking]” and “【思考】” are headings too; Mistral's models write their tag in capitals.
+    fn may_head(&self) -> bool {
+        matches!(self.brackets.0, "[" | "【") && self.name != "THINK"
+    }
+
+    /// Whether no more than a word or two stands in its element.
+    fn holds_nothing(&self, element: &str) -> bool {
+        let inner = &element[self.length..];
+        let inner = &inner[..inner.rfind(self.brackets.0).unwrap_or(inner.len())];
+        inner.len() < 16 && inner.chars().filter(|c| c.is_alphanumeric()).count() <= 3
     }
 
     /// Where its element ends, which may hold others of its name.
@@ -188,7 +289,7 @@ impl<'a> Tag<'a> {
                     depth = if tag.is_closing { depth - 1 } else { depth + 1 };
                     at += tag.length;
                 }
-                _ => at += self.brackets.0.len_utf8(),
+                _ => at += self.brackets.0.len(),
             }
         }
         Some(at)
@@ -201,10 +302,13 @@ fn behind_orphan(text: &str) -> &str {
     let mut depth = 0usize;
     let mut orphan = None;
     let mut at = 0;
-    while let Some(next) = text[at..].find(['<', '[', '◁', '＜']) {
+    while let Some(next) = text[at..].find(BEGIN) {
         let open = at + next;
-        let is_spoken_of = text[..open].ends_with('`');
-        match Tag::read(&text[open..]).filter(|_| !is_spoken_of) {
+        let tag = Tag::read(&text[open..]).filter(|tag| {
+            let (before, behind) = (&text[..open], &text[open + tag.length..]);
+            !tag.is_ambiguous && !is_spoken_of(before, behind)
+        });
+        match tag {
             Some(tag) => {
                 at = open + tag.length;
                 match (tag.is_closing, depth) {
@@ -219,6 +323,17 @@ fn behind_orphan(text: &str) -> &str {
     orphan.map_or(text, |at| &text[at..])
 }
 
+/// Whether what stands before and behind a tag speaks of it.
+fn is_spoken_of(before: &str, behind: &str) -> bool {
+    let goes_on = |c: char| c.is_lowercase() || matches!(c, '.' | ',' | ';' | ')' | '?');
+    before.ends_with('`')
+        || (before.ends_with(' ')
+            && behind
+                .strip_prefix(' ')
+                .unwrap_or(behind)
+                .starts_with(goes_on))
+}
+
 /// Where a block ends that a front end folds the model's thinking, or its calls, into.
 fn folded(rest: &str) -> Option<usize> {
     let head = &rest[..rest.floor_char_boundary(LONGEST_TAG)];
@@ -228,7 +343,8 @@ fn folded(rest: &str) -> Option<usize> {
         "type=\"tool_calls\"",
         "type=\"code_interpreter\"",
     ];
-    let is_typed = types.iter().any(|it| head.contains(it));
+    let classes = ["class=\"think", "class=\"reasoning", "class=\"thought"];
+    let is_typed = types.iter().chain(&classes).any(|it| head.contains(it));
     if !is_typed {
         let inner = rest[head.len()..].trim_start();
         let summary = inner.strip_prefix("<summary>")?;
@@ -243,40 +359,6 @@ fn folded(rest: &str) -> Option<usize> {
         rest.find(closing)
             .map_or(rest.len(), |end| end + closing.len()),
     )
-}
-
-/// The last channel that is an answer, of a text in channels: `<|channel|>analysis<|message|>…`,
-/// and `<|channel>thought … <channel|>`. Also where the marks are gone and their names are not:
-/// `analysisThe user asks …assistantfinalHello.`
-fn final_channel(text: &str) -> Option<String> {
-    if text.contains("<|channel|>") {
-        let mut answer = String::new();
-        let mut parts = text.split("<|channel|>");
-        // What stands before the first is no channel's: the header of a message, or an answer.
-        let before = parts.next().unwrap_or_default();
-        for part in parts {
-            let (name, said) = part.split_once("<|message|>").unwrap_or((part, ""));
-            if name.trim_start().starts_with("final") {
-                let end = said.find("<|").unwrap_or(said.len());
-                answer.push_str(&said[..end]);
-            }
-        }
-        let before = before.split("<|").next().unwrap_or_default();
-        return Some(format!("{}{}", before, answer).trim().to_owned());
-    }
-    if let Some(begin) = text.find("<|channel>") {
-        let rest = &text[begin..];
-        let end = rest
-            .find("<channel|>")
-            .map(|end| begin + end + "<channel|>".len());
-        let behind = end.map_or("", |end| &text[end..]);
-        return Some(format!("{}{}", &text[..begin], behind).trim().to_owned());
-    }
-    let thought = ["analysis", "commentary"]
-        .iter()
-        .find_map(|name| text.trim_start().strip_prefix(name))?;
-    let (_, answer) = thought.rsplit_once("assistantfinal")?;
-    Some(answer.trim().to_owned())
 }
 
 /// Takes off the tags that stood around the answer.
