@@ -71,7 +71,7 @@ impl Left {
 /// gave, which lies under `round:=USER:=CONVERSATION:`, either of them empty where nobody is named.
 pub fn patterns(of: &Selection) -> Vec<String> {
     match of {
-        Selection::All => vec!["round:*".into(), "block:*".into()],
+        Selection::All => patterns_of_all().into(),
         Selection::Scope(scope) => match scope.holder() {
             Holder::User(id) => {
                 let id = encoded(id);
@@ -97,6 +97,18 @@ pub fn patterns(of: &Selection) -> Vec<String> {
             ]
         }
     }
+}
+
+/// The patterns of the erasures that take a scope's blocks.
+pub fn erased_by(scope: &Scope) -> Vec<String> {
+    let mut patterns = patterns(&Selection::Scope(scope.clone()));
+    patterns.extend(patterns_of_all());
+    patterns.retain(|pattern| pattern.starts_with("block:"));
+    patterns
+}
+
+fn patterns_of_all() -> [String; 2] {
+    ["round:*".into(), "block:*".into()]
 }
 
 /// The name of a place among its tenant's. The scope is here itself, as in the place.

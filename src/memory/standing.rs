@@ -14,12 +14,12 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::Memory;
 use super::block::Block;
-use super::left::{Left, name};
+use super::left::{Left, erased_by, name};
 use super::record::Record;
 use super::scope::Scope;
 use super::store::Selection;
 use crate::dialect::{Request, Role};
-use crate::shared::Notes;
+use crate::shared::{Notes, Since};
 
 /// How long a conversation may rest; upstreams keep their prompt caches about as long.
 const REST: Duration = Duration::from_secs(60 * 60);
@@ -168,8 +168,9 @@ impl Memory {
         is_new
     }
 
-    /// Has a block stand at this place in the requests that follow, or none.
-    pub async fn keep_block(&self, place: &Place, block: Option<Arc<Block>>) {
+    /// Has a block stand at this place in the requests that follow, or none. Its turn began then, in Unix
+    /// microseconds.
+    pub async fn keep_block(&self, place: &Place, block: Option<Arc<Block>>, began: i64) {
         let (notes, name) = (self.notes(), || name(&place.scope, place.said));
         match block {
             Some(block) => {
@@ -177,8 +178,12 @@ impl Memory {
                     && notes.are_shared()
                     && let Some(note) = Left::note(&block)
                 {
-                    let left = [(name(), note)];
-                    notes.keep(place.scope.tenant(), &left, REST).await;
+                    let since = Since {
+                        began,
+                        patterns: erased_by(&place.scope),
+                    };
+                    let tenant = place.scope.tenant();
+                    notes.keep_since(tenant, (name(), note), REST, &since).await;
                 }
             }
             None if notes.are_shared() && self.standing.0.contains_key(place) => {

@@ -36,7 +36,9 @@ async fn asked(question: &str) -> (Memory, tempfile::TempDir, Record) {
         (&block::tests::room(8192), &Default::default()),
     );
     let (_, place) = Place::all(&scope("ann"), &request(&[question])).remove(0);
-    memory.keep_block(&place, Some(block.into())).await;
+    memory
+        .keep_block(&place, Some(block.into()), i64::MAX)
+        .await;
     (memory, folder, record)
 }
 
@@ -72,7 +74,7 @@ async fn a_block_stands_before_its_own_message_of_its_own_conversation() {
     let with_room = |room| memory.standing(&ann, &places, room);
     assert_eq!(with_room(room).await.len(), 1);
     assert_eq!(with_room(room - 1).await.len(), 0);
-    memory.keep_block(&places[0].1, None).await;
+    memory.keep_block(&places[0].1, None, i64::MAX).await;
     assert!(standing(&memory, "ann", &later).await.is_empty());
 }
 

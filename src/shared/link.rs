@@ -63,7 +63,10 @@ impl Link {
     /// # Errors
     ///
     /// The server's, or the connection's.
-    pub async fn pipe(&self, pipeline: &redis::Pipeline) -> Result<(), RedisError> {
+    pub async fn pipe<T: FromRedisValue>(
+        &self,
+        pipeline: &redis::Pipeline,
+    ) -> Result<T, RedisError> {
         pipeline.query_async(&mut self.connection()?).await
     }
 

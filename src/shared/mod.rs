@@ -26,7 +26,7 @@ use tokio::time::{sleep, timeout};
 
 use self::breaker::Breaker;
 pub use self::link::{Link, encoded};
-pub use self::notes::Notes;
+pub use self::notes::{Notes, Since};
 use crate::telemetry::Metrics;
 
 /// How long what nobody waits for may take.

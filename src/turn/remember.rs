@@ -99,7 +99,7 @@ impl Remembered {
             (Err(Off::Auxiliary), _) => return Self::off(Off::Auxiliary),
             _ if identity.is_temporary => return Self::off(Off::Temporary),
             (Err(why), _) => return Self::off(why),
-            (Ok(_), None) if identity.is_unfit => return Self::off(Off::UnfitIdentity),
+            (Ok(_), None) if identity.unfit.is_some() => return Self::off(Off::UnfitIdentity),
             (Ok(_), None) => return Self::off(Off::NoIdentity),
             (Ok(using), Some(scope)) => (using, scope),
         };
@@ -163,6 +163,14 @@ impl Remembered {
         self.off.map(Off::name)
     }
 
+    /// When the request had been read, in Unix microseconds, by how long ago that is: the clock may have been
+    /// set since.
+    fn began(&self) -> i64 {
+        let took = self.began.map_or(0, |began| began.elapsed().as_micros());
+        let took = i64::try_from(took).unwrap_or(i64::MAX);
+        Timestamp::now().as_microsecond().saturating_sub(took)
+    }
+
     /// Puts the blocks into the request.
     pub fn inject(&self, injection: &mut Injection, placement: model::Placement) {
         injection.memory = (!self.block.text.is_empty()).then(|| MemoryText {
@@ -185,7 +193,7 @@ impl Remembered {
             let bytes: usize = self.blocks().map(|block| block.text.len()).sum();
             let stays = !self.block.text.is_empty() && bytes <= config.earlier_bytes;
             let block = stays.then(|| self.block.clone());
-            memory.keep_block(place, block).await;
+            memory.keep_block(place, block, self.began()).await;
         }
     }
 
@@ -266,13 +274,12 @@ impl Remembered {
         let before = messages[..at.unwrap_or(0)].last();
         let before = before.filter(|before| before.role == Role::Assistant);
         let before = before.filter(|_| said.as_deref().is_some_and(memory::Turn::is_brief));
+        let is_agents = request.options().tools > 0;
         let answered = answer
             .filter(|answer| assistant && answer.is_complete())
+            .filter(|answer| !(is_agents && memory::is_progress(&answer.text)))
             .map(|answer| begun(request, &answer.text));
-        // By how long it took: the clock may have been set since.
         let now = Timestamp::now();
-        let took = self.began.map_or(0, |began| began.elapsed().as_micros());
-        let took = i64::try_from(took).unwrap_or(i64::MAX);
         Some(memory::Turn {
             scope,
             conversation: self.conversation(request, answer),
@@ -284,7 +291,7 @@ impl Remembered {
             generation: snapshot.generation,
             recalled: self.injected().cloned().collect(),
             history: self.history,
-            began: now.as_microsecond().saturating_sub(took),
+            began: self.began(),
             now: now.as_millisecond(),
         })
     }

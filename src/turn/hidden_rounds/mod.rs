@@ -24,7 +24,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use self::chains::Chains;
 use crate::dialect::{Dialect, Message, Request, Restored, Role, Round};
-use crate::shared::Notes;
+use crate::shared::{Notes, Since};
 
 /// How long a conversation may rest. After that its turn stands alone, which every model understands,
 /// though it may call the gateway's tools again.
@@ -164,14 +164,20 @@ impl HiddenRounds {
     }
 
     /// Keeps a round until the client has answered its own calls, and for as long as it goes on with
-    /// that history.
-    pub async fn keep(&self, place: HiddenPlace, hidden: HiddenRound) {
+    /// that history. Its turn began then, in Unix microseconds: other gateways are left nothing of what was
+    /// erased since.
+    pub async fn keep(&self, place: HiddenPlace, hidden: HiddenRound, began: i64) {
         self.is_used.store(true, Ordering::Release);
         if self.notes.are_shared()
             && let Some(note) = note::write(&hidden)
         {
-            let notes = [(note::name(&place), note)];
-            self.notes.keep(&place.whose.tenant, &notes, LEFT).await;
+            let since = Since {
+                began,
+                patterns: note::erased_by(&place.whose),
+            };
+            let left = (note::name(&place), note);
+            let tenant = &place.whose.tenant;
+            self.notes.keep_since(tenant, left, LEFT, &since).await;
         }
         self.rounds.insert(place, Arc::new(hidden));
     }

@@ -80,6 +80,24 @@ pub fn name(place: &HiddenPlace) -> String {
     name
 }
 
+/// The patterns of the erasures that take what is hidden of whose it is.
+pub fn erased_by(whose: &Whose) -> Vec<String> {
+    let part = |part: &Option<String>| {
+        let part = part.as_deref();
+        part.map_or_else(String::new, |part| format!("={}", encoded(part)))
+    };
+    let (user, conversation) = (part(&whose.user), part(&whose.conversation));
+    let mut patterns = vec!["round:*".to_owned()];
+    if !user.is_empty() {
+        patterns.push(format!("round:{user}:*"));
+    }
+    if !conversation.is_empty() {
+        patterns.push(format!("round:*:{conversation}:*"));
+        patterns.push(format!("round:{user}:{conversation}:*"));
+    }
+    patterns
+}
+
 /// The name of an answer's end, by the id that a client was told.
 pub fn end(told: &str) -> String {
     format!("end:{}", encoded(told))

@@ -11,6 +11,8 @@ use crate::telemetry::Metrics;
 
 /// The id that the upstream gives to everybody's call.
 const ID: &str = "functions.f:0";
+/// A turn that began after whatever was erased.
+const LATER: i64 = i64::MAX;
 
 fn whose(user: &str, conversation: &str) -> Whose {
     let name = |name: &str| (!name.is_empty()).then(|| name.to_owned());
@@ -88,6 +90,7 @@ fn a_turn_is_whole_again_in_its_place() {
     now(rounds.keep(
         HiddenPlace::after(&request(&history), ann.clone()),
         hidden("42"),
+        LATER,
     ));
     let told = [
         ask("hi"),
@@ -134,6 +137,7 @@ fn what_clients_change_in_each_request_moves_nothing() {
     now(rounds.keep(
         HiddenPlace::after(&request(&history), ann.clone()),
         hidden("42"),
+        LATER,
     ));
     let messages = sent(
         &rounds,
@@ -152,6 +156,7 @@ fn strangers_who_say_the_same_are_told_apart_by_their_instructions() {
     now(rounds.keep(
         HiddenPlace::after(&request(&history), nobody.clone()),
         hidden("42"),
+        LATER,
     ));
     let told = |name: &str| [system(name), ask("hi"), called(), gave("1")];
     assert_eq!(sent(&rounds, &nobody, &told("Ann")).len(), 5);
@@ -165,6 +170,7 @@ fn another_history_or_other_calls_get_nothing() {
     now(rounds.keep(
         HiddenPlace::after(&request(&[ask("hi")]), ann.clone()),
         hidden("42"),
+        LATER,
     ));
     let mut other_id = called();
     other_id["tool_calls"][0]["id"] = "functions.f:1".into();
@@ -201,7 +207,7 @@ proptest! {
             let history = &mut told[user][conversation];
             history.push(ask(&format!("ask {text}")));
             let result = format!("{user} {conversation} {at}");
-            now(rounds.keep(HiddenPlace::after(&request(history), who.clone()), hidden(&result)));
+            now(rounds.keep(HiddenPlace::after(&request(history), who.clone()), hidden(&result), LATER));
             history.extend([called(), gave("theirs")]);
             given[user][conversation].push(result);
             let messages = sent(&rounds, &who, history);
@@ -232,7 +238,7 @@ async fn any_gateway_of_a_fleet_goes_on_with_a_turn_and_for_nobody_else() {
     let told = [ask("hi"), called(), gave("1")];
     let ann = whose("ann", "one");
     let place = HiddenPlace::after(&request(&told[..1]), ann.clone());
-    one.keep(place, hidden("42")).await;
+    one.keep(place, hidden("42"), LATER).await;
     assert_eq!(found(&other, &ann, &told).await, ["42"]);
     let elsewhere = Whose {
         tenant: "acme}".into(),
@@ -267,6 +273,50 @@ async fn a_gateway_goes_on_with_its_own_turns_while_the_store_is_away() {
     let ann = whose("ann", "one");
     let told = [ask("hi"), called(), gave("1")];
     let place = HiddenPlace::after(&request(&told[..1]), ann.clone());
-    here.keep(place, hidden("42")).await;
+    here.keep(place, hidden("42"), LATER).await;
     assert_eq!(found(&here, &ann, &told).await, ["42"]);
+}
+
+#[tokio::test]
+async fn a_turn_that_began_before_an_erasure_leaves_nothing_to_the_others() {
+    let server = Server::start();
+    let url = server.url().into();
+    let minute = Duration::from_secs(60);
+    let store = Store::new(&url, minute, Arc::new(Metrics::new())).expect("a URL");
+    let notes = Notes::of(Arc::new(store));
+    let began = jiff::Timestamp::now().as_microsecond();
+    let told = [ask("hi"), called(), gave("1")];
+    let all = [
+        whose("ann", "one"),
+        whose("ann", ""),
+        whose("ann", "two"),
+        whose("ben", "one"),
+        whose("", "one"),
+    ];
+    for (erased, left) in [
+        (&["round:=ann:*"][..], [false, false, false, true, true]),
+        (&["round:*:=one:*"], [false, true, true, false, false]),
+        (&["round:=ann:=one:*"], [false, true, true, true, true]),
+        (&["round::=one:*"], [true, true, true, true, false]),
+        (&["round:*", "block:*"], [false; 5]),
+    ] {
+        let tenant = format!("of {erased:?}");
+        let erased: Vec<String> = erased.iter().map(|it| (*it).to_owned()).collect();
+        notes.erase(&tenant, &erased).await;
+        for (who, is_left) in all.iter().zip(left) {
+            let tenant: Arc<str> = tenant.as_str().into();
+            let who = Whose {
+                tenant,
+                ..who.clone()
+            };
+            let place = || HiddenPlace::after(&request(&told[..1]), who.clone());
+            let here = gateway(&server);
+            here.keep(place(), hidden("42"), began).await;
+            let before = found(&gateway(&server), &who, &told).await;
+            assert_eq!(!before.is_empty(), is_left, "{erased:?} {who:?}");
+            // What begins later is left again.
+            here.keep(place(), hidden("43"), LATER).await;
+            assert_eq!(found(&gateway(&server), &who, &told).await, ["43"]);
+        }
+    }
 }

@@ -102,7 +102,7 @@ impl Answering<'_> {
         if let (Some(hidden), Some(id)) = (hidden, &answer.id) {
             let rounds = &self.chat.gateway.shared().hidden_rounds;
             let place = self.chat.turn.hidden_within(id);
-            rounds.keep(place, hidden).await;
+            rounds.keep(place, hidden, self.chat.turn.began()).await;
         }
         if let (Some(told), Some(upstream)) = (&answer.id, &answer.upstream_id) {
             let rounds = &self.chat.gateway.shared().hidden_rounds;
@@ -132,7 +132,7 @@ impl Answering<'_> {
                         self.hidden = Some(hidden.clone());
                         let place = self.chat.turn.hidden_place();
                         let rounds = &self.chat.gateway.shared().hidden_rounds;
-                        rounds.keep(place, hidden).await;
+                        rounds.keep(place, hidden, self.chat.turn.began()).await;
                     }
                     return Ok(Next::Finish);
                 }
