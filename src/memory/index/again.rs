@@ -23,7 +23,7 @@ impl Index {
     ) -> (Query, Vec<Scored>) {
         let mut query = Query {
             times: self.times(&query.named, clock),
-            again: self.near(query),
+            again: self.near(query, &document),
             ..query.clone()
         };
         let mut words = self.words(&query);

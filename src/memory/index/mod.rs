@@ -3,6 +3,7 @@
 
 mod addressee;
 mod again;
+mod corrections;
 mod dates;
 mod fold;
 mod grammar;
@@ -11,12 +12,16 @@ mod language_tests;
 mod matcher;
 mod meaning;
 mod moments;
+mod months;
 mod near;
 mod oneself;
 mod phrases;
 mod postings;
 mod relative;
 mod script;
+mod spelling;
+#[cfg(test)]
+mod spelling_tests;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -43,6 +48,8 @@ const LENT: [f32; 2] = [0.3, 0.15];
 /// What a question lends to the turns behind it instead, if they are of usual length: a short
 /// answer hardly holds a word of what was asked. A longer one gets less, down to `LENT`.
 const ASKED: [f32; 2] = [0.7, 0.3];
+/// What a user's turn lends to one of his that takes it back: “No, it's Eva now.”
+const CORRECTED: f32 = 0.8;
 /// Milliseconds between turns that lend to each other, at most.
 const WINDOW_MS: i64 = 600_000;
 /// Weights of the turns of the running conversation before the question, the latest first.
@@ -79,8 +86,10 @@ pub struct Query {
     times: Vec<Times>,
     /// Terms of what was found at first, which are looked for beside those: see [`again`].
     again: Vec<(Term, f32)>,
-    /// Its long words, which may be written otherwise: see [`near`].
-    long: Vec<(Box<str>, Term)>,
+    /// Its words, which may be written otherwise, and what they are as one: see [`near`]. Order tells, and a
+    /// ranking in the cache is that of whoever asked first.
+    words: Vec<(Box<str>, Term)>,
+    joined: Vec<Term>,
     /// Whether what the assistant said counts as much as what others said.
     any_speaker: bool,
 }
@@ -119,7 +128,8 @@ impl Query {
             named: named.collect(),
             times: Vec::new(),
             again: Vec::new(),
-            long: analyzer.long_words(&folded),
+            words: analyzer.words_of(&folded),
+            joined: analyzer.joined(&folded),
             any_speaker: addressee::is_assistant(text),
         }
     }
@@ -178,6 +188,7 @@ struct Doc {
     length: u32,
     at: i64,
     asks: bool,
+    corrects: bool,
     by_assistant: bool,
 }
 
@@ -269,6 +280,7 @@ impl Index {
             length,
             at: document.at,
             asks: document.text.contains(['?', '？']),
+            corrects: !document.by_assistant && corrections::corrects(document.text),
             by_assistant: document.by_assistant,
         });
         self.link(doc, before);
@@ -333,6 +345,7 @@ impl Index {
     fn asked(&self, doc: u32, later: u32, far: usize) -> f32 {
         let docs = (self.docs.get(doc as usize), self.docs.get(later as usize));
         match docs {
+            (Some(doc), Some(later)) if later.corrects && !doc.by_assistant => CORRECTED,
             (Some(doc), Some(later)) if doc.asks => {
                 let short = (USUAL_LENGTH / later.length.max(1) as f32).min(1.0);
                 LENT[far] + short * (ASKED[far] - LENT[far])

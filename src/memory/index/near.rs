@@ -1,10 +1,15 @@
-//! Long words that no document has, looked for with a letter changed: as they may have been meant.
+//! Words as they may have been meant: long ones that no document has with a letter changed; several as one,
+//! and one as several. People write `e-bike`, `ebike` and `e bike`, `enable_fast_path` and `enableFastPath`,
+//! `5 km` and `5km`, `(030) 123-456` and `030123456`.
+
+use std::borrow::Cow;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::script::{Script, Stemmers};
+use super::fold::fold;
+use super::script::{Script, Stemmers, is_in_word};
 use super::terms::LONG;
-use super::{Index, Query, Term};
+use super::{Document, Index, Query, Term};
 
 /// What a word weighs that is meant perhaps.
 const WEIGHT: f32 = 0.6;
@@ -12,18 +17,35 @@ const WEIGHT: f32 = 0.6;
 /// Words of a question that are looked for so.
 const WORDS: usize = 3;
 
+/// Documents that may have it in several words, and bytes of them that are looked at.
+const DOCS: usize = 64;
+const BYTES: usize = 4096;
+
 impl Index {
     /// The terms that a letter more, less, or another, or two that changed places, make of the
-    /// query's long words that no document has.
-    pub(super) fn near(&self, query: &Query) -> Vec<(Term, f32)> {
-        let mut near = Vec::new();
+    /// query's long words that no document has, those that several of its words make as one, and those that
+    /// one makes as several; `document` gives a document as it was taken up.
+    pub(super) fn near<'a>(
+        &self,
+        query: &Query,
+        document: &impl Fn(u32) -> Document<'a>,
+    ) -> Vec<(Term, f32)> {
+        let joined = query.joined.iter().copied();
+        let mut near: Vec<_> = joined
+            .filter(|term| self.postings.of(*term).len() > 0)
+            .map(|term| (term, WEIGHT))
+            .collect();
         let is_unknown = |(_, term): &&(Box<str>, Term)| self.postings.of(*term).len() == 0;
-        let mut unknown = query.long.iter().filter(is_unknown).peekable();
-        if unknown.peek().is_none() {
+        let unknown: Vec<_> = query.words.iter().filter(is_unknown).collect();
+        if unknown.is_empty() {
             return near;
         }
         let stemmers = Stemmers::default();
-        let stems = unknown.map(|(word, _)| stemmers.stem(word));
+        for (word, _) in unknown.iter().take(WORDS) {
+            let parts = self.parts_of(word, &stemmers, document);
+            near.extend(parts.into_iter().map(|term| (term, WEIGHT)));
+        }
+        let stems = unknown.iter().map(|(word, _)| stemmers.stem(word));
         let stems = stems.filter(|stem| stem.chars().nth(LONG - 1).is_some());
         for stem in stems.take(WORDS) {
             changed(&stem, |other| {
@@ -34,8 +56,57 @@ impl Index {
                 }
             });
         }
+        near.sort_by_key(|(term, _)| *term);
+        near.dedup_by_key(|(term, _)| *term);
         near
     }
+
+    /// The terms of the words of a document that make this one, written together.
+    fn parts_of<'a>(
+        &self,
+        word: &str,
+        stemmers: &Stemmers,
+        document: &impl Fn(u32) -> Document<'a>,
+    ) -> Vec<Term> {
+        let term = |word: &str| xxh3_64(stemmers.stem(word).as_bytes());
+        for (at, _) in word.char_indices().skip(1) {
+            let (begin, end) = word.split_at(at);
+            let lists = [begin, end].map(|part| self.postings.of(term(part)));
+            let mut lists = lists
+                .into_iter()
+                .filter(|docs| (1..=DOCS).contains(&docs.len()));
+            let Some(docs) = lists.next() else { continue };
+            for posting in docs {
+                let text = document(posting.doc).text;
+                let text = &text[..text.floor_char_boundary(BYTES)];
+                if let Some(parts) = parted(text, word) {
+                    return parts.iter().map(|part| term(part.as_str())).collect();
+                }
+            }
+        }
+        Vec::new()
+    }
+}
+
+/// The words of a text that stand beside each other and make this one.
+fn parted(text: &str, word: &str) -> Option<Vec<String>> {
+    let folded: Cow<'_, str> = match text.is_ascii() {
+        true => text.to_ascii_lowercase().into(),
+        false => fold(text).into(),
+    };
+    let words = folded.split(|c| !is_in_word(c));
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    (0..words.len()).find_map(|at| {
+        let mut rest = word;
+        for (more, part) in words[at..].iter().enumerate() {
+            rest = rest.strip_prefix(*part)?;
+            if rest.is_empty() {
+                let parts = &words[at..=at + more];
+                return Some(parts.iter().map(|part| (*part).to_owned()).collect());
+            }
+        }
+        None
+    })
 }
 
 /// Shows what one change makes of a word.

@@ -129,12 +129,9 @@ impl Analyzer {
         folded
     }
 
-    /// The words of at least six letters of a text, folded, each with its term.
-    pub fn long_words(&mut self, folded: &str) -> Vec<(Box<str>, Term)> {
-        let words = folded.split(|c| !is_in_word(c) || is_ideographic(c) || is_unparted(c));
-        let words = words.filter(|word| word.chars().nth(LONG - 1).is_some());
-        let known = words.filter_map(|word| Some((word.into(), self.known(word).term?.get())));
-        known.collect()
+    /// The term of a word, which is folded; none of a stop word.
+    pub fn term_of(&mut self, word: &str) -> Option<Term> {
+        self.known(word).term.map(NonZero::get)
     }
 
     /// The number of a term.

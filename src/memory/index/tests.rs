@@ -16,7 +16,7 @@ pub fn hours(n: i64) -> i64 {
     n * 3_600_000
 }
 
-fn index(texts: &[&str]) -> Index {
+pub fn index(texts: &[&str]) -> Index {
     Index::build(
         texts
             .iter()
