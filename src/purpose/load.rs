@@ -20,6 +20,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::rule::{Datum, Field, List, Rule, squeezed};
+use super::transcript::Transcript;
 use crate::error::{Fault, Faults};
 
 /// Bytes of a rule's name at most.
@@ -164,9 +165,13 @@ impl<'a> Reader<'a> {
                 "stream" => rule.stream = self.switch("stream", value),
                 "output_at_most" => rule.output_at_most = self.count("output_at_most", value),
                 "metadata" => rule.metadata = self.metadata(value),
-                "transcript" => {
-                    rule.transcript = self.switch("transcript", value).unwrap_or_default();
-                }
+                "transcript" => match Transcript::parse(value.get_ref()) {
+                    Ok(transcript) => rule.transcript = transcript,
+                    Err(()) => {
+                        let mend = "write true, \"alone\" or \"impersonal\"";
+                        self.fault(value.span().start, "`transcript` is no switch", mend);
+                    }
+                },
                 "words" => rule.words = self.words("words", value),
                 "user_words" => rule.user_words = self.words("user_words", value),
                 "system_words" => rule.system_words = self.words("system_words", value),

@@ -17,6 +17,7 @@ mod rule;
 mod signs;
 #[cfg(test)]
 mod tests;
+mod transcript;
 mod words;
 
 use std::cell::OnceCell;
@@ -30,6 +31,7 @@ pub use load::BY_REQUEST;
 use load::Document;
 pub use rule::Rule;
 use rule::squeezed;
+use transcript::{Told, Transcript};
 use words::{Asked, Lists, MOST_LISTS, Wanted, Words};
 
 use crate::error::{Fault, Faults};
@@ -92,7 +94,7 @@ pub struct Seen {
     user: OnceCell<Asked>,
     leading: OnceCell<Asked>,
     trailing: OnceCell<Asked>,
-    transcript: OnceCell<bool>,
+    transcript: OnceCell<Told>,
 }
 
 impl<'a> Subject<'a> {
@@ -139,11 +141,9 @@ impl<'a> Subject<'a> {
         bytes as u64 <= at_most
     }
 
-    fn tells_conversation(&self) -> bool {
-        *self.seen.transcript.get_or_init(|| {
-            let mut texts = self.user.iter();
-            texts.any(|text| signs::tells_conversation(&text.decode()))
-        })
+    fn tells(&self, transcript: Transcript) -> bool {
+        let told = || Told::of(self.user.iter().map(Literal::decode));
+        transcript.holds(*self.seen.transcript.get_or_init(told))
     }
 }
 
@@ -212,7 +212,7 @@ impl Rules {
                 && rule.holds(subject, &user, &system)
                 && subject.asks(&self.words, asking)
                 // All of the text is read for it, so it comes last.
-                && (!rule.transcript || subject.tells_conversation())
+                && rule.transcript.is_none_or(|it| subject.tells(it))
         });
         found.map(|(_, rule)| rule)
     }

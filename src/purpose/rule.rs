@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName};
 use serde::Serialize;
 
 use super::Subject;
+use super::transcript::Transcript;
 use crate::wire::json::Literal;
 
 /// What makes a request auxiliary: all of its conditions together. An empty list is none.
@@ -67,8 +68,8 @@ pub struct Rule {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) metadata: Vec<Datum>,
     /// The last user message tells a conversation.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) transcript: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) transcript: Option<Transcript>,
     /// In small letters: of each list a word stands in one sentence of what is asked for, of the last in
     /// that or beside it. Asked for is it by the last user message, by system messages behind it, and, where
     /// the model has not answered and has no tools, by those before …

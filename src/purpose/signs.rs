@@ -136,6 +136,13 @@ pub fn tells_conversation(text: &str) -> bool {
         || (has_roles && KEYS.iter().any(|key| both(&whole(), key)))
 }
 
+/// Whether a line begins with who speaks in a conversation.
+pub fn is_speaker(line: &str) -> bool {
+    let before = line.find([':', '：']).map(|at| &line[..at]);
+    let name = before.and_then(speaker);
+    name.is_some_and(|name| USERS.contains(&name) || MODELS.contains(&name))
+}
+
 /// The name that a text's last line has alone, whatever stands around it to set it off, in small letters
 /// and between bars.
 fn speaker(text: &str) -> Option<String> {
