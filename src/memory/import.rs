@@ -316,7 +316,8 @@ fn read(line: &[u8]) -> Result<Line, String> {
             "it has more than {LONGEST} bytes, which no record has"
         ));
     }
-    if line.starts_with(&[0xFF, 0xFE]) || line.starts_with(&[0xFE, 0xFF]) {
+    let marks: [&[u8]; 4] = [&[0xFF, 0xFE], &[0xFE, 0xFF], b"{\0", b"\0{"];
+    if marks.iter().any(|mark| line.starts_with(mark)) {
         let mend = "write it as UTF-8: iconv -f UTF-16 -t UTF-8";
         return Err(format!("the file is in UTF-16: {mend}"));
     }

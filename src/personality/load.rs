@@ -32,6 +32,7 @@ pub(super) fn folder(
     for (path, kind) in &files {
         match file(path, *kind, reading) {
             Ok(Some(persona)) => loaded.add(persona),
+            Ok(None) if matches!(kind, Kind::Yaml) => {}
             // A picture beside the file that it belongs to, or one that has lost its card.
             Ok(None) if has_twin(path, &files) => {}
             Ok(None) => loaded.broken.push(Broken {
@@ -137,6 +138,8 @@ enum Kind {
     Toml,
     Png,
     Charx,
+    /// Not read, which is said of one that holds a personality.
+    Yaml,
 }
 
 /// The files that count, in the order of their names.
@@ -162,6 +165,7 @@ fn kind(path: &Path) -> Option<Kind> {
         "toml" => Some(Kind::Toml),
         "png" | "apng" => Some(Kind::Png),
         "charx" => Some(Kind::Charx),
+        "yaml" | "yml" => Some(Kind::Yaml),
         _ => None,
     }
 }
@@ -188,6 +192,7 @@ fn file(path: &Path, kind: Kind, reading: &Reading) -> Result<Option<Persona>, F
             packed(path, &json, stem)?
         }
         Kind::Charx => packed(path, &charx::card_json(path, &bytes)?, stem)?,
+        Kind::Yaml => return yaml(path, &text(path, bytes)?),
     };
     persona.id = normal(&persona.id).into_owned();
     check_id(path, &persona.id)?;
@@ -221,18 +226,20 @@ fn read(path: &Path, reading: &Reading) -> Result<Vec<u8>, Fault> {
     Ok(bytes.into())
 }
 
-/// The file as text, without the byte order mark that some editors write; UTF-16 with such a mark
-/// is read too.
+/// The file as text, without the byte order mark that some editors write; UTF-16 is read too, with such a
+/// mark or by the half of its first letter that is nothing.
 fn text(path: &Path, bytes: Vec<u8>) -> Result<String, Fault> {
-    let wide = |unit: fn([u8; 2]) -> u16| {
-        let units = bytes[2..]
+    let wide = |from: usize, unit: fn([u8; 2]) -> u16| {
+        let units = bytes[from..]
             .chunks_exact(2)
             .map(|pair| unit([pair[0], pair[1]]));
         String::from_utf16(&units.collect::<Vec<_>>()).ok()
     };
     let wide = match bytes.as_slice() {
-        [0xff, 0xfe, ..] => wide(u16::from_le_bytes),
-        [0xfe, 0xff, ..] => wide(u16::from_be_bytes),
+        [0xff, 0xfe, ..] => wide(2, u16::from_le_bytes),
+        [0xfe, 0xff, ..] => wide(2, u16::from_be_bytes),
+        [first, 0, second, 0, ..] if *first > 0 && *second > 0 => wide(0, u16::from_le_bytes),
+        [0, first, 0, second, ..] if *first > 0 && *second > 0 => wide(0, u16::from_be_bytes),
         _ => None,
     };
     if let Some(text) = wide {
@@ -291,6 +298,31 @@ fn toml(path: &Path, text: &str, stem: &str) -> Result<Persona, Faults> {
     let document = toml::from_str(text).map_err(fault)?;
     let source: Map<String, Value> = toml::from_str(text).map_err(fault)?;
     Ok(yychat::persona(path, document, source, stem)?)
+}
+
+/// Other programs keep characters in YAML.
+fn yaml(path: &Path, text: &str) -> Result<Option<Persona>, Faults> {
+    const KEYS: [&str; 9] = [
+        "name:",
+        "char_name:",
+        "system_prompt:",
+        "context:",
+        "description:",
+        "char_persona:",
+        "persona:",
+        "personality:",
+        "spec:",
+    ];
+    let tells = |line: &str| KEYS.iter().any(|key| line.starts_with(key));
+    match text.lines().position(tells) {
+        None => Ok(None),
+        Some(at) => {
+            let what = "is a personality in YAML, which is not read";
+            let mend = "save it as JSON or TOML (yq -o json FILE.yaml > FILE.json does), with \
+                        `system_prompt`, or a card's `name` and `description`";
+            Err(Fault::new(path, what, mend).at_line(at + 1).into())
+        }
+    }
 }
 
 const NEEDED: &str = "a personality needs a text `system_prompt`, a character card needs a `name` \

@@ -333,6 +333,18 @@ fn files_that_are_no_personalities_are_passed_over() {
     assert_eq!(ids, ["B", "a"]);
 }
 
+#[test]
+fn a_personality_in_yaml_is_a_fault_that_says_so() {
+    let told = fault(&[(
+        "seraphina.yaml",
+        b"# mine\nname: Seraphina\ncontext: |-\n  She heals.\n",
+    )]);
+    assert!(told.contains("in YAML, which is not read"), "{told}");
+    assert!(told.contains("seraphina.yaml:2"), "{told}");
+    let passed = load(&[("compose.yml", b"services:\n  a:\n    name: x\n")]);
+    assert!(faults(&passed).is_empty());
+}
+
 #[cfg(unix)]
 #[test]
 fn kubernetes_links_are_followed_and_counted_once() {
@@ -520,8 +532,15 @@ fn texts_come_in_what_windows_and_javascript_write() {
         .flat_map(u16::to_le_bytes)
         .collect();
     let marked = format!("\u{feff}{text}\0");
-    let personalities = load(&[("a.json", &utf16), ("b.json", marked.as_bytes())]);
-    for id in ["a", "b"] {
+    let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let personalities = load(&[
+        ("a.json", &utf16),
+        ("b.json", marked.as_bytes()),
+        // Without a mark.
+        ("c.json", &utf16[2..]),
+        ("d.json", &big),
+    ]);
+    for id in ["a", "b", "c", "d"] {
         let persona = personalities.get(id).unwrap();
         let told = prompt(&assemble(&persona, None, &Untouched));
         assert!(told.ends_with("cut \u{fffd} and whole 😀"), "{told}");

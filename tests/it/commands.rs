@@ -84,6 +84,24 @@ fn who_reads_half_of_an_export_hears_of_no_fault() {
 }
 
 #[test]
+fn what_somebody_said_does_not_steer_the_terminal_that_shows_it() {
+    let setup = setup();
+    let text = "my cat\n\u{1b}]0;owned\u{7}\u{1b}[2J is \u{202e}Pixel";
+    let line = json!({ "user_id": "ada", "text": text }).to_string();
+    let done = run(&setup, &["memory", "import"], &line);
+    assert!(done.status.success(), "{done:?}");
+    let done = run(&setup, &["memory", "list"], "");
+    let shown = String::from_utf8_lossy(&done.stdout);
+    assert!(shown.contains("my cat \\u{1b}]0;owned"), "{shown}");
+    assert!(
+        !shown
+            .trim_end()
+            .contains(|c: char| c.is_control() || c == '\u{202e}'),
+        "{shown}"
+    );
+}
+
+#[test]
 fn who_looks_where_no_memory_is_hears_so_and_begins_none() {
     let setup = setup();
     for command in [

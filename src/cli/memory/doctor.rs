@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Whose;
 use super::erase::sure;
-use crate::cli::print;
+use crate::cli::{one_line, print};
 use crate::error::Fault;
 use crate::memory::{Doctor, Finding, Ill, Memory, Parts, StoreError};
 use crate::purpose::Rules;
@@ -82,16 +82,14 @@ fn line(found: &Finding) -> String {
         _ => String::new(),
     };
     let ill = name(&found.ill);
-    let words: Vec<&str> = record.text.split_whitespace().collect();
-    let text: String = words.join(" ").chars().take(SHOWN).collect();
-    let left = match &found.said {
-        Some(said) => format!("  → {}", said.text.chars().take(SHOWN).collect::<String>()),
-        None => String::new(),
-    };
-    let left = left.replace('\n', " ");
+    let shown = |text: &str| one_line(text).chars().take(SHOWN).collect::<String>();
+    let text = shown(&record.text);
+    let left = found.said.as_ref();
+    let left = left.map_or_else(String::new, |said| format!("  → {}", shown(&said.text)));
+    let [user, role] = [user, &record.role].map(one_line);
     format!(
-        "{}  {at:.0}  {user}  {ill}{rule}  {}: {text}{left}\n",
-        record.id, record.role
+        "{}  {at:.0}  {user}  {ill}{rule}  {role}: {text}{left}\n",
+        record.id
     )
 }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::print;
+use crate::cli::{one_line, print};
 use crate::error::{ApiError, Fault, Faults};
 use crate::memory::extraction::{self, Extraction};
 use crate::memory::{Extracted, Fact, Memory, Scope, Selection};
@@ -262,8 +262,8 @@ async fn list(memory: &Memory, whose: &Whose, limit: usize) -> Result<(), Fault>
     let lines = page.records.iter().map(|record| {
         let at = jiff::Timestamp::from_millisecond(record.created_at).unwrap_or_default();
         let user = record.scope.user().map_or("-", |user| user);
-        let (id, role, text) = (record.id, &record.role, &record.text);
-        format!("{id}  {at:.0}  {user}  {role}: {text}\n")
+        let [user, role, text] = [user, &record.role, &record.text].map(one_line);
+        format!("{}  {at:.0}  {user}  {role}: {text}\n", record.id)
     });
     print(&lines.collect::<String>())?;
     eprintln!("{} of {} records", page.records.len(), page.total);
