@@ -76,6 +76,49 @@ fn an_upstream_that_fails_costs_its_own_models_alone() {
     assert_eq!(proxy.metric(counted), 1.0);
 }
 
+/// Chats are not refused for lists that are too long, late or broken, nor does a list that comes hide that
+/// chats fail.
+#[test]
+fn lists_say_nothing_of_how_chats_fare() {
+    let long = Upstream::start(|visit| {
+        while let Some(request) = visit.request() {
+            let spaces = match request.head.first_line.contains("/models") {
+                true => (16 << 20) + 1,
+                false => 1,
+            };
+            // It may be closed before all of it is taken.
+            visit.try_send(answer("200 OK", &[], &" ".repeat(spaces)));
+        }
+    });
+    let hung = Upstream::start(|visit| {
+        while let Some(request) = visit.request() {
+            match request.head.first_line.contains("/models") {
+                true => visit.send(json_answer("{\"data\":[{\"id\":\"hung-1\"}]}")),
+                false => return visit.wait_for_close(),
+            }
+        }
+    });
+    let proxy = Setup::new()
+        .config("breaker.failures = 2\ntimeouts.first_byte = \"1s\"")
+        .config("breaker.open_for = \"60s\"\nbreaker.open_at_most = \"60s\"")
+        .upstream(&long, "models = [\"long-*\"]")
+        .upstream(&hung, "models = [\"hung-*\"]")
+        .start();
+    let chat = |model: &str| {
+        let body = json!({ "model": model, "messages": [] }).to_string();
+        proxy.chat(&body).status()
+    };
+    for _ in 0..3 {
+        assert_eq!(ids(&models(&proxy, &[])), ["hung-1"]);
+    }
+    assert_eq!(chat("long-1"), 200);
+    for status in [504, 504, 503] {
+        assert_eq!(chat("hung-1"), status);
+        assert_eq!(ids(&models(&proxy, &[])), ["hung-1"]);
+    }
+    assert_eq!(chat("hung-1"), 503);
+}
+
 #[test]
 fn where_none_lists_anything_the_client_is_told_why() {
     let refusing = Upstream::answering(answer("401 Unauthorized", &[], "{\"error\":\"no\"}"));

@@ -19,7 +19,6 @@ use super::fail::Failure;
 use super::headers::{Framing, RequestHead};
 use super::leg::{Exchange, note, shown};
 use super::plain::Asked;
-use super::tee::WHOLE_LIMIT;
 use super::watch::with_client;
 use crate::config::model::{Dialect, Upstream};
 use crate::error::ApiError;
@@ -35,6 +34,8 @@ use crate::telemetry::Phase;
 
 /// All lists have to have come by then, or by `timeouts.first_byte` where that is earlier.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// Bytes of one upstream's list at most: the longest known have a megabyte.
+const LONGEST: usize = 16 << 20;
 /// A client that sends it speaks Anthropic's API, and reads its form of a list.
 const ANTHROPIC_VERSION: &str = "anthropic-version";
 /// Sent where the client sent none, to those that want one.
@@ -85,16 +86,27 @@ pub async fn list(
     let mut failed = None;
     let mut gathered = Gathered::default();
     for (upstream, answer) in upstreams.iter().zip(answers) {
-        match answer {
+        let failure = match answer {
             Ok(body) => {
                 let serves = |id: &str| upstream.models.is_match(id) && exchange.caller.may_use(id);
-                match gathered.add(&body, serves) {
-                    true => drop(context.upstream.get_or_insert(upstream.name.clone())),
-                    false => failed = Some((upstream, Unlisted::Answered(StatusCode::OK, body))),
+                if gathered.add(&body, serves) {
+                    context
+                        .upstream
+                        .get_or_insert_with(|| upstream.name.clone());
+                    continue;
                 }
+                Unlisted::Answered(StatusCode::OK, body)
             }
-            Err(failure) => failed = Some((upstream, failure)),
+            Err(failure) => failure,
+        };
+        if let Unlisted::Answered(status, _) = &failure {
+            let (request_id, status) = (&context.request_id, status.as_u16());
+            tracing::warn!(
+                %request_id, upstream = upstream.name, status,
+                "upstream answered with no list of models, and none of its own is listed"
+            );
         }
+        failed = Some((upstream, failure));
     }
     if exchange.snapshot.config.personality.as_models {
         gathered.pair(&exchange.snapshot.personalities);
@@ -193,7 +205,8 @@ async fn ask(
 ) -> Result<Bytes, Unlisted> {
     let gateway = exchange.gateway;
     let upstream = &exchange.snapshot.config.upstreams[place];
-    let mut tries = gateway.health.tries(exchange.snapshot, vec![place]);
+    let tries = gateway.health.tries(exchange.snapshot, vec![place]);
+    let mut tries = tries.for_a_list();
     let Some(tried) = tries.next(&gateway.health) else {
         let none = || ApiError::bad_gateway("It is left alone.");
         return Err(Unlisted::Refused(tries.refusal().unwrap_or_else(none)));
@@ -207,15 +220,12 @@ async fn ask(
         })
     });
     match answered {
-        Ok((status, body)) => {
-            tried.answered(status);
-            match status.is_success() {
-                true => Ok(body),
-                false => Err(Unlisted::Answered(status, body)),
-            }
-        }
+        Ok((status, body)) if status.is_success() => Ok(body),
+        Ok((status, body)) => Err(Unlisted::Answered(status, body)),
         Err(error) => {
-            tried.failed(error.kind);
+            if error.kind.is_unsent() {
+                tried.failed(error.kind);
+            }
             note(gateway, context, &error);
             Err(Unlisted::Refused(error.answer()))
         }
@@ -229,10 +239,10 @@ async fn fetch(
     with_callers_key: bool,
 ) -> Result<(StatusCode, Bytes), UpstreamError> {
     let failed = |error: Box<pingora::Error>| UpstreamError::new(&upstream.name, &error);
-    let unfit = |_| UpstreamError {
+    let too_long = || UpstreamError {
         upstream: upstream.name.clone(),
         kind: UpstreamErrorKind::Protocol,
-        why: "the request cannot be written".into(),
+        why: format!("its list of models has more than {} MiB", LONGEST >> 20),
     };
     let head = RequestHead {
         client,
@@ -285,8 +295,8 @@ async fn fetch(
         .map_err(failed)?
     {
         body.extend_from_slice(&chunk);
-        if body.len() > WHOLE_LIMIT {
-            return Err(unfit(()));
+        if body.len() > LONGEST {
+            return Err(too_long());
         }
     }
     dialer.release(connection, timeouts).await;

@@ -54,6 +54,8 @@ pub struct Tries {
     /// Places in `config.upstreams`, the next one last.
     left: Vec<usize>,
     tried: bool,
+    /// See [`Tries::for_a_list`].
+    is_list: bool,
     /// The first that was left out for its answers alone, and may be asked when all are open.
     last_resort: Option<usize>,
     /// The shortest wait of those that were left out.
@@ -189,6 +191,13 @@ impl Breaker {
         self.show(&state);
     }
 
+    /// Whether it is open for another reason than that there was no connection.
+    fn is_reached(&self) -> bool {
+        let state = self.state.lock();
+        let tells = |open: &Open| open.cause != Cause::Unreachable;
+        state.open.as_ref().is_some_and(tells)
+    }
+
     /// A connection ends what began for want of one.
     fn connected(&self) {
         let mut state = self.state.lock();
@@ -229,6 +238,7 @@ impl Health {
             snapshot: snapshot.clone(),
             left: places,
             tried: false,
+            is_list: false,
             last_resort: None,
             wait: None,
             failed: None,
@@ -278,6 +288,13 @@ impl Health {
 }
 
 impl Tries {
+    /// The same for lists of models, which tell whether an upstream is reached and nothing of how it does
+    /// its work: one that fails at that is asked for its list all the same, and no look is spent on it.
+    pub fn for_a_list(mut self) -> Self {
+        self.is_list = true;
+        self
+    }
+
     /// The next upstream to try; `None` when there is none, or none may be tried any more.
     pub fn next(&mut self, health: &Health) -> Option<Attempt> {
         if self.failed.is_some() && !self.left.is_empty() && !health.budget.withdraw() {
@@ -287,6 +304,9 @@ impl Tries {
         while let Some(place) = self.left.pop() {
             let upstream = &self.snapshot.config.upstreams[place];
             let breaker = health.breaker(&self.snapshot, upstream);
+            if self.is_list && breaker.is_reached() {
+                return Some(self.attempt(place, breaker, false));
+            }
             match breaker.leave(Instant::now()) {
                 Leave::Go { looks } => {
                     if self.failed.is_some() {
