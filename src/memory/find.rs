@@ -24,6 +24,9 @@ pub(super) const LARGE: usize = 16_384;
 /// answered from what was said last.
 const PATIENCE: u32 = 2;
 
+/// Part of the deadline, as its divisor, for which a question waits for what was told a moment before it.
+const SETTLES: u32 = 2;
+
 /// Records of that at most.
 const LATELY: usize = 1000;
 
@@ -65,6 +68,9 @@ impl Memory {
         query: &RecallQuery,
     ) -> Result<(Vec<Recalled>, bool), StoreError> {
         let start = Instant::now();
+        let settled = self.jobs.settle(scope, &query.already_sent);
+        // What has not come by then is not recalled; the rest is.
+        let _ = timeout(query.deadline / SETTLES, settled).await;
         let (entry, is_whole) = self.entry(scope, query).await?;
         let question = &*query.question;
         let vector = match &self.embeddings {

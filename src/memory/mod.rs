@@ -48,6 +48,7 @@ mod standing;
 mod stats;
 pub mod store;
 mod tries;
+mod unsaved;
 pub mod usage;
 mod writer;
 

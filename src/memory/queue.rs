@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::timeout;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::{sleep, timeout};
 
 use super::kept::Turn;
+use super::scope::Scope;
+use super::unsaved::{Underway, Unsaved};
 use super::writer::Job;
 
 /// Bytes that may wait for the store, with those of turns that it refuses at present.
@@ -19,7 +21,7 @@ pub const BYTES: usize = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long turns are gathered: many share a sync then, and of all that come meanwhile only the first
-/// wakes the writer. Nobody waits for them.
+/// wakes the writer. Whoever waits for one of them hurries it.
 const GATHER: Duration = Duration::from_millis(20);
 
 /// What a job takes beside its texts.
@@ -54,6 +56,7 @@ enum Signal {
 pub struct Queue {
     receiver: mpsc::UnboundedReceiver<Signal>,
     tray: Tray,
+    room: Arc<Room>,
     /// Whether there are turns on the tray, as far as it was told.
     has_turns: bool,
 }
@@ -72,6 +75,8 @@ pub struct Waiting {
 pub struct Place {
     _permit: OwnedSemaphorePermit,
     room: Arc<Room>,
+    /// Of a turn.
+    underway: Option<Underway>,
 }
 
 impl Place {
@@ -98,6 +103,9 @@ struct Room {
     written: watch::Sender<u64>,
     /// Nothing was written of late: to wait for room is in vain.
     stuck: AtomicBool,
+    unsaved: Arc<Unsaved>,
+    /// Somebody waits for a turn.
+    hurry: Notify,
 }
 
 impl Room {
@@ -106,6 +114,7 @@ impl Room {
         Place {
             _permit: permit,
             room: self.clone(),
+            underway: None,
         }
     }
 
@@ -139,18 +148,20 @@ impl Room {
 pub fn queue() -> (Jobs, Queue) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let tray = Tray::default();
-    let queue = Queue {
-        receiver,
-        tray: tray.clone(),
-        has_turns: false,
-    };
-    let room = Room {
+    let room = Arc::new(Room {
         free: Arc::new(Semaphore::new(BYTES)),
         waiting: AtomicUsize::new(0),
         written: watch::Sender::new(0),
         stuck: AtomicBool::new(false),
+        unsaved: Arc::default(),
+        hurry: Notify::new(),
+    });
+    let queue = Queue {
+        receiver,
+        tray: tray.clone(),
+        room: room.clone(),
+        has_turns: false,
     };
-    let room = room.into();
     (Jobs { sender, tray, room }, queue)
 }
 
@@ -161,14 +172,22 @@ impl Queue {
         while batch.is_empty() {
             let signal = match self.has_turns {
                 false => self.receiver.recv().await,
-                // Whoever waits for another job does not wait for these.
-                true => match timeout(GATHER, self.receiver.recv()).await {
-                    Ok(signal) => signal,
-                    Err(_) => {
-                        self.take(batch, most);
-                        continue;
+                true => {
+                    let gathered = async {
+                        tokio::select! {
+                            () = sleep(GATHER) => {}
+                            () = self.room.hurry.notified() => {}
+                        }
+                    };
+                    tokio::select! {
+                        // Whoever waits for another job does not wait for these.
+                        signal = self.receiver.recv() => signal,
+                        () = gathered => {
+                            self.take(batch, most);
+                            continue;
+                        }
                     }
-                },
+                }
             };
             let Some(signal) = signal else {
                 self.take(batch, most);
@@ -230,10 +249,22 @@ impl Jobs {
         Ok(())
     }
 
+    /// Waits until the store has what the scope was told a moment ago, beside what is `known`; not
+    /// while it takes nothing.
+    pub async fn settle(&self, scope: &Scope, known: &[u64]) {
+        if self.waiting() > 0 && !self.room.stuck.load(Ordering::Relaxed) {
+            let (unsaved, hurry) = (&self.room.unsaved, &self.room.hurry);
+            unsaved.settle(scope, known, hurry).await;
+        }
+    }
+
     /// Puts a turn on the tray; whether anybody takes it from there.
-    fn put(&self, turn: Waiting) -> bool {
+    fn put(&self, job: Job, mut place: Place) -> bool {
+        if let Job::Turn(turn) = &job {
+            place.underway = Some(self.room.unsaved.begin(turn));
+        }
         let mut tray = self.tray.lock();
-        tray.push(turn);
+        tray.push(Waiting { job, place });
         tray.len() > 1 || self.sender.send(Signal::Turns).is_ok()
     }
 
@@ -241,14 +272,14 @@ impl Jobs {
     pub fn try_send(&self, turn: Turn) -> bool {
         let job = Job::Turn(Box::new(turn));
         let place = self.room.at_once(weight(&job));
-        place.is_some_and(|place| self.put(Waiting { job, place }))
+        place.is_some_and(|place| self.put(job, place))
     }
 
     /// The same, and waits for room while the writer gets on.
     pub async fn send_in_time(&self, turn: Turn) -> bool {
         let job = Job::Turn(Box::new(turn));
         let place = self.room.in_time(weight(&job)).await;
-        place.is_some_and(|place| self.put(Waiting { job, place }))
+        place.is_some_and(|place| self.put(job, place))
     }
 }
 

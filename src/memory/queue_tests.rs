@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::doubles::{Behind, Gate, Refuses};
 use super::store::Change;
 use super::store_tests::scope;
-use super::tests::{config, texts, turn};
+use super::tests::{config, open, query, saved, texts, turn};
 use super::writer::Job;
 use super::*;
 
@@ -115,6 +115,49 @@ async fn while_the_store_writes_nothing_nobody_waits_for_it() {
     assert!(memory.drain(MINUTE).await);
     assert_eq!(memory.stats().saved, stats.held);
     assert_eq!(memory.stats().queue_bytes, 0);
+}
+
+#[tokio::test]
+async fn what_was_told_a_moment_ago_is_found_at_once() {
+    let (memory, _folder) = open();
+    let told = [
+        ("ann", "My cat is called Pixel."),
+        ("bob", "My cat is called Rex."),
+    ];
+    for (who, text) in told {
+        memory.save(turn(&scope(who), "c1", text, ""));
+        let asked = query("What is my cat called?");
+        let found = memory.recall(&scope(who), &asked).await.records;
+        let found: Vec<_> = found.iter().map(|it| &*it.record.text).collect();
+        assert_eq!(found, [text]);
+    }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_what_others_told_nor_for_what_he_sends_himself_nor_for_long() {
+    let (memory, store, _folder) = slow(1, "nothing");
+    let ann = scope("ann");
+    saved(&memory, turn(&ann, "c1", "My cat is called Pixel.", "")).await;
+    let newest = "My dog is called Rex.";
+    memory.save(turn(&ann, "c1", newest, ""));
+    let ask = |deadline| RecallQuery {
+        deadline,
+        ..query("What is my cat called?")
+    };
+    let asked = memory.recall(&scope("bob"), &ask(60 * MINUTE)).await;
+    assert_eq!(asked.outcome, Outcome::Miss);
+    let sent = RecallQuery {
+        already_sent: vec![similar::fingerprint(newest)],
+        ..ask(60 * MINUTE)
+    };
+    assert_eq!(memory.recall(&ann, &sent).await.outcome, Outcome::Hit);
+    // What the store does not take in time is not there, and the rest is.
+    let asked = memory.recall(&ann, &ask(Duration::from_secs(2))).await;
+    assert_eq!(asked.outcome, Outcome::Hit);
+    store.gate.writes.add_permits(10);
+    assert!(memory.drain(MINUTE).await);
+    let asked = memory.recall(&ann, &query("What is my dog called?")).await;
+    assert_eq!(asked.records[0].record.text, newest);
 }
 
 #[tokio::test]
