@@ -195,6 +195,10 @@ fn describe(kind: &Kind, key: &str) -> (String, String) {
             "is not a known key".to_owned(),
             nearest_key(name, key, siblings),
         ),
+        Kind::InvalidType(Actual::Map, expected) if expected == "a sequence" => (
+            "is a table, expected a list of them".to_owned(),
+            format!("write `[[{key}]]` in the file, and count variables from 0: `…__0__…`"),
+        ),
         Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => (
             format!("is {}, expected {}", found(actual), wanted(expected)),
             example(key),

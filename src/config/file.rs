@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::Fault;
-use crate::reading::line_at;
+use crate::reading::{NoToml, line_at};
 
 /// What a TOML file holds.
 #[derive(Default)]
@@ -25,14 +25,8 @@ pub(super) fn parse(path: &Path, text: &str) -> Parsed {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut parsed = Parsed::default();
     for error in errors {
-        let mut fault = Fault::new(
-            path,
-            format!("is not TOML: {}", error.message()),
-            "see https://toml.io for how it is written",
-        );
-        fault.line = error
-            .span()
-            .map(|span| line_at(text.as_bytes(), span.start));
+        let NoToml { at, what, mend } = NoToml::new(&error, text);
+        let fault = Fault::new(path, what, mend).at_line(line_at(text.as_bytes(), at));
         parsed.faults.push(fault);
     }
     parsed.values = table_values(table.get_ref(), "", &mut |key, offset| {

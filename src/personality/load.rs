@@ -9,11 +9,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 use serde_json::{Map, Value};
+use toml::de::DeTable;
 
 use super::persona::Persona;
 use super::{Broken, Personalities, card, charx, loose, normal, png, shape, yychat};
 use crate::error::{Fault, Faults};
-use crate::reading::{self, Reading, Unread};
+use crate::reading::{self, NoToml, Reading, Unread};
 
 /// Bytes of a personality file, and of a card unpacked from one, at most.
 pub(super) const MAX_BYTES: usize = 16 << 20;
@@ -288,6 +289,11 @@ fn json(path: &Path, text: &str, stem: &str) -> Result<Persona, Faults> {
 }
 
 fn toml(path: &Path, text: &str, stem: &str) -> Result<Persona, Faults> {
+    if let Err(error) = DeTable::parse(text) {
+        let NoToml { at, what, mend } = NoToml::new(&error, text);
+        let line = line_at(&text.as_bytes()[..at]);
+        return Err(Fault::new(path, what, mend).at_line(line).into());
+    }
     let fault = |error: toml::de::Error| {
         let fault = Fault::new(path, error.message(), NEEDED);
         match error.span() {

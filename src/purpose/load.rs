@@ -22,6 +22,7 @@ use toml::de::{DeTable, DeValue};
 use super::rule::{Datum, Field, List, Rule, squeezed};
 use super::transcript::Transcript;
 use crate::error::{Fault, Faults};
+use crate::reading::NoToml;
 
 /// Bytes of a rule's name at most.
 const MAX_NAME: usize = 64;
@@ -50,9 +51,8 @@ impl<'a> Document<'a> {
         let mut reader = Reader::new(file, text, lists.clone());
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in errors {
-            let at = error.span().map_or(0, |span| span.start);
-            let what = format!("is not TOML: {}", error.message());
-            reader.fault(at, what, "see https://toml.io for how it is written");
+            let NoToml { at, what, mend } = NoToml::new(&error, text);
+            reader.fault(at, what, mend);
         }
         reader.named(table.get_ref());
         *lists = reader.lists;

@@ -6,6 +6,7 @@
 //! was read is then the [`Record`] that says what to watch, and whether anything has changed.
 
 mod plain;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod torn;
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 pub use plain::is_special;
+pub use syntax::NoToml;
 pub use torn::{Torn, Unread};
 pub use writers::{Writers, names};
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
-use url::{Host, Url};
+use url::{Host, ParseError, Url};
 
 use super::unique;
 use crate::config::check::Check;
@@ -105,6 +105,9 @@ fn dialects(key: &str, names: &[String], check: &mut Check<'_>) -> BTreeSet<Dial
 pub(super) fn base_url(key: &str, text: &str, example: &str, check: &mut Check<'_>) -> Url {
     check.required(key, text);
     let what = match Url::parse(text) {
+        Err(ParseError::RelativeUrlWithoutBase) => {
+            "starts with neither http:// nor https://".to_owned()
+        }
         Err(error) => format!("is not a URL: {error}"),
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {
             "starts with neither http:// nor https://".to_owned()

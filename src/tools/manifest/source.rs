@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 use crate::error::{Fault, Faults};
-use crate::reading::{Reading, Unread};
+use crate::reading::{NoToml, Reading, Unread};
 
 /// A plugin's folder, what is wrong in it, and a digest of all that was read for it.
 pub(in crate::tools) struct Source<'a> {
@@ -53,9 +53,8 @@ impl<'a> Source<'a> {
     pub fn parse(&self) -> DeTable<'_> {
         let (table, errors) = DeTable::parse_recoverable(&self.text);
         for error in errors {
-            let at = error.span().map_or(0, |span| span.start);
-            let what = format!("is not TOML: {}", error.message());
-            self.fault(at, what, "see https://toml.io for how it is written");
+            let NoToml { at, what, mend } = NoToml::new(&error, &self.text);
+            self.fault(at, what, mend);
         }
         table.into_inner()
     }
