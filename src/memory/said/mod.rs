@@ -6,6 +6,7 @@ mod calls;
 mod channels;
 #[cfg(test)]
 mod client_tests;
+mod directions;
 mod elements;
 mod labels;
 mod sections;
@@ -71,6 +72,9 @@ const HEAD: &str = "New task:\n";
 ///
 /// What the user pasted himself stays, tags in code among it.
 pub fn user_words(text: &str) -> Cow<'_, str> {
+    if let Some(rest) = directions::without(text) {
+        return Cow::Owned(user_words(&rest).into_owned());
+    }
     if memchr2(b'<', b'\n', text.as_bytes()).is_none() && !template::may_begin(text) {
         return Cow::Borrowed(text);
     }

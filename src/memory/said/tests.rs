@@ -317,3 +317,24 @@ fn what_an_agents_tools_gave_is_not_said() {
         assert_eq!(said(text), text);
     }
 }
+
+#[test]
+fn what_a_stage_tells_the_actor_is_not_said_by_the_user() {
+    for text in [
+        "I grew up in Cork.\n\n[Write the next reply only as Seraphina.]",
+        "[Start a new Chat]\n\nI grew up in Cork.",
+        "[Start a new group chat. Group members: Ada, Mira]\nI grew up in Cork.\r\n[Example Chat]",
+    ] {
+        assert_eq!(said(text), "I grew up in Cork.");
+    }
+    let whole = "[Continue your last message without repeating its original content.]";
+    assert_eq!(said(whole), "");
+    for own in [
+        "[citation needed]",
+        "[Write me a letter] is what she said.",
+        "Start a new chat",
+        "- [ ] start a new chat\n- [x] done",
+    ] {
+        assert_eq!(said(own), own);
+    }
+}
