@@ -60,7 +60,10 @@ pub fn run(store: &Store, command: &Command) -> Result<(), Faults> {
         true => embedding::open(&snapshot.config.memory)
             .and_then(|embedder| Memory::open_existing(&snapshot.config.memory, embedder))
             .inspect_err(|fault| match Memory::is_begun(&snapshot.config.memory) {
-                true => eprintln!("memory is left out: {fault}"),
+                true => eprintln!(
+                    "memory is left out: {fault}\n\
+                     note: where a gateway has it open, its POST /v1/preview shows what it recalls"
+                ),
                 false => eprintln!("note: no memory is kept here yet, so nothing is recalled"),
             })
             .ok(),

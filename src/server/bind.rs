@@ -1,6 +1,7 @@
 //! Listening sockets, bound or inherited before anything else, so that an address in use is told
 //! at once and a test can ask for any free port.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -101,11 +102,14 @@ impl Bound {
         let mut listeners = inherited.listeners.into_iter();
         let mut listen = |key: &str, address: SocketAddr| {
             let fault = |error: std::io::Error| {
-                Fault::new(
-                    key,
-                    format!("{address} cannot be bound: {error}"),
-                    "stop what listens there, or choose another address",
-                )
+                let mend = match error.kind() {
+                    ErrorKind::AddrNotAvailable => "name an address that this machine has",
+                    ErrorKind::PermissionDenied => {
+                        "choose a port above 1023, or give the program CAP_NET_BIND_SERVICE"
+                    }
+                    _ => "stop what listens there, or choose another address",
+                };
+                Fault::new(key, format!("{address} cannot be bound: {error}"), mend)
             };
             let listener = match listeners.next() {
                 Some(listener) => listener,

@@ -73,6 +73,9 @@ impl Failure {
                 ErrorKind::ReadOnlyFilesystem => "mount it for writing, or name another folder",
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on its disk",
                 ErrorKind::NotFound => "mend the link, or take it away",
+                ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+                    "name a folder as memory.path: a file is in its way"
+                }
                 _ => "look at the disk, its space, and the file's permissions",
             },
             Self::Foreign { mend, .. } => mend,

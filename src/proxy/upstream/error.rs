@@ -120,6 +120,28 @@ impl UpstreamError {
     }
 }
 
+/// What rustls says of handshakes that fail, and what to do.
+const HANDSHAKES: [(&str, &str); 6] = [
+    (
+        "InvalidContentType",
+        "what listens there speaks no TLS: its base_url begins with http://",
+    ),
+    (
+        "UnknownIssuer",
+        "an authority to be trusted is named by upstreams.ca",
+    ),
+    (
+        "CaUsedAsEndEntity",
+        "it shows the certificate of an authority itself: give it one that is signed by that",
+    ),
+    (
+        "not valid for name",
+        "its base_url is to have a name that the certificate is for",
+    ),
+    ("certificate expired", "it is renewed at the upstream"),
+    ("not valid yet", "a clock is wrong, there or here"),
+];
+
 /// The innermost cause, which is the one that says what happened.
 pub fn root_cause(error: &Error) -> String {
     // Under a failed handshake pingora 0.9.1 puts the local address; what happened is in the
@@ -127,12 +149,12 @@ pub fn root_cause(error: &Error) -> String {
     if let (UpstreamErrorKind::Tls, Some(context)) = (UpstreamErrorKind::of(error), &error.context)
     {
         let text = context.as_str();
-        return text
-            .rsplit("cause: ")
-            .next()
-            .unwrap_or(text)
-            .trim()
-            .to_owned();
+        let cause = text.rsplit("cause: ").next().unwrap_or(text).trim();
+        let mend = HANDSHAKES.iter().find(|(part, _)| cause.contains(part));
+        return match mend {
+            Some((_, mend)) => format!("{cause} ({mend})"),
+            None => cause.to_owned(),
+        };
     }
     let root = error.root_cause();
     let mut cause: &dyn std::error::Error = root;
