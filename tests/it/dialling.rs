@@ -103,6 +103,30 @@ fn a_connection_that_one_authority_vouched_for_serves_no_upstream_of_another() {
     }
 }
 
+#[test]
+fn a_handshake_that_fails_says_what_to_do() {
+    let unknown = Upstream::start_tls(Authority::new().server(&[]), |visit| {
+        while visit.try_request().is_some() {}
+    });
+    let plain = Upstream::start(|visit| {
+        let _ = visit.try_read();
+        visit.try_send(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    for (upstream, mend) in [
+        (
+            &unknown,
+            "(an authority to be trusted is named by upstreams.ca)",
+        ),
+        (&plain, "its base_url begins with http://)"),
+    ] {
+        let url = format!("https://{}/v1", upstream.address());
+        let proxy = Setup::new().upstream_at(&url, "").start();
+        let error = proxy.chat(CHAT).error(502);
+        assert_eq!(error["code"], "upstream_unreachable", "{error}");
+        assert!(error.to_string().contains(mend), "{error}");
+    }
+}
+
 fn reload(proxy: &Proxy, upstreams: &str) {
     let before = proxy.metric("yychat_config_generation");
     std::fs::write(proxy.setup.path("conf/yychat.toml"), upstreams).expect("a file");
