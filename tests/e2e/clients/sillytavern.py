@@ -64,6 +64,7 @@ def say(user, *messages, **more):
     return call("/api/backends/chat-completions/generate", body)
 
 
+before = len(open(requests).readlines())
 headers["X-CSRF-Token"] = json.loads(call("/csrf-token"))["token"]
 call("/api/secrets/write", {"key": "api_key_custom", "value": key})
 listed = json.loads(call("/api/backends/chat-completions/status", SETTINGS))
@@ -99,5 +100,5 @@ for way in ("", "merge", "semi", "strict"):
         if said != [told]:
             sys.exit(f"SillyTavern: {way or 'none'}: {prompt[:40]} left {said}")
 print("ok: SillyTavern: nothing is kept that it asked by itself")
-sent = [json.loads(line) for line in open(requests)]
-expect(not any(key in json.dumps(request) for request in sent), "its key goes no further")
+sent = open(requests).readlines()[before:]
+expect(not any(key in request for request in sent), "its key goes no further")
