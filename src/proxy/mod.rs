@@ -130,7 +130,8 @@ impl Gateway {
         &self.shared.metrics
     }
 
-    /// Waits for the next request of a connection; whether there is one.
+    /// Waits for the next request of a connection; whether there is one. What comes after is boxed, here and
+    /// in `process_new_http`, so that a connection that waits holds no room for it.
     async fn next_request(&self, session: &mut Session) -> bool {
         let read = tokio::select! {
             biased;
@@ -145,16 +146,17 @@ impl Gateway {
                 let refusal =
                     "CONNECT is not served: this is a gateway to an API, not a forward proxy.";
                 let refusal = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, refusal);
-                respond::unread(session, &refusal).await;
+                Box::pin(respond::unread(session, &refusal)).await;
             }
             Err(error) => {
                 tracing::debug!(%error, "a request could not be read");
                 let why = root_cause(&error);
                 let refusal = format!("The request is malformed, or did not come whole: {why}.");
-                respond::unread(session, &ApiError::bad_request(refusal)).await;
+                let refusal = ApiError::bad_request(refusal);
+                Box::pin(respond::unread(session, &refusal)).await;
             }
         }
-        session.shutdown().await;
+        Box::pin(session.shutdown()).await;
         false
     }
 
@@ -221,8 +223,7 @@ impl HttpServerApp for Gateway {
             session.set_keepalive(None);
         }
         // Held until the last byte is written: the drain waits for it.
-        let mut context = Context::new(&self.shared);
-        // Boxed, so that a connection that waits for a request holds no room for serving it.
+        let mut context = Box::new(Context::new(&self.shared));
         let served = Box::pin(self.serve(&mut session, &mut context)).await;
         finish::finish(self, &mut context);
         if let (Ok(()), Some(opened)) = (&served, context.socket.take()) {
@@ -234,7 +235,7 @@ impl HttpServerApp for Gateway {
             return None;
         }
         let settings = HttpPersistentSettings::for_session(&session);
-        let stream = session.finish().await.ok().flatten()?;
+        let stream = Box::pin(session.finish()).await.ok().flatten()?;
         Some(ReusedHttpStream::from_reusable_stream(stream, settings))
     }
 

@@ -105,11 +105,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
             self.metrics.reject("connections");
             // Without a handshake there are no words for a client of TLS.
             if self.tls.is_none() {
-                turn_away(&mut stream, self.most).await;
+                Box::pin(turn_away(&mut stream, self.most)).await;
             }
             return None;
         }
-        let guarded = match self.greet(stream).await {
+        // Boxed, so that the connection holds no room for a handshake that is over.
+        let guarded = match Box::pin(self.greet(stream)).await {
             Ok(guarded) => guarded,
             Err(error) => {
                 self.metrics.reject("handshake");
