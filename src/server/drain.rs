@@ -136,7 +136,15 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Lingering<A> {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        self.app.process_new(stream, shutdown).await
+        // In a task of its own: pingora's holds room for a handshake, which is over or none, as long as it lives.
+        let (app, shutdown) = (self.app.clone(), shutdown.clone());
+        tokio::spawn(async move {
+            let mut next = Some(stream);
+            while let Some(stream) = next {
+                next = app.process_new(stream, &shutdown).await;
+            }
+        });
+        None
     }
 
     async fn cleanup(&self) {
