@@ -403,6 +403,25 @@ fn a_call_in_another_apis_words_is_an_error_and_shown_to_nobody() {
 }
 
 #[test]
+fn what_is_said_to_be_coded_and_is_not_is_read_all_the_same() {
+    for coding in ["gzip", "zstd", "br"] {
+        let fields = [JSON, &format!("Content-Encoding: {coding}")];
+        let legs = [Call, Says("42.")].map(|leg| answer("200 OK", &fields, &whole(CHAT, leg)));
+        let told = ask(&gateway(&upstream(legs.into())), CHAT, false);
+        assert_eq!(says(CHAT, false, &told.text()), "42.", "{coding}");
+        assert_eq!(told.head.get("content-encoding"), None);
+    }
+}
+
+#[test]
+fn an_answer_without_a_body_has_no_length_either() {
+    let upstream = upstream(vec![b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()]);
+    let told = ask(&gateway(&upstream), CHAT, false);
+    assert_eq!(told.status(), 204);
+    assert_eq!(told.head.get("content-length"), None);
+}
+
+#[test]
 fn several_objects_in_place_of_one_are_read() {
     let data = |leg| {
         let events = streamed(CHAT, leg);

@@ -71,7 +71,7 @@ impl Placing<'_> {
         let head = injection.memory.as_ref();
         let head = head.filter(|memory| memory.placement == Placement::Head);
         let head = text(Source::Memory, head.map(|memory| &memory.text));
-        let head = match injection.strict_roles {
+        let head = match injection.strict_roles || !self.has_input() {
             true => head.paragraph(text(Source::PostHistory, injection.post_history.as_ref())),
             false => head,
         };
@@ -177,7 +177,7 @@ impl Placing<'_> {
         let tail = injection.memory.as_ref();
         let tail = tail.filter(|memory| memory.placement == Placement::Tail);
         let tail = text(Source::Memory, tail.map(|memory| &memory.text));
-        // Where roles are strict there are no instructions behind what was said.
+        // Where roles are strict there are no instructions behind what was said, nor where nothing is said here.
         let post_history = injection.post_history.as_ref();
         let post_history = post_history.filter(|_| !injection.strict_roles);
         let post_history = text(Source::PostHistory, post_history);
@@ -187,6 +187,10 @@ impl Placing<'_> {
             Input::List(list) => self.list(list, (tail, post_history), injection),
             Input::Absent | Input::Null(_) => {}
         }
+    }
+
+    fn has_input(&self) -> bool {
+        matches!(self.places.input, Input::Text(_) | Input::List(_))
     }
 
     /// Makes a list of an input that is one text, where it needs more items.

@@ -61,6 +61,44 @@ fn a_text_becomes_a_list_with_memory_before_it() {
 }
 
 #[test]
+fn instructions_behind_what_was_said_stand_where_they_are_read() {
+    let told = |body: &str, strict_roles: bool| {
+        let injection = Injection {
+            post_history: Some("Stay brief.".into()),
+            strict_roles,
+            ..Injection::default()
+        };
+        composed(body, &injection).0
+    };
+    let brief = json!({ "role": "developer", "content": "Stay brief." });
+    let said = r#"{"instructions":"Own.","input":[{"role":"user","content":"hi"}LAST]}"#;
+    let plain = told(&said.replace("LAST", ""), false);
+    assert_eq!(plain["input"][1], brief);
+    // What the answer is to begin with stays the last.
+    let begun = said.replace("LAST", r#",{"role":"assistant","content":"The"}"#);
+    let plain = told(&begun, false);
+    assert_eq!(plain["input"][1], brief);
+    assert_eq!(plain["input"][2]["content"], "The");
+    let call = r#",{"type":"function_call","call_id":"c","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"c","output":"1"}"#;
+    assert_eq!(told(&said.replace("LAST", call), false)["input"][3], brief);
+    // Some templates take instructions at the head alone; and there may be nothing that they could follow.
+    for (body, strict_roles) in [
+        (&*begun, true),
+        (&*said.replace("LAST", ""), true),
+        (r#"{"instructions":"Own.","input":"hi"}"#, true),
+        (r#"{"instructions":"Own.","conversation":"conv_1"}"#, false),
+        (
+            r#"{"instructions":"Own.","input":null,"prompt":{"id":"p"}}"#,
+            false,
+        ),
+    ] {
+        let told = told(body, strict_roles);
+        assert_eq!(told["instructions"], "Own.\n\nStay brief.", "{body}");
+        assert!(!told["input"].to_string().contains("Stay"), "{body}");
+    }
+}
+
+#[test]
 fn memory_stands_before_the_last_words_of_the_user_in_a_list() {
     let body = r#"{"instructions":"Own.","input":[{"role":"user","content":"one"},{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"x"},{"type":"message","role":"assistant","content":[{"type":"output_text","text":"two"}]},{"type":"message","role":"user","content":[{"type":"input_text","text":"three"}]}],"tools":[{"type":"web_search"}],"store":false,"include":["a"]}"#;
     let (json, _) = composed(body, &injection());
