@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::Request;
+
 use crate::support::client::get;
 use crate::support::upstream::{COMPLETION, STREAM, answer, event, json_answer};
 use crate::support::wire::Framing;
-use crate::support::{Client, Opener, Proxy, Setup, Upstream, chat, eventually, gate, post};
+use crate::support::{Client, Opener, Proxy, Setup, Upstream, chat, eventually, gate, http2, post};
 
 const CHAT: &str = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
 
@@ -294,6 +296,21 @@ fn all_that_came_of_an_answer_that_broke_off_reaches_the_client() {
         assert_eq!(answer.status(), 200);
         assert_eq!((answer.body.len(), answer.whole), (CAME, false));
     }
+}
+
+#[test]
+fn all_that_came_of_an_answer_that_broke_off_reaches_a_client_of_http2() {
+    let upstream = Upstream::start(|visit| {
+        visit.request();
+        visit.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfirst");
+    });
+    let proxy = Proxy::before(&upstream);
+    // A busy machine may take longer than is waited.
+    eventually("all of it is there", || {
+        let request = Request::get("http://gateway.test/v1/files/f/content");
+        let request = request.body(Vec::new()).unwrap();
+        (http2::until_cut(proxy.api, request) == b"first").then_some(())
+    });
 }
 
 #[test]

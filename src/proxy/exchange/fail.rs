@@ -1,14 +1,21 @@
 //! The rescue point: every failure becomes an answer, or a visible end, here.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use pingora::{Error, ErrorType};
 use pingora_timeout::timeout;
+use tokio::time::sleep;
 
 use crate::error::ApiError;
 use crate::proxy::context::Context;
 use crate::proxy::edge::{body, respond};
 use crate::proxy::upstream::error::root_cause;
 use crate::proxy::{Gateway, Session};
+
+/// What an HTTP/2 connection is given to write what it has of a stream, which a reset takes out of its queue: it
+/// tells nobody when it has.
+const TO_WRITE: Duration = Duration::from_millis(50);
 
 /// Why a request could not be served.
 #[derive(Debug)]
@@ -76,10 +83,11 @@ pub async fn rescue(
 /// Ends an answer that has begun and comes to no end: what there is of it goes out before the connection is
 /// given up, since pingora keeps what it wrote of one of known length until all of it is there.
 async fn cut(session: &mut Session, context: &mut Context, why: String) -> pingora::Result<()> {
-    // HTTP/2 resets the stream behind what was sent of it.
     if session.as_http1().is_some() {
         let within = context.snapshot.config.timeouts.write;
         let _ = timeout(within, session.shutdown()).await;
+    } else if session.is_http2() {
+        sleep(TO_WRITE).await;
     }
     abandon(context, why)
 }

@@ -47,6 +47,28 @@ pub fn exchange_ending(address: SocketAddr, request: Request<Vec<u8>>, end: End)
     })
 }
 
+/// Sends one request without a body and gives what comes of the answer's before it is cut.
+pub fn until_cut(address: SocketAddr, request: Request<Vec<u8>>) -> Vec<u8> {
+    let reading = async {
+        let stream = TcpStream::connect(address).await.expect("it listens");
+        let (mut sender, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+        let driver = tokio::spawn(connection);
+        let (response, _) = sender
+            .send_request(request.map(drop), true)
+            .expect("HTTP/2");
+        let mut bytes = Vec::new();
+        if let Ok(response) = response.await {
+            let mut body = response.into_body();
+            while let Some(Ok(chunk)) = body.data().await {
+                bytes.extend_from_slice(&chunk);
+            }
+        }
+        driver.abort();
+        bytes
+    };
+    runtime().block_on(async { timeout(STUCK, reading).await.expect("an end") })
+}
+
 async fn exchanging(
     address: SocketAddr,
     request: Request<Vec<u8>>,
