@@ -13,6 +13,8 @@ use super::{Document, Index, Query, Term};
 
 /// What a word weighs that is meant perhaps.
 const WEIGHT: f32 = 0.6;
+/// What several words weigh as one, which count by themselves too.
+const AS_ONE: f32 = 0.25;
 
 /// Words of a question that are looked for so.
 const WORDS: usize = 3;
@@ -33,7 +35,7 @@ impl Index {
         let joined = query.joined.iter().copied();
         let mut near: Vec<_> = joined
             .filter(|term| self.postings.of(*term).len() > 0)
-            .map(|term| (term, WEIGHT))
+            .map(|term| (term, AS_ONE))
             .collect();
         let is_unknown = |(_, term): &&(Box<str>, Term)| self.postings.of(*term).len() == 0;
         let unknown: Vec<_> = query.words.iter().filter(is_unknown).collect();
