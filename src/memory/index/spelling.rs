@@ -9,7 +9,8 @@ const MOST_WORDS: usize = 64;
 /// Bytes of a word that may be written otherwise at most: each letter of it costs a look at all of it.
 const LONGEST: usize = 96;
 
-/// Words that may be written as one, and bytes of that at most.
+/// Words of a question that are looked at for it, words that may be written as one, and bytes of that at most.
+const MOST_JOINED: usize = 24;
 const JOINED: usize = 4;
 const LONGEST_JOINED: usize = 32;
 
@@ -25,7 +26,7 @@ impl Analyzer {
 
     /// What words that stand beside each other are, written as one.
     pub fn joined(&mut self, folded: &str) -> Vec<Term> {
-        let words: Vec<&str> = parted_words(folded).take(MOST_WORDS).collect();
+        let words: Vec<&str> = parted_words(folded).take(MOST_JOINED).collect();
         let mut joined = Vec::new();
         let mut whole = String::new();
         for at in 0..words.len() {
