@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long turns are gathered: many share a sync then, and of all that come meanwhile only the first
 /// wakes the writer. Whoever waits for one of them hurries it.
 const GATHER: Duration = Duration::from_millis(20);
+/// How long where somebody does: one who asks without pause would have each turn synced by itself.
+const HURRIED: Duration = Duration::from_millis(2);
 
 /// What a job takes beside its texts.
 const OVERHEAD: usize = 1024;
@@ -176,7 +178,7 @@ impl Queue {
                     let gathered = async {
                         tokio::select! {
                             () = sleep(GATHER) => {}
-                            () = self.room.hurry.notified() => {}
+                            () = self.room.hurry.notified() => sleep(HURRIED).await,
                         }
                     };
                     tokio::select! {
