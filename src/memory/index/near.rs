@@ -20,7 +20,7 @@ const AS_ONE: f32 = 0.25;
 const WORDS: usize = 3;
 
 /// Documents that may have it in several words, and bytes of them that are looked at.
-const DOCS: usize = 16;
+const DOCS: usize = 8;
 const BYTES: usize = 1024;
 
 impl Index {
