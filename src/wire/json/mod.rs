@@ -145,7 +145,7 @@ impl<'a> Literal<'a> {
         end = end.trim_end();
         let is_plain = self.text.is_plain;
         if !is_plain {
-            let blanks = [r"\n", r"\r", r"\t"];
+            let blanks = [r"\n", r"\r", r"\t", r"\f"];
             while let Some(rest) = blanks.iter().find_map(|it| end.strip_suffix(it)) {
                 end = rest.trim_end();
             }

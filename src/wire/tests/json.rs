@@ -4,7 +4,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::generate;
-use crate::wire::json::validate;
+use crate::wire::json::{Literal, Scanner, validate};
 
 /// As deep as `serde_json` reads.
 const DEPTH: usize = 127;
@@ -151,5 +151,26 @@ fn a_number_may_be_of_any_size() {
         "1e999".to_owned(),
     ] {
         assert_eq!(validate(json.as_bytes(), 64), Ok(()));
+    }
+}
+
+#[test]
+fn what_a_text_may_end_with_is_told_whatever_blanks_stand_behind_it() {
+    let may_end = |json: &str, word: &str| {
+        let mut scanner = Scanner::new(json.as_bytes(), 1).unwrap();
+        let literal = Literal::new(json.as_bytes(), scanner.text().unwrap());
+        literal.may_end_with(&[word.to_owned()])
+    };
+    for json in [
+        r#""tell me END""#,
+        r#""tell me END \u3000""#,
+        r#""tell me END\r\n\t \f""#,
+        "\"tell me END\u{3000}\"",
+        r#""a\nb END""#,
+    ] {
+        assert!(may_end(json, "END"), "{json}");
+    }
+    for json in [r#""END it\n""#, r#""END it""#, r#""a\nEN D""#] {
+        assert!(!may_end(json, "END"), "{json}");
     }
 }
