@@ -24,7 +24,7 @@ impl Analyzer {
         known.take(MOST_WORDS).collect()
     }
 
-    /// What words that stand beside each other are, written as one.
+    /// What words that stand beside each other are, written as one; each once.
     pub fn joined(&mut self, folded: &str) -> Vec<Term> {
         let words: Vec<&str> = parted_words(folded).take(MOST_JOINED).collect();
         let mut joined = Vec::new();
@@ -41,6 +41,8 @@ impl Analyzer {
                 }
             }
         }
+        joined.sort_unstable();
+        joined.dedup();
         joined
     }
 }
