@@ -14,7 +14,7 @@ use toml::de::DeTable;
 use super::persona::Persona;
 use super::{Broken, Personalities, card, charx, loose, normal, png, shape, yychat};
 use crate::error::{Fault, Faults};
-use crate::reading::{self, NoToml, Reading, Unread};
+use crate::reading::{self, NoToml, Reading, Unread, line_at};
 
 /// Bytes of a personality file, and of a card unpacked from one, at most.
 pub(super) const MAX_BYTES: usize = 16 << 20;
@@ -250,14 +250,10 @@ fn text(path: &Path, bytes: Vec<u8>) -> Result<String, Fault> {
         Ok(text) => Ok(loose::bare(&text).to_owned()),
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
-            let line = line_at(&error.as_bytes()[..valid]);
+            let line = line_at(error.as_bytes(), valid);
             Err(Fault::new(path, "is not UTF-8", "save the file as UTF-8").at_line(line))
         }
     }
-}
-
-fn line_at(before: &[u8]) -> usize {
-    1 + before.iter().filter(|byte| **byte == b'\n').count()
 }
 
 fn json(path: &Path, text: &str, stem: &str) -> Result<Persona, Faults> {
@@ -289,15 +285,15 @@ fn json(path: &Path, text: &str, stem: &str) -> Result<Persona, Faults> {
 }
 
 fn toml(path: &Path, text: &str, stem: &str) -> Result<Persona, Faults> {
-    if let Err(error) = DeTable::parse(text) {
-        let NoToml { at, what, mend } = NoToml::new(&error, text);
-        let line = line_at(&text.as_bytes()[..at]);
-        return Err(Fault::new(path, what, mend).at_line(line).into());
-    }
+    let line = |at| line_at(text.as_bytes(), at);
     let fault = |error: toml::de::Error| {
+        if let Err(error) = DeTable::parse(text) {
+            let NoToml { at, what, mend } = NoToml::new(&error, text);
+            return Fault::new(path, what, mend).at_line(line(at));
+        }
         let fault = Fault::new(path, error.message(), NEEDED);
         match error.span() {
-            Some(span) => fault.at_line(line_at(&text.as_bytes()[..span.start])),
+            Some(span) => fault.at_line(line(span.start)),
             None => fault,
         }
     };

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
 use pingora::server::{ListenFds, ShutdownWatch};
-use pingora::services::Service;
+use pingora::services::{Service, listening};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
@@ -138,12 +138,7 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Lingering<A> {
     ) -> Option<Stream> {
         // In a task of its own: pingora's holds room for a handshake, which is over or none, as long as it lives.
         let (app, shutdown) = (self.app.clone(), shutdown.clone());
-        tokio::spawn(async move {
-            let mut next = Some(stream);
-            while let Some(stream) = next {
-                next = app.process_new(stream, &shutdown).await;
-            }
-        });
+        tokio::spawn(listening::Service::handle_event(stream, app, shutdown));
         None
     }
 

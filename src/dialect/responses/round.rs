@@ -84,8 +84,8 @@ pub fn round<'a>(
     round
 }
 
-/// A call as it can go back: as it was said, but for what another API calls it, an id that is another's or none, a name with more
-/// around it, and arguments that are no object.
+/// A call as it can go back: as it was said, but for what another API calls it, an id that is another's or none,
+/// a name with more around it, and arguments that are no object.
 fn mended(item: &Bytes, [id, name, arguments]: [&str; 3]) -> Bytes {
     let is = |member: &str, wanted: &str| {
         let Some(members) = Members::parse(item) else {

@@ -155,13 +155,10 @@ pub fn is_progress(text: &str) -> bool {
 
 /// Whether a mark begins a line and is no code.
 fn stands(text: &str, mark: &str) -> bool {
-    let mut fence = Fence::default();
-    let mut read = 0;
-    text.match_indices(mark).take(MOST_OPEN).any(|(at, _)| {
-        fence.read(&text[read..at]);
-        read = at;
+    let mut places = Fence::around(text, mark).take(MOST_OPEN);
+    places.any(|(at, is_code)| {
         let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
-        !fence.is_open() && text[line..at].trim().is_empty()
+        !is_code && text[line..at].trim().is_empty()
     })
 }
 

@@ -41,11 +41,6 @@ pub fn final_channel(text: &str) -> Option<String> {
 
 /// Whether a mark stands there that is not spoken of, in code or in backticks.
 fn is_written(text: &str, mark: &str) -> bool {
-    let mut fence = Fence::default();
-    let mut read = 0;
-    text.match_indices(mark).any(|(at, _)| {
-        fence.read(&text[read..at]);
-        read = at;
-        !fence.is_open() && !text[..at].ends_with('`')
-    })
+    let mut places = Fence::around(text, mark);
+    places.any(|(at, is_code)| !is_code && !text[..at].ends_with('`'))
 }

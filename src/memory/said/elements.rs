@@ -172,6 +172,17 @@ impl Fence {
         self.is_open
     }
 
+    /// Where a mark stands in a text, and whether in code.
+    pub fn around<'a>(text: &'a str, mark: &'a str) -> impl Iterator<Item = (usize, bool)> + 'a {
+        let mut fence = Self::default();
+        let mut read = 0;
+        text.match_indices(mark).map(move |(at, _)| {
+            fence.read(&text[read..at]);
+            read = at;
+            (at, fence.is_open())
+        })
+    }
+
     /// Goes on over `text`.
     pub fn read(&mut self, text: &str) {
         let Some((first, rest)) = text.split_once('\n') else {

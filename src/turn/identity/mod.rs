@@ -22,6 +22,7 @@ mod tests;
 mod unfilled_tests;
 
 use std::borrow::Cow;
+use std::convert::identity;
 
 use http::{HeaderMap, HeaderName};
 use secrecy::SecretString;
@@ -118,25 +119,23 @@ impl Identity {
         let Sources { headers, member } = sources;
         let account = |raw| Name::of_json(raw).and_then(account);
         let names: [Source<'_>; 7] = [
-            ("X-YYChat-User-Id", &|| {
-                Name::of_header(headers, &OWN_USER).of_somebody()
-            }),
-            ("user", &|| account(member("user")).of_somebody()),
+            ("X-YYChat-User-Id", &|| Name::of_header(headers, &OWN_USER)),
+            ("user", &|| account(member("user"))),
             ("X-OpenWebUI-User-Jwt", &|| signed(headers, trust)),
             ("X-OpenWebUI-User-Id", &|| {
-                Name::of_header(headers, &OPEN_WEBUI_USER).of_somebody()
+                Name::of_header(headers, &OPEN_WEBUI_USER)
             }),
             ("x-sm-user-id or x-resource-id", &|| {
-                Name::of_headers(headers, &USERS).of_somebody()
+                Name::of_headers(headers, &USERS)
             }),
             ("safety_identifier", &|| {
-                account(member("safety_identifier")).of_somebody()
+                account(member("safety_identifier"))
             }),
             ("metadata.user_id", &|| {
-                account(inner(member("metadata"), "user_id")).of_somebody()
+                account(inner(member("metadata"), "user_id"))
             }),
         ];
-        self.user = self.first(names);
+        self.user = self.first(&names, Name::of_somebody);
         // Whoever was meant by a name that is none, it was not the key's own user.
         if self.user.is_none() && self.unfit.is_none() {
             self.user = trust.user.map(str::to_owned);
@@ -155,7 +154,7 @@ impl Identity {
             }),
         ];
         self.is_temporary = is_temporary(&chat) || is_temporary(&own[0].1());
-        self.conversation = self.first(own);
+        self.conversation = self.first(&own, identity);
         if let Some(conversation) = &self.conversation {
             // It groups the turns of somebody, and is nobody's memory.
             let is_anybodys = unfilled::is_anybody(conversation);
@@ -177,20 +176,21 @@ impl Identity {
             }),
         ];
         let unfit = self.unfit.take();
-        self.conversation = self.first(names);
+        self.conversation = self.first(&names, identity);
         if self.conversation.is_none() {
-            self.conversation = self.first([("", &|| Name::of_json(member("prompt_cache_key")))]);
+            let key: Source<'_> = ("", &|| Name::of_json(member("prompt_cache_key")));
+            self.conversation = self.first(&[key], identity);
             self.is_cache_key = self.conversation.is_some();
         }
         // That there is no group is no reason for anything.
         self.unfit = unfit;
     }
 
-    /// The first name that fits; notes where there is none but one that does not.
-    fn first<const N: usize>(&mut self, names: [Source<'_>; N]) -> Option<String> {
+    /// The first name that fits, as it is judged; notes where there is none but one that does not.
+    fn first(&mut self, names: &[Source<'_>], judged: fn(Name) -> Name) -> Option<String> {
         let mut unfit = None;
         for (from, name) in names {
-            match name() {
+            match judged(name()) {
                 Name::Absent => {}
                 Name::Fit(name) => return Some(name),
                 Name::Unfit(name, wrong) => unfit = unfit.or_else(|| Some(why(from, &name, wrong))),
@@ -380,7 +380,7 @@ fn signed(headers: &HeaderMap, trust: Trust<'_>) -> Name {
         let secret = trust.secret;
         let user = secret.and_then(|secret| token::verify(&token, secret, trust.now));
         let unsigned = || Name::Unfit(String::new(), UNSIGNED);
-        user.map_or_else(unsigned, |user| Name::of(user.into()).of_somebody())
+        user.map_or_else(unsigned, |user| Name::of(user.into()))
     })
 }
 
